@@ -1,0 +1,2 @@
+//! esker
+fn main(){}

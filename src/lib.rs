@@ -1,0 +1,49 @@
+//! esker: an encrypted, content-addressed, deduplicating backup repository.
+//!
+//! This file is the map. Rooms stand on floors; every import points to a lower floor, and rooms on one floor do not import
+//! each other (`tests/architecture.rs` holds the table below). Above the waist (`repository`) there is only plaintext and ids;
+//! inside `format` plaintext becomes sealed bytes; below it a store sees only names and sealed bytes.
+//!
+//! ```text
+//!  5   bin/esker                                    arguments in, words and exit code out
+//!      --------------------------------------------------------------------------------------
+//!  4   snapshot     restore     verify              the operations; none knows another
+//!      --------------------------------------------------------------------------------------
+//!  3   source       filesystem     repository       what is read | the user's files | the narrow waist
+//!      --------------------------------------------------------------------------------------
+//!  2                format                          plaintext things <-> sealed bytes (the spec in Rust)
+//!  1                crypto        cache             keys | which pack holds which chunk (SQLite)
+//!  0   chunker      compress      store             cut | squeeze | names -> bytes
+//!      --------------------------------------------------------------------------------------
+//!  0   id   monitor   parallel   clock              used by whoever needs them
+//! ```
+//!
+//! The library never prints and never exits; each room has its own small error.
+
+// used by whoever needs them
+pub mod clock;
+pub mod id;
+pub mod monitor;
+pub mod parallel;
+
+// floor 0
+pub mod chunker;
+pub mod compress;
+pub mod store;
+
+// floor 1
+pub mod cache;
+pub mod crypto;
+
+// floor 2
+pub mod format;
+
+// floor 3
+pub mod filesystem;
+pub mod repository;
+pub mod source;
+
+// floor 4
+pub mod restore;
+pub mod snapshot;
+pub mod verify;

@@ -1,0 +1,132 @@
+//! The store: names to sealed bytes, on a disk or far away.
+//!
+//! A store is a few verbs over names and bytes. Objects are immutable: written once, complete, under their final name. Wrappers
+//! (retry, limit, faults) are stores that hold stores; one suite (`tests/store.rs`) tests them all. This room leans on nothing and
+//! knows neither keys nor formats: what it holds is sealed before it arrives.
+
+use std::fmt;
+
+/// Name of an object: relative, `/`-separated, lower-case ASCII (`a-z 0-9 - . _`), no empty part, no `.` or `..`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(String);
+
+impl Name {
+    /// Checks the rules above; at most 255 bytes.
+    pub fn new(name: impl Into<String>) -> Option<Self> {
+        let name = name.into();
+        let part_is_good = |part: &str| {
+            !part.is_empty()
+                && part != "."
+                && part != ".."
+                && part.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_'))
+        };
+        (name.len() <= 255 && name.split('/').all(part_is_good)).then_some(Self(name))
+    }
+    /// The name itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+    /// What follows the last `/`.
+    pub fn last_part(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or(&self.0)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+/// One row of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Full name.
+    pub name: Name,
+    /// Size in bytes.
+    pub size: u64,
+}
+
+/// Why a store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Nothing has this name.
+    #[error("{0} does not exist")]
+    NotFound(Name),
+    /// A create-if-absent found the name taken; nothing was changed.
+    #[error("{0} exists already")]
+    AlreadyExists(Name),
+    /// The store is full; nothing was published.
+    #[error("the store is full: {0}")]
+    Full(String),
+    /// The place is not there (no folder, no bucket).
+    #[error("there is no store at {0}")]
+    NoStore(String),
+    /// A range beyond the end of the object, or an object larger than the caller allowed.
+    #[error("{name} has {size} bytes, which does not fit what was asked ({asked})")]
+    Size {
+        /// The object.
+        name: Name,
+        /// Its size in bytes.
+        size: u64,
+        /// What was asked.
+        asked: String,
+    },
+    /// The operating system or the server refused (credentials, rights).
+    #[error("not permitted: {0}")]
+    Denied(String),
+    /// Anything else: an I/O error, a connection that broke. What it was about is in the text.
+    #[error("{0}")]
+    Io(String),
+}
+
+/// How finely a store may be read without showing what is inside packs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReadUnit {
+    /// Exact ranges: a local disk.
+    Exact,
+    /// Whole windows of 256 KiB, above half of an object the whole object: whoever serves a remote store sees the ranges.
+    Window,
+}
+
+/// Names to bytes. Every call may come from any thread.
+pub trait Store: Send + Sync {
+    /// Where this is, for messages; never holds a secret.
+    fn location(&self) -> String;
+
+    /// Creates `name` with the concatenation of `parts`, durably, or fails with [`StoreError::AlreadyExists`] when the name is taken.
+    /// Of many concurrent calls for one name exactly one succeeds. After an error nothing, or the complete object, stands there.
+    fn create(&self, name: &Name, parts: &[&[u8]]) -> Result<(), StoreError>;
+
+    /// Replaces or creates `name`, atomically and durably: `repair` only.
+    fn replace(&self, name: &Name, parts: &[&[u8]]) -> Result<(), StoreError>;
+
+    /// The whole object; an object above `size_max` bytes is [`StoreError::Size`], before anything is allocated for it.
+    fn get(&self, name: &Name, size_max: u64) -> Result<Vec<u8>, StoreError>;
+
+    /// Exactly `length` bytes from `offset`; a range beyond the end is [`StoreError::Size`].
+    fn get_range(&self, name: &Name, offset: u64, length: usize) -> Result<Vec<u8>, StoreError>;
+
+    /// Size in bytes.
+    fn size(&self, name: &Name) -> Result<u64, StoreError>;
+
+    /// Every object whose name begins with `folder/`, at any depth, in no order. A folder that does not exist is empty, but a store
+    /// that does not exist is [`StoreError::NoStore`]; an error or a short answer is an error, never a short list. Things whose names
+    /// are not valid [`Name`]s and unfinished temporary files are not shown.
+    fn list(&self, folder: &str, each: &mut dyn FnMut(Entry)) -> Result<(), StoreError>;
+
+    /// Deletes `name`; deleting what is not there is not an error.
+    fn delete(&self, name: &Name) -> Result<(), StoreError>;
+
+    /// Makes the place itself (a folder, its parents) when it is absent.
+    fn create_place(&self) -> Result<(), StoreError>;
+
+    /// How finely it may be read.
+    fn read_unit(&self) -> ReadUnit;
+}
