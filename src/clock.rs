@@ -60,15 +60,13 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the room the rule points to")]
     fn now(&self) -> Timestamp {
         match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
-            Ok(since) => Timestamp {
-                seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
-                nanoseconds: since.subsec_nanos(),
-            },
+            Ok(since) => {
+                Timestamp { seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX), nanoseconds: since.subsec_nanos() }
+            }
             // A clock before 1970 is wrong anyhow; seconds are enough to show that.
-            Err(before) => Timestamp {
-                seconds: -i64::try_from(before.duration().as_secs()).unwrap_or(i64::MAX) - 1,
-                nanoseconds: 0,
-            },
+            Err(before) => {
+                Timestamp { seconds: -i64::try_from(before.duration().as_secs()).unwrap_or(i64::MAX) - 1, nanoseconds: 0 }
+            }
         }
     }
 
@@ -109,10 +107,7 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         let ns = self.now_ns.load(std::sync::atomic::Ordering::SeqCst);
-        Timestamp {
-            seconds: ns.div_euclid(1_000_000_000),
-            nanoseconds: u32::try_from(ns.rem_euclid(1_000_000_000)).unwrap_or(0),
-        }
+        Timestamp { seconds: ns.div_euclid(1_000_000_000), nanoseconds: u32::try_from(ns.rem_euclid(1_000_000_000)).unwrap_or(0) }
     }
     fn monotonic(&self) -> Duration {
         let now = self.now();

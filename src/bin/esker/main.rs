@@ -1,2 +1,2 @@
 //! esker
-fn main(){}
+fn main() {}
