@@ -1,1 +1,108 @@
-//! cache
+//! The local cache: which packs hold a chunk, facts of a pack, which index files were read, what each folder looked like last time.
+//!
+//! It is only a cache. Deleted, of another repository, rolled back, truncated, flipped, swapped, unwritable or locked by somebody:
+//! the outcome of every operation is the same, only slower. Three things make that so:
+//!
+//! * every row carries a 16-byte tag over its table and all its fields ([`tag`]); a row without a good tag is never handed out;
+//! * a pack number is never given to two packs ([`PackNumber`]), not even in a file that was rolled back or torn, so that a row of
+//!   one history cannot speak about a pack of another;
+//! * whatever SQLite or a tag complains about ends the same way: the file is dropped, an empty one takes its place, and the call
+//!   that met it returns [`CacheError::Reset`]. The caller syncs again and repeats.
+//!
+//! What may always happen is that a row is *missing*; then a chunk is stored or a file is read again.
+//!
+//! Leans on SQLite (the only room that knows it) and on `id` and `clock`. Knows no keys beyond the one it is given, no format: a
+//! pack's directory and a folder's state are bytes to it. Memory: SQLite's page cache ([`database`]) and the chunks of packs that
+//! are being written; nothing that grows with the repository.
+//!
+//! Several processes may use one cache at a time; one thread writes, [`CacheReader`]s look up beside it.
+
+mod chunks;
+mod database;
+mod facts;
+mod file;
+mod folders;
+mod owner;
+mod reader;
+mod tag;
+
+pub use folders::FolderState;
+pub use owner::Cache;
+pub use reader::CacheReader;
+
+use crate::id::{ChunkId, PackId};
+
+/// What this cache calls a pack. Numbers rise in the order packs became known, so sorting by them visits packs in order of
+/// arrival. Upper half: that order; lower half: 32 random bits, so that a number issued twice by a file that was rolled back (or
+/// by two processes at once) still means one pack. Numbers mean nothing in another cache, nor after a reset: they are then unknown.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct PackNumber(pub i64);
+
+/// What a chunk is looked up by: its type (1 data, 2 tree, 3 list) and its id.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ChunkKey {
+    /// The chunk's type as a number.
+    pub kind: u8,
+    /// The chunk's id.
+    pub id: ChunkId,
+}
+
+/// One stored copy of a chunk.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Copy {
+    /// The pack that holds it.
+    pub pack: PackNumber,
+    /// Which row of that pack's directory describes it, from 0.
+    pub row: u32,
+    /// Stored as a recipe rather than as its own bytes.
+    pub composed: bool,
+}
+
+/// A chunk of a pack whose number is clear from where this stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PackedChunk {
+    /// The chunk.
+    pub key: ChunkKey,
+    /// Its row in the pack's directory, from 0.
+    pub row: u32,
+    /// Stored as a recipe.
+    pub composed: bool,
+}
+
+/// Facts of one pack; enough to open any frame of it with one ranged read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PackRow {
+    /// The pack's name.
+    pub id: PackId,
+    /// Size of the file in bytes.
+    pub size: u64,
+    /// Its first bytes: the envelope header.
+    pub header: [u8; 128],
+    /// Sealed length of its DIRECTORY box in bytes.
+    pub directory_sealed_length: u32,
+    /// 1 data, 2 metadata.
+    pub class: u8,
+    /// Its encoded directory; opaque here, at most 16 MiB.
+    pub directory: Vec<u8>,
+}
+
+/// A pack to be remembered: its facts and all its chunks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewPack {
+    /// The facts.
+    pub row: PackRow,
+    /// Every chunk its directory lists.
+    pub chunks: Vec<PackedChunk>,
+}
+
+/// Why a cache could not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    /// Something was wrong with the cache; it is empty now and usable. Sync again, repeat the call. What a look-up had delivered
+    /// before is to be thrown away, its pack numbers are unknown now. Packs begun and not finished are still there.
+    #[error("the cache was dropped and starts empty: {0}")]
+    Reset(String),
+    /// Neither the cache's folder nor a temporary one can hold a cache.
+    #[error("no cache can be kept: {0}")]
+    Unusable(String),
+}

@@ -1,0 +1,341 @@
+//! [`Cache`]: the door. Every call goes to the file; whatever is wrong with that ends in an empty cache and [`CacheError::Reset`].
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::database::{Database, Fault};
+use super::file::Place;
+use super::tag::Tagger;
+use super::{CacheError, CacheReader, ChunkKey, Copy, FolderState, NewPack, PackNumber, PackRow, PackedChunk};
+use crate::clock::{SystemRng, random};
+use crate::id::{IndexId, PackId, RepositoryId};
+
+/// A cache that has to be dropped this often in one run stands on a disk that cannot hold one.
+const RESETS_MAX: u64 = 8;
+
+/// Tells readers that the file they have open was dropped, and the owner that a reader met damage.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    /// How often the cache was dropped since it was opened.
+    pub(super) resets: AtomicU64,
+    /// A reader met damage.
+    pub(super) suspect: AtomicBool,
+}
+
+/// The cache of one repository; one writer. See the room's page (`mod.rs`) for what it promises.
+pub struct Cache {
+    place: RefCell<Place>,
+    repository: Tagger,
+    /// Chunks of packs that are begun and not finished. Only here: they vanish with the run, and other processes never see them.
+    pending: HashMap<ChunkKey, Vec<Copy>>,
+    pending_packs: HashMap<PackNumber, Vec<ChunkKey>>,
+    /// Upper half of the last number given.
+    last: i64,
+    remarks: RefCell<Vec<String>>,
+    health: Arc<Health>,
+    unusable: Cell<bool>,
+}
+
+impl Cache {
+    /// Opens the cache that lies in `folder` (made with mode 0700 when missing; nothing else may lie in it). Whatever is wrong with
+    /// what lies there, the result is a usable cache, empty if need be, in a temporary folder if need be; [`Cache::take_remarks`]
+    /// says so.
+    pub fn open(folder: &Path, repository: &RepositoryId, cache_key: &[u8; 32]) -> Result<Self, CacheError> {
+        let repository = Tagger::of_repository(repository, cache_key);
+        let mut remarks = Vec::new();
+        let place = Place::open(folder, &repository, &mut remarks).map_err(unusable)?;
+        Ok(Self::at(place, repository, remarks))
+    }
+
+    /// A cache in a private temporary folder, gone when dropped: for one run, and for tests.
+    pub fn temporary(repository: &RepositoryId, cache_key: &[u8; 32]) -> Result<Self, CacheError> {
+        let repository = Tagger::of_repository(repository, cache_key);
+        let place = Place::private(&repository).map_err(unusable)?;
+        Ok(Self::at(place, repository, Vec::new()))
+    }
+
+    fn at(place: Place, repository: Tagger, remarks: Vec<String>) -> Self {
+        Self {
+            place: RefCell::new(place),
+            repository,
+            pending: HashMap::new(),
+            pending_packs: HashMap::new(),
+            last: 0,
+            remarks: RefCell::new(remarks),
+            health: Arc::new(Health::default()),
+            unusable: Cell::new(false),
+        }
+    }
+
+    /// How often the cache was dropped since it was opened.
+    pub fn resets(&self) -> u64 {
+        self.health.resets.load(Ordering::SeqCst)
+    }
+
+    /// What a person should know about the cache since the last time this was asked.
+    pub fn take_remarks(&self) -> Vec<String> {
+        self.remarks.take()
+    }
+
+    /// A second connection for looking up only, for another thread. It sees what is in the cache now and much of what comes later,
+    /// but no pack that is begun and not finished.
+    pub fn reader(&self) -> Result<CacheReader, CacheError> {
+        self.run(Database::settle)?;
+        let opened = {
+            let place = self.place.borrow();
+            // A file that cannot be opened again while we have it open was deleted or swapped under us.
+            Database::open_reader(&place.file, &self.repository).map_err(|fault| Fault::Damaged(fault.text().to_owned()))
+        };
+        match opened {
+            Ok(database) => Ok(CacheReader::new(database, Arc::clone(&self.health))),
+            Err(fault) => Err(self.reset(fault)),
+        }
+    }
+
+    // -- look-ups ----------------------------------------------------------------------------------
+
+    /// Calls `each` with a position in `wanted` and a copy, for every copy of every wanted chunk, in no useful order. Batches of
+    /// thousands cost least for each key. Says nothing about whether a pack still exists: that is in a listing.
+    pub fn find(&self, wanted: &[ChunkKey], each: &mut dyn FnMut(usize, Copy)) -> Result<(), CacheError> {
+        if !self.pending.is_empty() {
+            for (position, key) in wanted.iter().enumerate() {
+                for &copy in self.pending.get(key).into_iter().flatten() {
+                    each(position, copy);
+                }
+            }
+        }
+        self.run(|database| {
+            database.settle()?;
+            database.find(wanted, each)
+        })
+    }
+
+    /// The number of a pack that is in the cache.
+    pub fn pack_number(&self, id: &PackId) -> Result<Option<PackNumber>, CacheError> {
+        self.run(|database| database.pack_number(id))
+    }
+
+    /// Every pack with its size in bytes, in order of number. Reads no directories.
+    pub fn packs(&self, each: &mut dyn FnMut(PackNumber, PackId, u64)) -> Result<(), CacheError> {
+        self.run(|database| database.packs(each))
+    }
+
+    /// Facts of one pack with its directory.
+    pub fn pack(&self, number: PackNumber) -> Result<Option<PackRow>, CacheError> {
+        self.run(|database| database.pack(number))
+    }
+
+    /// Was this index file read?
+    pub fn has_index_file(&self, id: &IndexId) -> Result<bool, CacheError> {
+        self.run(|database| database.has_index_file(id))
+    }
+
+    /// Every index file that was read.
+    pub fn index_files(&self, each: &mut dyn FnMut(IndexId)) -> Result<(), CacheError> {
+        self.run(|database| database.index_files(each))
+    }
+
+    /// A small note of the caller.
+    pub fn meta(&self, key: &[u8]) -> Result<Option<Vec<u8>>, CacheError> {
+        self.run(|database| database.meta(key))
+    }
+
+    /// What a folder looked like last time: the pages as they were put.
+    pub fn folder_state(&self, host: &str, source: &str, path: &[u8]) -> Result<Option<Vec<Vec<u8>>>, CacheError> {
+        self.run(|database| database.folder_state(host, source, path))
+    }
+
+    // -- what is learnt ----------------------------------------------------------------------------
+
+    /// Remembers packs and, in the same transaction, that the index file which told of them was read. A pack that is known already
+    /// stays as it is: facts do not change. Returns the number of each, in the order given.
+    pub fn add_packs(&mut self, packs: &[NewPack], index_file: Option<&IndexId>) -> Result<Vec<PackNumber>, CacheError> {
+        let mut last = self.last;
+        let numbers = self.write(|database| {
+            let mut numbers = Vec::with_capacity(packs.len());
+            for pack in packs {
+                if let Some(number) = database.pack_number(&pack.row.id)? {
+                    numbers.push(number);
+                    continue;
+                }
+                let number = next_number(database, &mut last)?;
+                database.insert_pack(number, &pack.row)?;
+                database.append_chunks(number, &pack.chunks)?;
+                numbers.push(number);
+            }
+            if let Some(index_file) = index_file {
+                database.insert_index_file(index_file)?;
+            }
+            Ok(numbers)
+        })?;
+        self.last = last;
+        Ok(numbers)
+    }
+
+    /// A number for a pack that is being filled. Its chunks are found by this `Cache` alone until [`Cache::finish_pack`], and
+    /// survive a reset.
+    pub fn begin_pack(&mut self) -> Result<PackNumber, CacheError> {
+        let mut last = self.last;
+        let number = self.run(|database| next_number(database, &mut last))?;
+        self.last = last;
+        self.pending_packs.insert(number, Vec::new());
+        Ok(number)
+    }
+
+    /// Chunks that went into a pack that is being filled. Their rows may still be provisional. A number that is not of a begun pack
+    /// changes nothing.
+    pub fn add_chunks(&mut self, pack: PackNumber, chunks: &[PackedChunk]) {
+        let Some(keys) = self.pending_packs.get_mut(&pack) else { return };
+        for chunk in chunks {
+            keys.push(chunk.key);
+            self.pending.entry(chunk.key).or_default().push(Copy { pack, row: chunk.row, composed: chunk.composed });
+        }
+    }
+
+    /// The pack is complete: these are its facts and chunks (in place of what [`Cache::add_chunks`] said). Returns its number:
+    /// `pack`, unless a pack of this id is known under another.
+    pub fn finish_pack(&mut self, pack: PackNumber, facts: &NewPack) -> Result<PackNumber, CacheError> {
+        let number = self.write(|database| {
+            if let Some(number) = database.pack_number(&facts.row.id)? {
+                return Ok(number);
+            }
+            database.insert_pack(pack, &facts.row)?;
+            database.insert_chunks(pack, &facts.chunks)?;
+            Ok(pack)
+        })?;
+        self.abandon_pack(pack);
+        Ok(number)
+    }
+
+    /// The pack will not be: its chunks are found no longer.
+    pub fn abandon_pack(&mut self, pack: PackNumber) {
+        for key in self.pending_packs.remove(&pack).into_iter().flatten() {
+            if let Some(copies) = self.pending.get_mut(&key) {
+                copies.retain(|copy| copy.pack != pack);
+                if copies.is_empty() {
+                    self.pending.remove(&key);
+                }
+            }
+        }
+    }
+
+    /// Forgets packs that are listed no longer, with their chunks. Reads the whole table of chunks once: hand over all at once.
+    pub fn forget_packs(&mut self, packs: &[PackNumber]) -> Result<(), CacheError> {
+        if packs.is_empty() {
+            return Ok(());
+        }
+        self.write(|database| database.remove_packs(packs))
+    }
+
+    /// Forgets that index files were read, because they are listed no longer or are to be read again.
+    pub fn forget_index_files(&mut self, ids: &[IndexId]) -> Result<(), CacheError> {
+        self.write(|database| database.remove_index_files(ids))
+    }
+
+    /// Puts a small note (`None` removes it); at most 16 MiB.
+    pub fn put_meta(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), CacheError> {
+        self.write(|database| database.put_meta(key, value))
+    }
+
+    /// Remembers what folders look like, in one transaction; hand over hundreds at once.
+    pub fn put_folder_states(&mut self, host: &str, source: &str, states: &[FolderState]) -> Result<(), CacheError> {
+        self.write(|database| {
+            let stamp = i64::from_le_bytes(bits()?);
+            states.iter().try_for_each(|state| database.put_folder_state(host, source, state, stamp))
+        })
+    }
+
+    /// Forgets the states of folders of a source for which `keep` says no: those that are gone.
+    pub fn retain_folder_states(
+        &mut self,
+        host: &str,
+        source: &str,
+        keep: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<(), CacheError> {
+        self.write(|database| database.retain_folder_states(host, source, keep))
+    }
+
+    /// Forgets everything about a source's folders.
+    pub fn drop_folder_states(&mut self, host: &str, source: &str) -> Result<(), CacheError> {
+        self.write(|database| database.remove_folder_states(host, source))
+    }
+
+    // -- what goes wrong ---------------------------------------------------------------------------
+
+    /// Drops the cache, because its caller found that what it says cannot be true.
+    pub fn drop_all(&mut self, reason: &str) -> Result<(), CacheError> {
+        match self.reset(Fault::Damaged(reason.to_owned())) {
+            CacheError::Reset(_) => Ok(()),
+            error => Err(error),
+        }
+    }
+
+    fn write<T>(&self, work: impl FnOnce(&Database) -> Result<T, Fault>) -> Result<T, CacheError> {
+        self.run(|database| {
+            let transaction = database.writing()?;
+            let done = work(database)?;
+            transaction.commit()?;
+            Ok(done)
+        })
+    }
+
+    fn run<T>(&self, work: impl FnOnce(&Database) -> Result<T, Fault>) -> Result<T, CacheError> {
+        if self.unusable.get() {
+            return Err(CacheError::Unusable("it had to be dropped too often".into()));
+        }
+        if self.health.suspect.swap(false, Ordering::SeqCst) {
+            return Err(self.reset(Fault::Damaged("a look-up beside it met a bad row".into())));
+        }
+        let result = {
+            let place = self.place.borrow();
+            work(&place.database)
+        };
+        result.map_err(|fault| self.reset(fault))
+    }
+
+    /// Puts an empty cache in place of this one; the error to return.
+    fn reset(&self, fault: Fault) -> CacheError {
+        let Ok(mut place) = self.place.try_borrow_mut() else {
+            // Met by a call out of a look-up's callback, which still has the file open: the next call resets.
+            self.health.suspect.store(true, Ordering::SeqCst);
+            return CacheError::Reset(fault.text().to_owned());
+        };
+        let resets = self.health.resets.fetch_add(1, Ordering::SeqCst) + 1;
+        let successor = if resets > RESETS_MAX {
+            Err(Fault::Refused(format!("it had to be dropped too often, at last because of: {}", fault.text())))
+        } else {
+            place.successor(&fault, &self.repository, &mut self.remarks.borrow_mut())
+        };
+        match successor {
+            Ok(successor) => {
+                *place = successor;
+                CacheError::Reset(fault.text().to_owned())
+            }
+            Err(fault) => {
+                self.unusable.set(true);
+                unusable(fault)
+            }
+        }
+    }
+}
+
+/// The number after the last one, with fresh low bits.
+fn next_number(database: &Database, last: &mut i64) -> Result<PackNumber, Fault> {
+    let upper = (*last).max(database.last_number()?.0 >> 32) + 1;
+    if upper > i64::from(i32::MAX) {
+        return Err(Fault::Damaged("its packs have no number left".into()));
+    }
+    *last = upper;
+    Ok(PackNumber(upper << 32 | i64::from(u32::from_le_bytes(bits()?))))
+}
+
+fn bits<const N: usize>() -> Result<[u8; N], Fault> {
+    random(&SystemRng).map_err(|error| Fault::Refused(error.to_string()))
+}
+
+fn unusable(fault: Fault) -> CacheError {
+    CacheError::Unusable(fault.text().to_owned())
+}
