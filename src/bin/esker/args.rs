@@ -1,0 +1,613 @@
+//! The command line as clap sees it: help, man pages and completions are made from these definitions.
+//!
+//! Only shapes live here; what they mean together with the environment and the config file is decided in `settings`.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+/// Encrypted, deduplicating backups of whole services.
+#[derive(Parser, Debug)]
+#[command(
+    name = "esker",
+    version,
+    about,
+    long_about = "Encrypted, deduplicating backups of whole services: databases, Redis and directories in one snapshot, all or nothing.",
+    propagate_version = true,
+    max_term_width = 100,
+    after_help = FIRST_STEPS,
+    after_long_help = EXIT_CODES
+)]
+pub struct Arguments {
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const FIRST_STEPS: &str = "\
+First steps:
+  esker -r /srv/backup init
+  esker -r /srv/backup snapshot /srv/media --postgres database='host=/run/postgresql dbname=app'
+  esker -r /srv/backup snapshots
+  esker -r /srv/backup restore latest --target /srv/restored";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done                                    12  wrong password or key
+  1  failed, nothing was committed           13  store unreachable or inconclusive
+  2  usage                                   14  stopped by a safety brake
+  3  committed, but incomplete               20  damage, all of it repairable
+  4  a required source failed,               21  damage, data is affected
+     nothing was committed                  130  interrupted by Ctrl-C
+ 10  no repository there                    143  interrupted by SIGTERM
+ 11  store full
+
+A repository, a secret and more may come from the environment (ESKER_REPOSITORY, ESKER_PASSWORD, ESKER_PASSWORD_FILE,
+ESKER_PASSWORD_COMMAND, ESKER_KEY_FILE, ESKER_CONFIG, ESKER_PROFILE, ESKER_CACHE_DIR), from systemd (a credential named
+esker-password or esker-key), or from a config file (--config). Flags win over the environment, the environment over the
+config file.";
+
+/// Flags of every command.
+#[derive(Args, Debug, Default)]
+pub struct Global {
+    /// Where the repository is: a path, or file:PATH
+    #[arg(short = 'r', long = "repo", value_name = "URL", env = "ESKER_REPOSITORY", hide_env_values = true, global = true, value_hint = ValueHint::DirPath, help_heading = "Repository and secret")]
+    pub repository: Option<OsString>,
+
+    /// Read the password from the first line of FILE
+    #[arg(long, value_name = "FILE", env = "ESKER_PASSWORD_FILE", hide_env_values = true, global = true, value_hint = ValueHint::FilePath, help_heading = "Repository and secret")]
+    pub password_file: Option<PathBuf>,
+
+    /// Run CMD (words in shell quoting, no shell) and take the first line it prints as the password
+    #[arg(long, value_name = "CMD", env = "ESKER_PASSWORD_COMMAND", hide_env_values = true, global = true, value_hint = ValueHint::CommandString, help_heading = "Repository and secret")]
+    pub password_command: Option<String>,
+
+    /// Use an exported owner or writer key instead of a password (see `esker key export`)
+    #[arg(long, value_name = "FILE", env = "ESKER_KEY_FILE", hide_env_values = true, global = true, value_hint = ValueHint::FilePath, help_heading = "Repository and secret")]
+    pub key_file: Option<PathBuf>,
+
+    /// Try only the keyslot whose id begins like this (see `esker key list`)
+    #[arg(long, value_name = "ID", global = true, help_heading = "Repository and secret")]
+    pub slot: Option<String>,
+
+    /// Read defaults and sources from this TOML file
+    #[arg(short, long, value_name = "FILE", env = "ESKER_CONFIG", hide_env_values = true, global = true, value_hint = ValueHint::FilePath, help_heading = "Settings")]
+    pub config: Option<PathBuf>,
+
+    /// Use this profile of the config file
+    #[arg(
+        short = 'P',
+        long,
+        value_name = "NAME",
+        env = "ESKER_PROFILE",
+        hide_env_values = true,
+        global = true,
+        help_heading = "Settings"
+    )]
+    pub profile: Option<String>,
+
+    /// Where the local cache lives; it may be deleted at any time
+    #[arg(long, value_name = "DIR", env = "ESKER_CACHE_DIR", hide_env_values = true, global = true, value_hint = ValueHint::DirPath, help_heading = "Settings")]
+    pub cache_dir: Option<PathBuf>,
+
+    /// Results as JSON on standard output; progress and errors as JSON on standard error
+    #[arg(long, global = true, help_heading = "Output")]
+    pub json: bool,
+
+    /// Only errors and what was asked for
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Output")]
+    pub quiet: bool,
+
+    /// Show remarks and each entry as it is done
+    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Output")]
+    pub verbose: u8,
+
+    /// No progress, neither bars nor lines
+    #[arg(long, global = true, help_heading = "Output")]
+    pub no_progress: bool,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Create a repository and print its recovery key, once
+    Init(Init),
+    /// Take one snapshot of all sources, all or nothing
+    #[command(visible_alias = "backup")]
+    Snapshot(Box<Snapshot>),
+    /// List snapshots
+    #[command(visible_alias = "list")]
+    Snapshots(Snapshots),
+    /// List what is in a snapshot
+    Ls(Ls),
+    /// Find files by name across snapshots
+    Find(Find),
+    /// Show what changed between two snapshots
+    Diff(Diff),
+    /// Write a snapshot, or a part of it, back to a directory
+    Restore(Restore),
+    /// Write one file or stream to standard output
+    #[command(visible_alias = "cat")]
+    Dump(Dump),
+    /// Check that everything stored can be restored
+    #[command(visible_alias = "check")]
+    Verify(Verify),
+    /// Show how much is stored and what deduplication saves
+    Stats(Stats),
+    /// Manage passwords, writer keys and owner keys
+    Key(Key),
+    /// The local cache: where it is, and emptying it
+    Cache(Cache),
+    /// Print shell completions
+    Completions(Completions),
+    /// Print the manual, or write all its pages to a directory
+    Man(Man),
+}
+
+/// How expensive a password is made to guess.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kdf {
+    /// argon2id with 256 MiB
+    #[default]
+    Default,
+    /// argon2id with 64 MiB, for small machines
+    Low,
+}
+
+/// `init`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  esker -r /srv/backup init                                      asks for a password twice
+  esker -r /srv/backup --password-file /etc/esker/password init  takes it from a file
+
+The recovery key is shown once and opens the repository when the password is lost: print it, keep it elsewhere. A host that
+should be able to write but not to read gets a writer key: `esker key export`.")]
+pub struct Init {
+    /// Memory that guessing a password costs
+    #[arg(long, value_enum, default_value_t, value_name = "LEVEL")]
+    pub kdf: Kdf,
+}
+
+/// `snapshot`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  esker snapshot /srv/media /srv/certs             two directories, named `media` and `certs`
+  esker snapshot --postgres database='host=/run/postgresql dbname=app' --dir media=/srv/app/media
+  esker snapshot --command ldap='slapcat -n 1'     a command's output; it must end with status 0
+  esker snapshot --preset authentik                PostgreSQL, Redis and directories of an authentik installation
+  esker --config /etc/esker.toml snapshot          the sources of a config file
+
+A source name is 1 to 64 of a-z 0-9 . _ - and begins with a letter or digit. Sources given here replace those of the config
+file. When a required source fails nothing is committed and the exit code is 4; when an optional source fails, or a file
+cannot be read, the snapshot is committed, marked incomplete, and the exit code is 3.")]
+pub struct Snapshot {
+    /// Directories, each named by its last part
+    #[arg(value_name = "PATH", value_hint = ValueHint::DirPath)]
+    pub paths: Vec<PathBuf>,
+
+    /// A directory under a name of your choice
+    #[arg(long, value_name = "NAME=PATH", value_parser = named(), value_hint = ValueHint::DirPath, help_heading = "Sources")]
+    pub dir: Vec<Named>,
+
+    /// The output of a command (words in shell quoting, no shell)
+    #[arg(long, value_name = "NAME=CMDLINE", value_parser = named(), help_heading = "Sources")]
+    pub command: Vec<Named>,
+
+    /// Standard input. It has no exit status, so the source is recorded as "ended without status"; prefer --command
+    #[arg(long, value_name = "NAME", help_heading = "Sources")]
+    pub stdin: Option<String>,
+
+    /// Demand that standard input ends with these bytes (\n, \t, \\, \xNN are understood)
+    #[arg(long, value_name = "BYTES", requires = "stdin", help_heading = "Sources")]
+    pub stdin_trailer: Option<String>,
+
+    /// A PostgreSQL server: globals and every database, or the one that dbname= names; a libpq connection string
+    #[arg(long, value_name = "NAME=CONNINFO", value_parser = named(), help_heading = "Sources")]
+    pub postgres: Vec<Named>,
+
+    /// A Redis server: redis://[USER[:PASSWORD]@]HOST[:PORT] or unix:PATH
+    #[arg(long, value_name = "NAME=URL", value_parser = named(), help_heading = "Sources")]
+    pub redis: Vec<Named>,
+
+    /// A service whose parts are known: its databases and directories are found from its own settings
+    #[arg(long, value_enum, value_name = "SERVICE", help_heading = "Sources")]
+    pub preset: Option<Preset>,
+
+    /// Where the service is installed: the folder of its compose file and .env
+    #[arg(long, value_name = "DIR", requires = "preset", value_hint = ValueHint::DirPath, help_heading = "Sources")]
+    pub preset_dir: Option<PathBuf>,
+
+    /// This source may fail: the snapshot is then marked incomplete instead of not taken
+    #[arg(long, value_name = "NAME", help_heading = "Sources")]
+    pub optional: Vec<String>,
+
+    /// Leave out what matches, with the meaning of .gitignore lines
+    #[arg(long, value_name = "GLOB", help_heading = "Files")]
+    pub exclude: Vec<String>,
+
+    /// Leave out what matches a line of FILE
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Files")]
+    pub exclude_file: Vec<PathBuf>,
+
+    /// Read every file again, also those that look unchanged
+    #[arg(long, help_heading = "Files")]
+    pub force: bool,
+
+    /// A tag to find this snapshot by; may be given several times
+    #[arg(long, value_name = "TAG", help_heading = "Snapshot")]
+    pub tag: Vec<String>,
+
+    /// The host to record instead of this one
+    #[arg(long, value_name = "NAME", help_heading = "Snapshot")]
+    pub host: Option<String>,
+
+    /// Create the repository first when it does not exist
+    #[arg(long, help_heading = "Snapshot")]
+    pub init: bool,
+}
+
+/// Services with a preset.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// The identity provider: PostgreSQL, Redis (before 2025.10), media, certs, templates, blueprints
+    Authentik,
+}
+
+/// Which snapshots.
+#[derive(Args, Debug, Default)]
+pub struct Filter {
+    /// Only snapshots with this tag
+    #[arg(long, value_name = "TAG")]
+    pub tag: Vec<String>,
+    /// Only snapshots of this host
+    #[arg(long, value_name = "NAME")]
+    pub host: Option<String>,
+    /// Only snapshots with a source of this name
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+}
+
+/// `snapshots`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  esker snapshots --host auth01 --tag nightly
+  esker snapshots latest
+
+A snapshot is named by `latest`, `latest~1` (the one before), or the first digits of its id.")]
+pub struct Snapshots {
+    /// Only these
+    #[arg(value_name = "SNAPSHOT")]
+    pub snapshots: Vec<String>,
+    /// Which of them
+    #[command(flatten)]
+    pub filter: Filter,
+}
+
+/// `ls`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  esker ls latest                      the sources of the newest snapshot
+  esker ls -l latest:media/icons       one folder, with modes, owners, sizes and times
+  esker ls -R 3fa2                     everything in the snapshot whose id begins with 3fa2")]
+pub struct Ls {
+    /// Snapshot, and a path in it
+    #[arg(value_name = "SNAPSHOT[:PATH]")]
+    pub place: OsString,
+    /// Mode, owner, size and time of each entry
+    #[arg(short, long)]
+    pub long: bool,
+    /// Folders within folders too
+    #[arg(short = 'R', long)]
+    pub recursive: bool,
+}
+
+/// `find`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  esker find '*.pem'                   by name, in every snapshot
+  esker find -s latest 'media/*/logo*' by path, when the pattern has a slash
+
+`*` and `?` stay within one name, `**` crosses folders, `[a-z]` is one of a set.")]
+pub struct Find {
+    /// Names or, with a slash, paths
+    #[arg(value_name = "PATTERN", required = true)]
+    pub patterns: Vec<String>,
+    /// Look only in this snapshot; may be given several times
+    #[arg(short, long = "snapshot", value_name = "SNAPSHOT")]
+    pub snapshots: Vec<String>,
+    /// Upper and lower case are the same
+    #[arg(short, long)]
+    pub ignore_case: bool,
+    /// Which snapshots
+    #[command(flatten)]
+    pub filter: Filter,
+}
+
+/// `diff`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  esker diff latest~1 latest
+  esker diff 3fa2:media 77c0:media
+
++ added   - removed   M content changed   T kind changed   U only mode, owner or other metadata changed (--metadata)")]
+pub struct Diff {
+    /// The older one, and a path in it
+    #[arg(value_name = "A[:PATH]")]
+    pub a: OsString,
+    /// The newer one, and a path in it
+    #[arg(value_name = "B[:PATH]")]
+    pub b: OsString,
+    /// Show entries whose content is the same and whose metadata is not
+    #[arg(long)]
+    pub metadata: bool,
+}
+
+/// What to do with files that are there already.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overwrite {
+    /// Write every file again
+    Always,
+    /// Write what differs in size, time or content
+    #[default]
+    IfChanged,
+    /// Leave what is there
+    Never,
+}
+
+/// `restore`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  esker restore latest --target /srv/restored
+  esker restore latest:media --target /srv/app/media --delete
+  esker restore 3fa2 --target /tmp/certs --include 'certs/**'
+
+Only what differs is written. Streams are restored as files; `esker dump` writes one to standard output instead.")]
+pub struct Restore {
+    /// Snapshot, and a path in it
+    #[arg(value_name = "SNAPSHOT[:PATH]")]
+    pub place: OsString,
+    /// The directory to write to; made when absent
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub target: PathBuf,
+    /// Restore only what matches, with the meaning of .gitignore lines
+    #[arg(long, value_name = "GLOB")]
+    pub include: Vec<String>,
+    /// Leave out what matches
+    #[arg(long, value_name = "GLOB")]
+    pub exclude: Vec<String>,
+    /// What to do with files that are there already
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    pub overwrite: Overwrite,
+    /// Delete from the target what the snapshot does not have
+    #[arg(long)]
+    pub delete: bool,
+    /// Write runs of zeros as holes
+    #[arg(long)]
+    pub sparse: bool,
+    /// Read everything back afterwards and compare
+    #[arg(long)]
+    pub verify: bool,
+    /// Leave owner and group as they fall
+    #[arg(long)]
+    pub no_ownership: bool,
+    /// Say what would be done, and do nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+}
+
+/// `dump`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  esker dump latest:database/app.dump | pg_restore --clean --if-exists --dbname app
+  esker dump latest:certs/default/tls.pem > tls.pem
+
+When the exit code is not 0, what was written is not the whole file: in a pipe use `set -o pipefail`.")]
+pub struct Dump {
+    /// Snapshot, and the path of a file or stream
+    #[arg(value_name = "SNAPSHOT:PATH")]
+    pub place: OsString,
+}
+
+/// `verify`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  esker verify                                 structure: names, directories, trees, nothing missing
+  esker verify --read-data                     reads every byte back and recomputes every id
+  esker verify --read-data-subset 1/7          a seventh of the packs: seven runs read everything
+  esker verify --read-data-subset 5%           a random twentieth
+  esker verify --read-data-subset 10GiB        at most about this much
+
+Each finding says which object, what is wrong, and which snapshots and paths it hits. Exit code 20: all of it can be repaired
+from what is there; 21: data is affected.")]
+pub struct Verify {
+    /// Read all packs back and recompute every id
+    #[arg(long, conflicts_with = "read_data_subset")]
+    pub read_data: bool,
+    /// Read a part of the packs back: n/m, x% or a size
+    #[arg(long, value_name = "PART")]
+    pub read_data_subset: Option<String>,
+    /// Only what this snapshot needs; may be given several times
+    #[arg(short, long = "snapshot", value_name = "SNAPSHOT")]
+    pub snapshots: Vec<String>,
+}
+
+/// `stats`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  esker stats                  the whole repository
+  esker stats latest           what one snapshot refers to")]
+pub struct Stats {
+    /// Only these
+    #[arg(value_name = "SNAPSHOT")]
+    pub snapshots: Vec<String>,
+}
+
+/// `key`
+#[derive(Args, Debug)]
+pub struct Key {
+    /// What to do
+    #[command(subcommand)]
+    pub action: KeyAction,
+}
+
+/// The actions of `key`.
+#[derive(Subcommand, Debug)]
+pub enum KeyAction {
+    /// Add a password for an owner, or with --writer for a host that only takes snapshots
+    Add {
+        /// Where the new password comes from
+        #[command(flatten)]
+        new: NewPassword,
+        /// The new password gives a writer key: it takes snapshots and can read none
+        #[arg(long)]
+        writer: bool,
+        /// A word for the list
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        label: String,
+    },
+    /// List the keyslots
+    List,
+    /// Remove a keyslot; the last owner's cannot be removed
+    Remove {
+        /// The first digits of its id
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// Change the password of the keyslot that was opened
+    Passwd {
+        /// Where the new password comes from
+        #[command(flatten)]
+        new: NewPassword,
+    },
+    /// Write a key to a file that only you can read
+    #[command(after_help = "\
+Examples:
+  esker key export --output /etc/esker/writer.key       for a host that takes snapshots and can read none
+  esker key export --owner --output owner.key           everything; keep it away from the hosts
+
+Whoever has the file needs no password: `esker --key-file FILE ...`.")]
+    Export {
+        /// The owner key instead of the writer key
+        #[arg(long)]
+        owner: bool,
+        /// The file to make; without it the key goes to standard output
+        #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        output: Option<PathBuf>,
+    },
+}
+
+/// Where a new password comes from: a file, a command, or asked for twice.
+#[derive(Args, Debug, Default)]
+pub struct NewPassword {
+    /// Read the new password from the first line of FILE
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "new_password_command")]
+    pub new_password_file: Option<PathBuf>,
+    /// Run CMD and take the first line it prints as the new password
+    #[arg(long, value_name = "CMD", value_hint = ValueHint::CommandString)]
+    pub new_password_command: Option<String>,
+    /// Memory that guessing the new password costs
+    #[arg(long, value_enum, default_value_t, value_name = "LEVEL")]
+    pub kdf: Kdf,
+}
+
+/// `cache`
+#[derive(Args, Debug)]
+pub struct Cache {
+    /// What to do
+    #[command(subcommand)]
+    pub action: CacheAction,
+}
+
+/// The actions of `cache`.
+#[derive(Subcommand, Debug)]
+pub enum CacheAction {
+    /// Print where the cache lives
+    Path,
+    /// Delete it; the next run builds it again
+    Clear,
+}
+
+/// `completions`
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  esker completions bash > /usr/share/bash-completion/completions/esker")]
+pub struct Completions {
+    /// For which shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// `man`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  esker man | man -l -\n  esker man --output /usr/local/share/man/man1")]
+pub struct Man {
+    /// Write one page for each command into this directory
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub output: Option<PathBuf>,
+}
+
+/// `NAME=VALUE`; the value may be any bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Before the first `=`.
+    pub name: String,
+    /// After it.
+    pub value: OsString,
+}
+
+fn named() -> impl TypedValueParser<Value = Named> {
+    OsStringValueParser::new().try_map(|text| {
+        let bytes = text.as_bytes();
+        let at = bytes.iter().position(|&byte| byte == b'=').ok_or("it has to be NAME=VALUE")?;
+        let name = std::str::from_utf8(&bytes[..at]).map_err(|_| "the name before `=` is not UTF-8")?;
+        if name.is_empty() || at + 1 == bytes.len() {
+            return Err("nothing may be empty in NAME=VALUE");
+        }
+        Ok(Named { name: name.to_owned(), value: OsString::from_vec(bytes[at + 1..].to_vec()) })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_aliases_of_restic_work() {
+        let parsed = Arguments::try_parse_from(["esker", "backup", "/srv"]).unwrap();
+        assert!(matches!(parsed.command, Command::Snapshot(_)));
+        assert!(matches!(Arguments::try_parse_from(["esker", "check"]).unwrap().command, Command::Verify(_)));
+        assert!(matches!(Arguments::try_parse_from(["esker", "list"]).unwrap().command, Command::Snapshots(_)));
+        assert!(matches!(Arguments::try_parse_from(["esker", "cat", "latest:a"]).unwrap().command, Command::Dump(_)));
+    }
+
+    #[test]
+    fn the_value_of_a_named_source_may_hold_further_equal_signs_and_any_bytes() {
+        let value = OsString::from_vec(b"db=host=x dbname=\xff".to_vec());
+        let parsed = Arguments::try_parse_from([OsString::from("esker"), "snapshot".into(), "--postgres".into(), value]).unwrap();
+        let Command::Snapshot(snapshot) = parsed.command else { panic!("not a snapshot") };
+        assert_eq!(snapshot.postgres[0].name, "db");
+        assert_eq!(snapshot.postgres[0].value.as_bytes(), b"host=x dbname=\xff");
+    }
+}

@@ -1,0 +1,88 @@
+//! Words out: results on standard output, everything else on standard error.
+//!
+//! The only place of the program that prints. Standard output carries nothing but the result; when whoever reads it goes away
+//! (`esker ls latest | head`), writing ends with [`OutputClosed`] and the program ends quietly.
+
+pub mod escape;
+pub mod progress;
+pub mod words;
+
+use std::io::{self, BufWriter, IsTerminal, Write};
+
+use serde::Serialize;
+
+/// Whoever read standard output has gone.
+#[derive(Debug, thiserror::Error)]
+#[error("whoever read the output has gone")]
+pub struct OutputClosed;
+
+/// Standard output could not be written: a full disk, an I/O error.
+#[derive(Debug, thiserror::Error)]
+#[error("writing to standard output: {0}")]
+pub struct OutputFailed(io::Error);
+
+/// Standard output.
+pub struct Output {
+    inner: BufWriter<io::Stdout>,
+    /// Results as JSON.
+    pub json: bool,
+    /// Only what was asked for.
+    pub quiet: bool,
+}
+
+impl Output {
+    /// Buffered: call [`Output::flush`] at the end.
+    pub fn new(json: bool, quiet: bool) -> Self {
+        Self { inner: BufWriter::with_capacity(64 << 10, io::stdout()), json, quiet }
+    }
+
+    /// One line of a result.
+    pub fn line(&mut self, text: &str) -> anyhow::Result<()> {
+        self.bytes(text.as_bytes())?;
+        self.bytes(b"\n")
+    }
+
+    /// One JSON object or array on one line.
+    pub fn json(&mut self, value: &impl Serialize) -> anyhow::Result<()> {
+        let text = serde_json::to_string(value)?;
+        self.line(&text)
+    }
+
+    /// A line that `-q` and `--json` leave out: what happened, for a person.
+    pub fn remark(&mut self, text: &str) -> anyhow::Result<()> {
+        if self.quiet || self.json { Ok(()) } else { self.line(text) }
+    }
+
+    /// Raw bytes: the content of a file.
+    pub fn bytes(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        self.inner.write_all(bytes).map_err(closed)
+    }
+
+    /// Hands on what is buffered.
+    pub fn flush(&mut self) -> anyhow::Result<()> {
+        self.inner.flush().map_err(closed)
+    }
+}
+
+/// Tells apart a reader that went away from a disk that is full.
+pub fn closed(error: io::Error) -> anyhow::Error {
+    if error.kind() == io::ErrorKind::BrokenPipe { OutputClosed.into() } else { OutputFailed(error).into() }
+}
+
+/// One line on standard error; when that fails there is nobody left to tell.
+pub fn stderr_line(line: &str) {
+    let mut text = String::with_capacity(line.len() + 1);
+    text.push_str(line);
+    text.push('\n');
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Is somebody watching standard error?
+pub fn stderr_is_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// Would binary data on standard output end up on a screen?
+pub fn stdout_is_terminal() -> bool {
+    io::stdout().is_terminal()
+}

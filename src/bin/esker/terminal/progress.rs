@@ -1,0 +1,341 @@
+//! How a long operation shows on standard error: bars on a terminal, a line every few seconds elsewhere, JSON when asked for.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use esker::monitor::{Monitor, Phase, Problem};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
+
+use super::escape::{escape, escape_lines};
+use super::{stderr_line, words};
+
+/// How progress is shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// A bar that repaints itself.
+    Bar,
+    /// A line every [`LINE_INTERVAL`].
+    Lines,
+    /// A JSON object every [`JSON_INTERVAL`].
+    Json,
+    /// Nothing.
+    Silent,
+}
+
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
+const JSON_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the name of the current file is painted: faster than an eye reads is a waste.
+const NAME_INTERVAL: Duration = Duration::from_millis(100);
+/// Problems shown one by one; the operation's own summary has them all.
+const PROBLEMS_SHOWN_MAX: u64 = 1_000;
+
+/// Implements [`Monitor`] for a person or a script.
+#[derive(Debug)]
+pub struct Progress {
+    mode: Mode,
+    json: bool,
+    verbose: u8,
+    quiet: bool,
+    start: Instant,
+    bar: ProgressBar,
+    phase: Mutex<Option<Phase>>,
+    items: AtomicU64,
+    bytes: AtomicU64,
+    items_total: AtomicU64,
+    bytes_total: AtomicU64,
+    uploaded: AtomicU64,
+    problems: AtomicU64,
+    /// Milliseconds since `start` of the last line, and of the last name painted.
+    line_at_ms: AtomicU64,
+    name_at_ms: AtomicU64,
+    current: Mutex<String>,
+}
+
+impl Progress {
+    /// `json`: everything on standard error is JSON.
+    pub fn new(mode: Mode, json: bool, quiet: bool, verbose: u8) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        Self {
+            mode,
+            json,
+            verbose,
+            quiet,
+            start: Instant::now(),
+            bar,
+            phase: Mutex::new(None),
+            items: 0.into(),
+            bytes: 0.into(),
+            items_total: 0.into(),
+            bytes_total: 0.into(),
+            uploaded: 0.into(),
+            problems: 0.into(),
+            line_at_ms: 0.into(),
+            name_at_ms: 0.into(),
+            current: Mutex::new(String::new()),
+        }
+    }
+
+    /// Takes the bar away, so that results are not painted over. Called before a result or an error is printed.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+        self.bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+
+    /// A warning for a person, whatever the mode; `-q` keeps it, because it was not asked for and matters.
+    pub fn warn(&self, text: &str) {
+        if self.json {
+            self.say(&json!({ "message_type": "warning", "message": text }).to_string());
+        } else {
+            self.say(&format!("esker: warning: {}", escape_lines(text)));
+        }
+    }
+
+    fn say(&self, line: &str) {
+        self.bar.suspend(|| stderr_line(line));
+    }
+
+    fn since_start_ms(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// True for one caller per interval.
+    fn due(&self, last_ms: &AtomicU64, interval: Duration) -> bool {
+        let now = self.since_start_ms();
+        let last = last_ms.load(Ordering::Relaxed);
+        let interval = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+        now.saturating_sub(last) >= interval && last_ms.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    fn counts(&self) -> Counts {
+        Counts {
+            items: self.items.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            items_total: self.items_total.load(Ordering::Relaxed),
+            bytes_total: self.bytes_total.load(Ordering::Relaxed),
+            uploaded: self.uploaded.load(Ordering::Relaxed),
+        }
+    }
+
+    fn phase(&self) -> Option<Phase> {
+        *self.phase.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn current_name(&self) -> String {
+        self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    fn style(&self, bytes_total: u64) -> ProgressStyle {
+        let template = if bytes_total > 0 {
+            "{prefix:>9} [{bar:24}] {percent:>3}%  {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  ETA {eta}  {wide_msg}"
+        } else {
+            "{prefix:>9} {spinner} {elapsed}  {binary_bytes}  {binary_bytes_per_sec}  {wide_msg}"
+        };
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
+    }
+
+    fn show_totals(&self, bytes_total: u64) {
+        if self.mode == Mode::Bar {
+            if bytes_total > 0 {
+                self.bar.set_length(bytes_total);
+            } else {
+                self.bar.unset_length();
+            }
+            self.bar.set_style(self.style(bytes_total));
+        }
+    }
+}
+
+struct Counts {
+    items: u64,
+    bytes: u64,
+    items_total: u64,
+    bytes_total: u64,
+    uploaded: u64,
+}
+
+impl Counts {
+    /// 0 to 1; 0 while totals are unknown.
+    #[expect(clippy::cast_precision_loss, reason = "a percentage")]
+    fn fraction(&self) -> f64 {
+        let of = |done: u64, total: u64| (done as f64 / total as f64).min(1.0);
+        match (self.bytes_total, self.items_total) {
+            (0, 0) => 0.0,
+            (0, items) => of(self.items, items),
+            (bytes, _) => of(self.bytes, bytes),
+        }
+    }
+
+    fn json(&self, phase: Option<Phase>, seconds: u64, current: String) -> String {
+        let mut line = json!({
+            "message_type": "status",
+            "phase": phase.map(name),
+            "seconds_elapsed": seconds,
+            "percent_done": self.fraction(),
+            "total_files": self.items_total,
+            "files_done": self.items,
+            "total_bytes": self.bytes_total,
+            "bytes_done": self.bytes,
+            "bytes_uploaded": self.uploaded,
+        });
+        if !current.is_empty() {
+            line["current_files"] = json!([current]);
+        }
+        line.to_string()
+    }
+
+    fn line(&self, phase: Option<Phase>, seconds: u64) -> String {
+        let mut text = format!("{}: {}", phase.map_or("working", name), words::size(self.bytes));
+        if self.bytes_total > 0 {
+            text += &format!(" of {} ({:.0}%)", words::size(self.bytes_total), self.fraction() * 100.0);
+        }
+        text += &format!(", {}", words::counted(self.items, "item", "items"));
+        if self.uploaded > 0 {
+            text += &format!(", {} stored", words::size(self.uploaded));
+        }
+        text + &format!(", {seconds} s")
+    }
+}
+
+fn name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Sync => "syncing",
+        Phase::Backup => "reading",
+        Phase::Commit => "saving",
+        Phase::Plan => "planning",
+        Phase::Restore => "restoring",
+        Phase::VerifyStructure => "checking",
+        Phase::VerifyData => "verifying",
+    }
+}
+
+impl Monitor for Progress {
+    fn begin(&self, phase: Phase, items_total: u64, bytes_total: u64) {
+        *self.phase.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(phase);
+        self.items.store(0, Ordering::Relaxed);
+        self.bytes.store(0, Ordering::Relaxed);
+        self.items_total.store(items_total, Ordering::Relaxed);
+        self.bytes_total.store(bytes_total, Ordering::Relaxed);
+        if self.mode == Mode::Bar {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+            self.bar.set_prefix(name(phase));
+            self.bar.set_message("");
+            self.bar.reset();
+            self.bar.set_position(0);
+            self.show_totals(bytes_total);
+            self.bar.enable_steady_tick(Duration::from_millis(200));
+        }
+    }
+
+    fn total(&self, items_total: u64, bytes_total: u64) {
+        self.items_total.store(items_total, Ordering::Relaxed);
+        let before = self.bytes_total.swap(bytes_total, Ordering::Relaxed);
+        if before != bytes_total {
+            self.show_totals(bytes_total);
+        }
+    }
+
+    fn advance(&self, items: u64, bytes: u64) {
+        self.items.fetch_add(items, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        match self.mode {
+            Mode::Bar => self.bar.inc(bytes),
+            Mode::Lines if self.due(&self.line_at_ms, LINE_INTERVAL) => {
+                self.say(&self.counts().line(self.phase(), self.since_start_ms() / 1000));
+            }
+            Mode::Json if self.due(&self.line_at_ms, JSON_INTERVAL) => {
+                self.say(&self.counts().json(self.phase(), self.since_start_ms() / 1000, self.current_name()));
+            }
+            Mode::Lines | Mode::Json | Mode::Silent => {}
+        }
+    }
+
+    fn current(&self, subject: &[u8]) {
+        if matches!(self.mode, Mode::Bar | Mode::Json) && self.due(&self.name_at_ms, NAME_INTERVAL) {
+            let subject = escape(subject);
+            if self.mode == Mode::Bar {
+                self.bar.set_message(subject);
+            } else {
+                *self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = subject;
+            }
+        }
+    }
+
+    fn uploaded(&self, bytes: u64) {
+        self.uploaded.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn entry(&self, action: &'static str, path: &[u8], bytes: u64) {
+        if self.verbose == 0 {
+            return;
+        }
+        if self.json {
+            self.say(
+                &json!({ "message_type": "verbose_status", "action": action, "item": escape(path), "data_size": bytes })
+                    .to_string(),
+            );
+        } else {
+            self.say(&format!("{action:>10}  {}  {}", escape(path), words::size(bytes)));
+        }
+    }
+
+    fn problem(&self, problem: Problem) {
+        let count = self.problems.fetch_add(1, Ordering::Relaxed);
+        if count == PROBLEMS_SHOWN_MAX && !self.json {
+            self.say("esker: further problems are not shown one by one");
+        }
+        if count >= PROBLEMS_SHOWN_MAX {
+            return;
+        }
+        let subject = escape(&problem.subject);
+        if self.json {
+            self.say(&json!({ "message_type": "error", "item": subject, "error": { "message": problem.detail } }).to_string());
+        } else {
+            self.say(&format!("esker: {subject}: {}", escape_lines(&problem.detail)));
+        }
+    }
+
+    fn note(&self, text: &str) {
+        if self.quiet || (self.verbose == 0 && !self.json) {
+            return;
+        }
+        if self.json {
+            self.say(&json!({ "message_type": "note", "message": text }).to_string());
+        } else {
+            self.say(&escape_lines(text));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts() -> Counts {
+        Counts { items: 5, bytes: 1 << 20, items_total: 10, bytes_total: 4 << 20, uploaded: 1024 }
+    }
+
+    #[test]
+    fn a_status_line_has_the_fields_that_scripts_for_restic_read() {
+        let line: serde_json::Value = serde_json::from_str(&counts().json(Some(Phase::Backup), 3, "media/a".into())).unwrap();
+        assert_eq!(line["message_type"], "status");
+        assert_eq!(line["percent_done"], 0.25);
+        assert_eq!(line["total_files"], 10);
+        assert_eq!(line["files_done"], 5);
+        assert_eq!(line["total_bytes"], 4 << 20);
+        assert_eq!(line["bytes_done"], 1 << 20);
+        assert_eq!(line["current_files"][0], "media/a");
+    }
+
+    #[test]
+    fn a_plain_line_says_how_far_it_is() {
+        assert_eq!(counts().line(Some(Phase::Restore), 7), "restoring: 1.0 MiB of 4.0 MiB (25%), 5 items, 1.0 KiB stored, 7 s");
+    }
+
+    #[test]
+    fn more_done_than_expected_is_not_above_one() {
+        let counts = Counts { bytes: 9, bytes_total: 3, ..counts() };
+        assert!((counts.fraction() - 1.0).abs() < f64::EPSILON);
+    }
+}
