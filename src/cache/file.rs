@@ -14,7 +14,7 @@ use super::tag::Tagger;
 use crate::clock::{SystemRng, random};
 
 /// How long opening waits for another process that opens or replaces; both take milliseconds.
-const OPENING: Duration = Duration::from_secs(10);
+const OPENING: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 10 });
 
 /// An open cache file and the folder it lies in.
 pub(super) struct Place {

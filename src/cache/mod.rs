@@ -25,6 +25,10 @@ mod folders;
 mod owner;
 mod reader;
 mod tag;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod timing;
 
 pub use folders::FolderState;
 pub use owner::Cache;

@@ -37,6 +37,9 @@ pub struct Cache {
     remarks: RefCell<Vec<String>>,
     health: Arc<Health>,
     unusable: Cell<bool>,
+    /// Chunks may have arrived that are not sorted in. Set by whatever tells of packs, so that a caller who knows a pack finds its
+    /// chunks, whoever put them; looking before every look-up would double the cost of small ones.
+    unsettled: Cell<bool>,
 }
 
 impl Cache {
@@ -67,6 +70,7 @@ impl Cache {
             remarks: RefCell::new(remarks),
             health: Arc::new(Health::default()),
             unusable: Cell::new(false),
+            unsettled: Cell::new(true),
         }
     }
 
@@ -83,7 +87,7 @@ impl Cache {
     /// A second connection for looking up only, for another thread. It sees what is in the cache now and much of what comes later,
     /// but no pack that is begun and not finished.
     pub fn reader(&self) -> Result<CacheReader, CacheError> {
-        self.run(Database::settle)?;
+        self.run(|database| self.settle(database))?;
         let opened = {
             let place = self.place.borrow();
             // A file that cannot be opened again while we have it open was deleted or swapped under us.
@@ -108,19 +112,19 @@ impl Cache {
             }
         }
         self.run(|database| {
-            database.settle()?;
+            self.settle(database)?;
             database.find(wanted, each)
         })
     }
 
     /// The number of a pack that is in the cache.
     pub fn pack_number(&self, id: &PackId) -> Result<Option<PackNumber>, CacheError> {
-        self.run(|database| database.pack_number(id))
+        self.run_learning(|database| database.pack_number(id))
     }
 
     /// Every pack with its size in bytes, in order of number. Reads no directories.
     pub fn packs(&self, each: &mut dyn FnMut(PackNumber, PackId, u64)) -> Result<(), CacheError> {
-        self.run(|database| database.packs(each))
+        self.run_learning(|database| database.packs(each))
     }
 
     /// Facts of one pack with its directory.
@@ -130,12 +134,12 @@ impl Cache {
 
     /// Was this index file read?
     pub fn has_index_file(&self, id: &IndexId) -> Result<bool, CacheError> {
-        self.run(|database| database.has_index_file(id))
+        self.run_learning(|database| database.has_index_file(id))
     }
 
     /// Every index file that was read.
     pub fn index_files(&self, each: &mut dyn FnMut(IndexId)) -> Result<(), CacheError> {
-        self.run(|database| database.index_files(each))
+        self.run_learning(|database| database.index_files(each))
     }
 
     /// A small note of the caller.
@@ -172,6 +176,7 @@ impl Cache {
             Ok(numbers)
         })?;
         self.last = last;
+        self.unsettled.set(true);
         Ok(numbers)
     }
 
@@ -282,6 +287,20 @@ impl Cache {
         })
     }
 
+    fn settle(&self, database: &Database) -> Result<(), Fault> {
+        if self.unsettled.get() {
+            database.settle()?;
+            self.unsettled.set(false);
+        }
+        Ok(())
+    }
+
+    /// As [`Cache::run`], for what may tell the caller of packs that another process put.
+    fn run_learning<T>(&self, work: impl FnOnce(&Database) -> Result<T, Fault>) -> Result<T, CacheError> {
+        self.unsettled.set(true);
+        self.run(work)
+    }
+
     fn run<T>(&self, work: impl FnOnce(&Database) -> Result<T, Fault>) -> Result<T, CacheError> {
         if self.unusable.get() {
             return Err(CacheError::Unusable("it had to be dropped too often".into()));
@@ -312,6 +331,7 @@ impl Cache {
         match successor {
             Ok(successor) => {
                 *place = successor;
+                self.unsettled.set(true);
                 CacheError::Reset(fault.text().to_owned())
             }
             Err(fault) => {
