@@ -1,0 +1,220 @@
+//! Folders that wait to be listed, and the listings that wait to be consumed.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::{Entered, FolderState, ScanError};
+use crate::filesystem::folder::Folder;
+use crate::filesystem::metadata::Found;
+
+/// Entries listed and not consumed, beyond which no further folder is begun: about 12 MiB.
+const ENTRIES_MAX: usize = 32_768;
+/// Folders listed and not consumed: each holds a descriptor, of which a process commonly has 1,024.
+const FOLDERS_MAX: usize = 128;
+
+/// A folder to be listed.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub path: Vec<u8>,
+    /// Its row in its parent's listing.
+    pub row: Found,
+    /// Steps below the root.
+    pub depth: usize,
+    state: Mutex<State>,
+    done: Condvar,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nobody has begun. The parent stays open until then, to open the folder relative to it.
+    Waiting(Arc<Folder>),
+    /// A thread is at it.
+    Begun,
+    /// There it is.
+    Done(Listing),
+    /// The consumer has it.
+    Taken,
+}
+
+/// A listed folder.
+#[derive(Debug)]
+pub(super) struct Listing {
+    pub entered: Box<Entered>,
+    /// Its folders, in order.
+    pub jobs: Vec<Arc<Job>>,
+    pub excluded: u64,
+    /// The file system gave no entry at all.
+    pub was_empty: bool,
+}
+
+impl Listing {
+    /// For the root: why it cannot be walked.
+    pub fn cannot_begin(&self, root: &Path) -> Option<ScanError> {
+        use std::os::unix::ffi::OsStrExt;
+        if !matches!(self.entered.state, FolderState::Unreadable | FolderState::Vanished) {
+            return None;
+        }
+        let detail = self.entered.troubles.first().map_or_else(|| "it is gone".to_owned(), |trouble| trouble.detail.clone());
+        Some(ScanError::Root { path: root.as_os_str().as_bytes().to_vec(), detail })
+    }
+}
+
+impl Job {
+    pub fn new(path: Vec<u8>, row: Found, depth: usize, parent: Arc<Folder>) -> Self {
+        Self { path, row, depth, state: Mutex::new(State::Waiting(parent)), done: Condvar::new() }
+    }
+
+    fn begin(&self) -> Option<Arc<Folder>> {
+        let mut state = lock(&self.state);
+        match std::mem::replace(&mut *state, State::Begun) {
+            State::Waiting(parent) => Some(parent),
+            other => {
+                *state = other;
+                None
+            }
+        }
+    }
+}
+
+/// Ordered by when the consumer will come to it: depth first, names bytewise. That is the order of the paths with `/` below every
+/// other byte.
+struct Waiting(Arc<Job>);
+
+impl Ord for Waiting {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let key = |path: &u8| if *path == b'/' { 0 } else { *path };
+        self.0.path.iter().map(key).cmp(other.0.path.iter().map(key))
+    }
+}
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+impl Eq for Waiting {}
+
+#[derive(Default)]
+struct Shared {
+    waiting: BinaryHeap<Reverse<Waiting>>,
+    /// Listed and not consumed; a folder counts from the moment it is begun.
+    folders: usize,
+    entries: usize,
+    ended: bool,
+}
+
+/// The look-ahead of one scan.
+#[derive(Default)]
+pub(super) struct Ahead {
+    shared: Mutex<Shared>,
+    /// There is something to list, room for it, or the end.
+    changed: Condvar,
+}
+
+/// Ends the look-ahead when dropped.
+pub(super) struct End<'a>(&'a Ahead);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.shared).ended = true;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Ahead {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn end_on_drop(&self) -> End<'_> {
+        End(self)
+    }
+
+    /// Lets the threads list these.
+    pub fn offer(&self, jobs: &[Arc<Job>]) {
+        if jobs.is_empty() {
+            return;
+        }
+        lock(&self.shared).waiting.extend(jobs.iter().map(|job| Reverse(Waiting(Arc::clone(job)))));
+        self.changed.notify_all();
+    }
+
+    /// The life of a listing thread.
+    pub fn work(&self, list: impl Fn(&Job, Arc<Folder>) -> Listing) {
+        while let Some((job, parent)) = self.next() {
+            let listing = list(&job, parent);
+            let entries = listing.entered.entries.len();
+            let below: Vec<_> = listing.jobs.iter().map(|job| Reverse(Waiting(Arc::clone(job)))).collect();
+            let wake = !below.is_empty();
+            {
+                let mut shared = lock(&self.shared);
+                shared.entries += entries;
+                shared.waiting.extend(below);
+            }
+            *lock(&job.state) = State::Done(listing);
+            job.done.notify_all();
+            if wake {
+                self.changed.notify_all();
+            }
+        }
+    }
+
+    fn next(&self) -> Option<(Arc<Job>, Arc<Folder>)> {
+        let mut shared = lock(&self.shared);
+        loop {
+            if shared.ended {
+                return None;
+            }
+            if shared.folders < FOLDERS_MAX && shared.entries < ENTRIES_MAX {
+                while let Some(Reverse(Waiting(job))) = shared.waiting.pop() {
+                    // The consumer may have begun it itself.
+                    if let Some(parent) = job.begin() {
+                        shared.folders += 1;
+                        return Some((job, parent));
+                    }
+                }
+            }
+            shared = self.changed.wait(shared).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The listing of a folder, for the consumer: lists it here if no thread has begun it.
+    pub fn obtain(&self, job: &Job, list: impl Fn(&Job, Arc<Folder>) -> Listing) -> Listing {
+        if let Some(parent) = job.begin() {
+            *lock(&job.state) = State::Taken;
+            return list(job, parent);
+        }
+        let mut state = lock(&job.state);
+        loop {
+            match std::mem::replace(&mut *state, State::Taken) {
+                State::Done(listing) => {
+                    drop(state);
+                    let mut shared = lock(&self.shared);
+                    let was_full = shared.folders >= FOLDERS_MAX || shared.entries >= ENTRIES_MAX;
+                    shared.folders = shared.folders.saturating_sub(1);
+                    shared.entries = shared.entries.saturating_sub(listing.entered.entries.len());
+                    drop(shared);
+                    if was_full {
+                        self.changed.notify_all();
+                    }
+                    return listing;
+                }
+                other => {
+                    *state = other;
+                    state = job.done.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+    }
+}
+
+/// A poisoned lock means a thread panicked; the scope passes its panic on, so what the lock guards is only needed to end.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,197 @@
+//! One folder: opened, listed, each entry looked at.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, statat};
+use rustix::io::Errno;
+
+use super::ahead::{Job, Listing};
+use super::{Entered, FolderState, ScanOptions, Trouble};
+use crate::filesystem::error::FilesystemError;
+use crate::filesystem::folder::{Folder, Listed, join, open_beneath};
+use crate::filesystem::metadata::{Found, found, kind};
+use crate::format::tree::NodeKind;
+use crate::monitor::Stop;
+
+/// How a valid cache tag begins (<https://bford.info/cachedir/>).
+const CACHE_TAG: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
+const CACHE_TAG_NAME: &[u8] = b"CACHEDIR.TAG";
+
+/// Lists folders by the options of one scan.
+pub(super) struct Lister<'a> {
+    /// As it was given, for the paths of troubles.
+    root: &'a [u8],
+    options: &'a ScanOptions,
+    stop: &'a Stop,
+    /// The file system of the root.
+    dev: u64,
+}
+
+impl<'a> Lister<'a> {
+    pub fn new(root: &'a Path, dev: u64, options: &'a ScanOptions, stop: &'a Stop) -> Self {
+        Self { root: root.as_os_str().as_bytes(), options, stop, dev }
+    }
+
+    /// The root, which is open already.
+    pub fn root(&self, folder: Folder, row: Found) -> Listing {
+        self.list_open(Arc::new(folder), Vec::new(), row, 0)
+    }
+
+    /// A folder of an open parent.
+    pub fn list(&self, job: &Job, parent: Arc<Folder>) -> Listing {
+        if job.depth > self.options.depth_max {
+            let detail = format!("deeper than {} folders: what it holds is not in the backup", self.options.depth_max);
+            return self.unlisted(&job.path, job.row.clone(), FolderState::TooDeep, Some(detail));
+        }
+        let folder = match parent.open_folder(&job.row.node.name) {
+            Ok(folder) => folder,
+            Err(error) => return self.unopened(job, &error),
+        };
+        drop(parent);
+        match folder.found_self(job.row.node.name.clone()) {
+            Ok(row) if self.options.one_file_system && row.stat.dev != self.dev => {
+                self.unlisted(&job.path, row, FolderState::OtherFileSystem, None)
+            }
+            Ok(row) => self.list_open(Arc::new(folder), job.path.clone(), row, job.depth),
+            Err(error) => self.unopened(job, &error),
+        }
+    }
+
+    fn unopened(&self, job: &Job, error: &FilesystemError) -> Listing {
+        let state = if error.is_vanished() { FolderState::Vanished } else { FolderState::Unreadable };
+        self.unlisted(&job.path, job.row.clone(), state, Some(detail(error)))
+    }
+
+    fn unlisted(&self, path: &[u8], folder: Found, state: FolderState, detail: Option<String>) -> Listing {
+        let vanished = state == FolderState::Vanished;
+        let troubles = detail.map(|detail| Trouble { path: join(self.root, path), vanished, detail }).into_iter().collect();
+        let entered = Entered { path: path.to_vec(), folder, entries: Vec::new(), dir: None, state, troubles };
+        Listing { entered: Box::new(entered), jobs: Vec::new(), excluded: 0, was_empty: false }
+    }
+
+    fn list_open(&self, dir: Arc<Folder>, path: Vec<u8>, folder: Found, depth: usize) -> Listing {
+        let mut excluded = 0;
+        let mut seen = false;
+        let mut full = path.clone();
+        if !full.is_empty() {
+            full.push(b'/');
+        }
+        let prefix = full.len();
+        let excludes = &self.options.excludes;
+        let rows = dir.list(self.stop, |name, kind| {
+            seen = true;
+            if excludes.is_empty() || kind == FileType::Unknown {
+                return true;
+            }
+            full.truncate(prefix);
+            full.extend_from_slice(name);
+            let out = excludes.excluded(&full, kind == FileType::Directory);
+            excluded += u64::from(out);
+            !out
+        });
+        let mut rows = match rows {
+            Ok(rows) => rows,
+            Err(error) => {
+                let state = if error.is_vanished() { FolderState::Vanished } else { FolderState::Unreadable };
+                return self.unlisted(&path, folder, state, Some(detail(&error)));
+            }
+        };
+        let mut state = FolderState::Listed;
+        if let Some(mark) = self.mark(&dir, &rows) {
+            state = FolderState::Marked;
+            excluded += rows.len() as u64 - 1;
+            rows.retain(|row| row.name == mark);
+        }
+        let mut troubles = Vec::new();
+        let entries = self.look_at(&dir, rows, &mut full, prefix, &mut excluded, &mut troubles);
+        let jobs = entries
+            .iter()
+            .filter(|entry| entry.node.kind == NodeKind::Folder)
+            .map(|entry| Arc::new(Job::new(join(&path, &entry.node.name), entry.clone(), depth + 1, Arc::clone(&dir))))
+            .collect();
+        let entered = Entered { path, folder, entries, dir: Some(dir), state, troubles };
+        Listing { entered: Box::new(entered), jobs, excluded, was_empty: !seen }
+    }
+
+    fn look_at(
+        &self,
+        dir: &Folder,
+        mut rows: Vec<Listed>,
+        full: &mut Vec<u8>,
+        prefix: usize,
+        excluded: &mut u64,
+        troubles: &mut Vec<Trouble>,
+    ) -> Vec<Found> {
+        // In the order of inodes, which is that of their place on many disks: the order of a listing is that of a hash.
+        rows.sort_unstable_by_key(|row| row.ino);
+        let mut entries = Vec::with_capacity(rows.len());
+        for (number, row) in rows.into_iter().enumerate() {
+            if number % 1024 == 1023 && self.stop.requested() {
+                break;
+            }
+            let stat = match statat(dir, row.name.as_slice(), AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => stat,
+                Err(errno) => {
+                    let vanished = errno == Errno::NOENT;
+                    let detail = format!("cannot look at it: {errno}");
+                    troubles.push(Trouble { path: self.whole(dir, &row.name), vanished, detail });
+                    continue;
+                }
+            };
+            if row.kind == FileType::Unknown && !self.options.excludes.is_empty() {
+                full.truncate(prefix);
+                full.extend_from_slice(&row.name);
+                let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+                if self.options.excludes.excluded(full, is_folder) {
+                    *excluded += 1;
+                    continue;
+                }
+            }
+            if kind(&stat).is_none() {
+                let detail = "an entry of a kind this program does not know".to_owned();
+                troubles.push(Trouble { path: self.whole(dir, &row.name), vanished: false, detail });
+            }
+            let Some(entry) = found(row.name, &stat) else { continue };
+            if self.options.skip.contains(&(entry.stat.dev, entry.stat.ino)) {
+                *excluded += 1;
+            } else {
+                entries.push(entry);
+            }
+        }
+        entries.sort_unstable_by(|a, b| a.node.name.cmp(&b.node.name));
+        entries
+    }
+
+    fn whole(&self, dir: &Folder, name: &[u8]) -> Vec<u8> {
+        join(self.root, &dir.path_of(name))
+    }
+
+    /// The name of the entry that marks the folder as not to be backed up.
+    fn mark(&self, dir: &Folder, rows: &[Listed]) -> Option<Vec<u8>> {
+        let options = self.options;
+        if !options.exclude_caches && options.exclude_if_present.is_empty() {
+            return None;
+        }
+        let mark = rows.iter().find(|row| {
+            options.exclude_if_present.contains(&row.name)
+                || (options.exclude_caches && row.name == CACHE_TAG_NAME && is_cache_tag(dir))
+        })?;
+        Some(mark.name.clone())
+    }
+}
+
+/// The error without its path, which the trouble has.
+fn detail(error: &FilesystemError) -> String {
+    match error {
+        FilesystemError::Os { action, errno, .. } => format!("cannot {action}: {errno}"),
+        other => other.to_string(),
+    }
+}
+
+fn is_cache_tag(dir: &Folder) -> bool {
+    let Ok(fd) = open_beneath(dir, CACHE_TAG_NAME, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()) else { return false };
+    let mut start = [0; CACHE_TAG.len()];
+    rustix::io::pread(&fd, &mut start, 0).is_ok_and(|length| length == start.len()) && start == CACHE_TAG
+}
