@@ -1,1 +1,216 @@
-//! zstd
+//! Compression: zstd, one frame for one run of plaintext, and back into exactly the length that is authenticated elsewhere.
+//!
+//! Leans on the zstd crate and nothing else; the only room that knows it. It never knows what it compresses. A context costs some
+//! hundred KiB and a page-faulting start, so each thread keeps one: [`with_compressor`], [`with_decompressor`].
+
+use std::cell::RefCell;
+
+use zstd::zstd_safe::{CParameter, DParameter, find_frame_compressed_size};
+
+/// Levels that are accepted: zstd's own, without the negative ones that hardly compress.
+pub const LEVELS: std::ops::RangeInclusive<i32> = -7..=22;
+/// Used unless the repository's config says otherwise.
+pub const LEVEL_DEFAULT: i32 = 3;
+/// The longest run of plaintext, in bytes, that is ever compressed or decompressed in one piece: the largest chunk.
+pub const RAW_LENGTH_MAX: usize = 16 << 20;
+/// log2 of the largest window a frame may ask for: 16 MiB, the whole of the longest frame.
+const WINDOW_LOG_MAX: u32 = 24;
+
+/// Why something could not be compressed or decompressed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CompressError {
+    /// Not one of [`LEVELS`].
+    #[error("compression level {0} is not between {min} and {max}", min = LEVELS.start(), max = LEVELS.end())]
+    Level(i32),
+    /// Longer than [`RAW_LENGTH_MAX`].
+    #[error("{0} bytes are more than the {max} that go into one frame", max = RAW_LENGTH_MAX)]
+    TooLong(usize),
+    /// The compressed bytes hold less or more than the stated length.
+    #[error("compressed data does not hold exactly the {0} bytes it should")]
+    Length(usize),
+    /// Not one whole zstd frame.
+    #[error("not a zstd frame: {0}")]
+    Damaged(String),
+    /// The library refused; only lack of memory is known to do that.
+    #[error("zstd: {0}")]
+    Library(String),
+}
+
+fn library(error: impl std::fmt::Display) -> CompressError {
+    CompressError::Library(error.to_string())
+}
+
+/// A compression context of one level.
+pub struct Compressor {
+    context: zstd::bulk::Compressor<'static>,
+    level: i32,
+    /// Where zstd writes; reused, so that what is handed out has its exact size.
+    scratch: Vec<u8>,
+}
+
+impl Compressor {
+    /// A context for `level`, one of [`LEVELS`].
+    pub fn new(level: i32) -> Result<Self, CompressError> {
+        if !LEVELS.contains(&level) {
+            return Err(CompressError::Level(level));
+        }
+        let mut context = zstd::bulk::Compressor::new(level).map_err(library)?;
+        // The AEAD box around every frame already detects any change.
+        context.set_parameter(CParameter::ChecksumFlag(false)).map_err(library)?;
+        Ok(Self { context, level, scratch: Vec::new() })
+    }
+
+    /// One zstd frame with all of `raw`; `None` when that saves less than 3 %: then the raw bytes are stored.
+    pub fn compress(&mut self, raw: &[u8]) -> Result<Option<Vec<u8>>, CompressError> {
+        if raw.len() > RAW_LENGTH_MAX {
+            return Err(CompressError::TooLong(raw.len()));
+        }
+        self.scratch.clear();
+        self.scratch.reserve(zstd::zstd_safe::compress_bound(raw.len()));
+        let length = self.context.compress_to_buffer(raw, &mut self.scratch).map_err(library)?;
+        // At most 16 MiB, so the product fits.
+        let worth_it = length * 100 <= raw.len() * 97;
+        Ok(worth_it.then(|| self.scratch[..length].to_vec()))
+    }
+}
+
+/// A decompression context.
+pub struct Decompressor {
+    context: zstd::bulk::Decompressor<'static>,
+}
+
+impl Decompressor {
+    /// A context that takes windows of at most 16 MiB.
+    pub fn new() -> Result<Self, CompressError> {
+        let mut context = zstd::bulk::Decompressor::new().map_err(library)?;
+        // Decompression into one buffer uses that buffer as its window, whatever the frame asks for; the bound is for the day it does not.
+        context.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX)).map_err(library)?;
+        Ok(Self { context })
+    }
+
+    /// The `raw_length` bytes of one zstd frame. Never writes or allocates beyond them; anything else than exactly one frame of exactly
+    /// that length is an error. `raw_length` must be a length that was authenticated, or at least bounded, by the caller.
+    pub fn decompress(&mut self, bytes: &[u8], raw_length: usize) -> Result<Vec<u8>, CompressError> {
+        if raw_length > RAW_LENGTH_MAX {
+            return Err(CompressError::TooLong(raw_length));
+        }
+        // Without this, frames behind the first and skippable ones would pass.
+        let frame = find_frame_compressed_size(bytes).map_err(|code| damaged(zstd::zstd_safe::get_error_name(code)))?;
+        if frame != bytes.len() {
+            return Err(damaged("something follows the frame"));
+        }
+        let mut raw = Vec::with_capacity(raw_length);
+        // zstd is given the spare capacity, which may be above what was asked for: so take a slice of the exact length.
+        raw.resize(raw_length, 0);
+        let length = self.context.decompress_to_buffer(bytes, &mut raw[..]).map_err(|error| {
+            if error.to_string().contains("too small") { CompressError::Length(raw_length) } else { damaged(&error.to_string()) }
+        })?;
+        if length != raw_length {
+            return Err(CompressError::Length(raw_length));
+        }
+        Ok(raw)
+    }
+}
+
+fn damaged(why: &str) -> CompressError {
+    CompressError::Damaged(why.to_owned())
+}
+
+thread_local! {
+    static COMPRESSOR: RefCell<Option<Compressor>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<Decompressor>> = const { RefCell::new(None) };
+}
+
+/// Runs `work` with this thread's compressor of `level`. `work` must not call this function again.
+pub fn with_compressor<R>(level: i32, work: impl FnOnce(&mut Compressor) -> Result<R, CompressError>) -> Result<R, CompressError> {
+    COMPRESSOR.with_borrow_mut(|kept| match kept {
+        Some(compressor) if compressor.level == level => work(compressor),
+        _ => work(kept.insert(Compressor::new(level)?)),
+    })
+}
+
+/// Runs `work` with this thread's decompressor. `work` must not call this function again.
+pub fn with_decompressor<R>(work: impl FnOnce(&mut Decompressor) -> Result<R, CompressError>) -> Result<R, CompressError> {
+    DECOMPRESSOR.with_borrow_mut(|kept| match kept {
+        Some(decompressor) => work(decompressor),
+        None => work(kept.insert(Decompressor::new()?)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noise(length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        blake3::Hasher::new().finalize_xof().fill(&mut bytes);
+        bytes
+    }
+
+    fn text(length: usize) -> Vec<u8> {
+        (0..).flat_map(|n: u32| format!("row {n}\tvalue {}\n", n * 7919).into_bytes()).take(length).collect()
+    }
+
+    fn decompress(bytes: &[u8], raw_length: usize) -> Result<Vec<u8>, CompressError> {
+        Decompressor::new().unwrap().decompress(bytes, raw_length)
+    }
+
+    #[test]
+    fn what_was_compressed_comes_back() {
+        for level in [-7, 1, 3, 19] {
+            for length in [2000, 65_536, 1 << 20] {
+                let raw = text(length);
+                let small = with_compressor(level, |c| c.compress(&raw)).unwrap().expect("text shrinks");
+                assert!(small.len() < raw.len() && small.capacity() == small.len());
+                assert_eq!(with_decompressor(|d| d.decompress(&small, length)).unwrap(), raw);
+            }
+        }
+    }
+
+    #[test]
+    fn what_hardly_shrinks_is_left_alone() {
+        assert_eq!(Compressor::new(3).unwrap().compress(&noise(100_000)).unwrap(), None);
+        assert_eq!(Compressor::new(3).unwrap().compress(b"").unwrap(), None);
+        // 2 % of zeros save 2 %, 5 % save 5 %.
+        for (zeros, shrinks) in [(2_000, false), (5_000, true)] {
+            let mut raw = noise(100_000);
+            raw[..zeros].fill(0);
+            assert_eq!(Compressor::new(3).unwrap().compress(&raw).unwrap().is_some(), shrinks, "{zeros} zeros");
+        }
+    }
+
+    #[test]
+    fn a_frame_of_another_length_is_refused() {
+        let raw = text(5000);
+        let small = Compressor::new(3).unwrap().compress(&raw).unwrap().unwrap();
+        assert_eq!(decompress(&small, 4999), Err(CompressError::Length(4999)));
+        assert_eq!(decompress(&small, 5001), Err(CompressError::Length(5001)));
+        assert_eq!(decompress(&small, RAW_LENGTH_MAX + 1), Err(CompressError::TooLong(RAW_LENGTH_MAX + 1)));
+    }
+
+    #[test]
+    fn a_bomb_never_grows_beyond_the_stated_length() {
+        let bomb = Compressor::new(19).unwrap().compress(&vec![0; RAW_LENGTH_MAX]).unwrap().unwrap();
+        assert!(bomb.len() < 2000);
+        assert_eq!(decompress(&bomb, 1000), Err(CompressError::Length(1000)));
+        assert_eq!(decompress(&bomb, RAW_LENGTH_MAX).unwrap().len(), RAW_LENGTH_MAX);
+    }
+
+    #[test]
+    fn only_one_whole_frame_is_accepted() {
+        let raw = text(5000);
+        let small = Compressor::new(3).unwrap().compress(&raw).unwrap().unwrap();
+        let twice = [&small[..], &small[..]].concat();
+        let skippable = [&[0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4], &small[..]].concat();
+        for bytes in [&small[..small.len() - 1], &small[1..], &twice, &skippable, b"", b"not zstd at all"] {
+            assert!(matches!(decompress(bytes, 10_000), Err(CompressError::Damaged(_))));
+            assert!(decompress(bytes, 5000).is_err());
+        }
+    }
+
+    #[test]
+    fn a_level_zstd_does_not_have_is_refused() {
+        assert_eq!(Compressor::new(23).err(), Some(CompressError::Level(23)));
+        assert_eq!(Compressor::new(-8).err(), Some(CompressError::Level(-8)));
+    }
+}
