@@ -5,6 +5,15 @@
 //! knows neither keys nor formats: what it holds is sealed before it arrives.
 
 use std::fmt;
+use std::sync::Arc;
+
+pub mod faults;
+mod local;
+pub mod location;
+mod memory;
+
+pub use local::LocalStore;
+pub use memory::MemoryStore;
 
 /// Name of an object: relative, `/`-separated, lower-case ASCII (`a-z 0-9 - . _`), no empty part, no `.` or `..`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -116,7 +125,7 @@ pub trait Store: Send + Sync {
     /// Size in bytes.
     fn size(&self, name: &Name) -> Result<u64, StoreError>;
 
-    /// Every object whose name begins with `folder/`, at any depth, in no order. A folder that does not exist is empty, but a store
+    /// Every object whose name begins with `folder/`, at any depth, in no order; every object at all when `folder` is empty. A folder that does not exist is empty, but a store
     /// that does not exist is [`StoreError::NoStore`]; an error or a short answer is an error, never a short list. Things whose names
     /// are not valid [`Name`]s and unfinished temporary files are not shown.
     fn list(&self, folder: &str, each: &mut dyn FnMut(Entry)) -> Result<(), StoreError>;
@@ -129,4 +138,81 @@ pub trait Store: Send + Sync {
 
     /// How finely it may be read.
     fn read_unit(&self) -> ReadUnit;
+}
+
+impl<S: Store + ?Sized> Store for Arc<S> {
+    fn location(&self) -> String {
+        (**self).location()
+    }
+    fn create(&self, name: &Name, parts: &[&[u8]]) -> Result<(), StoreError> {
+        (**self).create(name, parts)
+    }
+    fn replace(&self, name: &Name, parts: &[&[u8]]) -> Result<(), StoreError> {
+        (**self).replace(name, parts)
+    }
+    fn get(&self, name: &Name, size_max: u64) -> Result<Vec<u8>, StoreError> {
+        (**self).get(name, size_max)
+    }
+    fn get_range(&self, name: &Name, offset: u64, length: usize) -> Result<Vec<u8>, StoreError> {
+        (**self).get_range(name, offset, length)
+    }
+    fn size(&self, name: &Name) -> Result<u64, StoreError> {
+        (**self).size(name)
+    }
+    fn list(&self, folder: &str, each: &mut dyn FnMut(Entry)) -> Result<(), StoreError> {
+        (**self).list(folder, each)
+    }
+    fn delete(&self, name: &Name) -> Result<(), StoreError> {
+        (**self).delete(name)
+    }
+    fn create_place(&self) -> Result<(), StoreError> {
+        (**self).create_place()
+    }
+    fn read_unit(&self) -> ReadUnit {
+        (**self).read_unit()
+    }
+}
+
+// -- what every implementation needs ---------------------------------------------------------------
+
+/// Is `name` below `folder`? The folder without a name is the whole store; what is below `tmp` belongs to the store and is never shown.
+fn in_folder(name: &Name, folder: &str) -> bool {
+    let is_below = |folder: &str| name.as_str().strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+    (folder.is_empty() || is_below(folder)) && !is_below("tmp")
+}
+
+fn concat(parts: &[&[u8]]) -> Vec<u8> {
+    parts.concat()
+}
+
+fn too_large(name: &Name, size: u64, size_max: u64) -> StoreError {
+    StoreError::Size { name: name.clone(), size, asked: format!("at most {size_max} bytes") }
+}
+
+fn beyond(name: &Name, size: u64, offset: u64, length: usize) -> StoreError {
+    StoreError::Size { name: name.clone(), size, asked: format!("{length} bytes from {offset}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_no_way_out_of_its_store() {
+        for good in ["a", "packs/0f/0123abcd", "gc/0000000000000001-condemn", "a.b_c-d"] {
+            assert_eq!(Name::new(good).map(|name| name.to_string()), Some(good.to_owned()));
+        }
+        let long = "a".repeat(256);
+        for bad in ["", "/a", "a/", "a//b", ".", "..", "a/../b", "a/.", "A", "a b", "a\0b", "a\\b", "\u{e9}", &long] {
+            assert_eq!(Name::new(bad), None, "{bad:?}");
+        }
+        assert_eq!(Name::new("packs/0f/ab").unwrap().last_part(), "ab");
+    }
+
+    #[test]
+    fn a_folder_holds_what_is_below_it_and_not_what_begins_alike() {
+        let below = |name, folder| in_folder(&Name::new(name).unwrap(), folder);
+        assert!(below("packs/0f/ab", "packs") && below("packs/0f/ab", "packs/0f") && below("packs/0f/ab", ""));
+        assert!(!below("packs2/ab", "packs") && !below("packs", "packs") && !below("tmp/x", "") && !below("tmp/x", "tmp"));
+    }
 }
