@@ -196,6 +196,21 @@ pub fn for_each<T: Send, E: Send>(
     }
 }
 
+/// Starts `work` on a thread of its own that outlives the caller's frame; the channel gets its result. Nobody has to take it, and a
+/// thread that never ends holds nothing up: for draining pipes, not for work whose failure matters.
+#[expect(clippy::disallowed_methods, reason = "this is the room the rule points to")]
+pub fn background<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<Receiver<T>> {
+    let (result, taken) = bounded(1);
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        // The taker may have gone away: then nobody wants the result.
+        let _ = result.send(work());
+    })?;
+    Ok(taken)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,6 +276,12 @@ mod tests {
             seen.push(n);
         }
         assert_eq!(seen, (0..100).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_background_thread_hands_its_result_over_or_keeps_it() {
+        assert_eq!(background("test", || 7).unwrap().recv(), Ok(7));
+        drop(background("test", || 8).unwrap());
     }
 
     #[test]

@@ -1,0 +1,92 @@
+//! A folder as a source, and the checks before it is walked.
+
+use std::path::{Path, PathBuf};
+
+use super::SourceError;
+
+/// A folder and what is below it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DirectorySource {
+    /// Its name in the snapshot.
+    pub name: String,
+    /// The folder. A symbolic link here (and only here) is followed.
+    pub path: PathBuf,
+    /// May the snapshot be committed (as incomplete) when this source fails?
+    pub optional: bool,
+    /// Patterns of what is left out, in gitignore's language, relative to the folder.
+    pub excludes: Vec<String>,
+    /// An empty folder is in order. Otherwise it counts as failed: most often a mount that is not there.
+    pub allow_empty: bool,
+}
+
+impl DirectorySource {
+    /// A required folder that must not be empty.
+    pub fn new(name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
+        Self { name: name.into(), path: path.into(), ..Self::default() }
+    }
+
+    /// Is the folder there, a folder, readable, and (unless [`DirectorySource::allow_empty`]) not empty? Run it right before the
+    /// walk: an unmounted volume shows an empty folder, and a snapshot of nothing would look like a success.
+    pub fn check(&self) -> Result<(), SourceError> {
+        let path = self.path.display();
+        let metadata = std::fs::metadata(&self.path).map_err(|error| self.cannot(error))?;
+        if !metadata.is_dir() {
+            return Err(SourceError::Unfit(format!("{path} is not a folder")));
+        }
+        let mut entries = std::fs::read_dir(&self.path).map_err(|error| self.cannot(error))?;
+        match entries.next() {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(error)) => Err(self.cannot(error)),
+            None if self.allow_empty => Ok(()),
+            None => Err(SourceError::Unfit(match mounted(&self.path) {
+                true => format!("{path} is mounted but empty: a mount of nothing? (allow_empty accepts it)"),
+                false => format!("{path} is empty: is something not mounted there? (allow_empty accepts it)"),
+            })),
+        }
+    }
+
+    fn cannot(&self, error: std::io::Error) -> SourceError {
+        SourceError::Io { what: format!("cannot read {}", self.path.display()), error }
+    }
+}
+
+/// Does a mount begin at this folder? Only colours a message: what cannot be told is taken for no.
+fn mounted(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let device = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.dev()).ok();
+    device(path).is_some_and(|here| device(&path.join("..")).is_some_and(|above| here != above))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_a_wrong_and_an_empty_folder_are_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = |path: &Path| DirectorySource::new("x", path).check().unwrap_err().to_string();
+        assert!(text(&folder.path().join("missing")).contains("No such file"));
+        let file = folder.path().join("file");
+        std::fs::write(&file, "x").unwrap();
+        assert!(text(&file).contains("is not a folder"));
+        assert!(DirectorySource::new("x", folder.path()).check().is_ok());
+        let empty = folder.path().join("empty");
+        std::fs::create_dir(&empty).unwrap();
+        assert!(text(&empty).contains("is empty: is something not mounted there?"));
+        assert!(DirectorySource { allow_empty: true, ..DirectorySource::new("x", &empty) }.check().is_ok());
+    }
+
+    #[test]
+    fn a_mount_of_nothing_is_called_that() {
+        // An empty file system that every Linux machine has mounted at one of these places.
+        let Some(empty) = ["/dev/mqueue", "/sys/kernel/security", "/sys/fs/pstore"]
+            .map(Path::new)
+            .into_iter()
+            .find(|path| mounted(path) && std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none()))
+        else {
+            return;
+        };
+        let error = DirectorySource::new("x", empty).check().unwrap_err();
+        assert!(error.to_string().contains("is mounted but empty"), "{error}");
+    }
+}
