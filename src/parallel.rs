@@ -199,10 +199,7 @@ pub fn for_each<T: Send, E: Send>(
 /// Starts `work` on a thread of its own that outlives the caller's frame; the channel gets its result. Nobody has to take it, and a
 /// thread that never ends holds nothing up: for draining pipes, not for work whose failure matters.
 #[expect(clippy::disallowed_methods, reason = "this is the room the rule points to")]
-pub fn background<T: Send + 'static>(
-    name: &str,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> std::io::Result<Receiver<T>> {
+pub fn background<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> std::io::Result<Receiver<T>> {
     let (result, taken) = bounded(1);
     std::thread::Builder::new().name(name.to_owned()).spawn(move || {
         // The taker may have gone away: then nobody wants the result.
