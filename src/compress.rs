@@ -99,9 +99,8 @@ impl Decompressor {
         if frame != bytes.len() {
             return Err(damaged("something follows the frame"));
         }
-        let mut raw = Vec::with_capacity(raw_length);
-        // zstd is given the spare capacity, which may be above what was asked for: so take a slice of the exact length.
-        raw.resize(raw_length, 0);
+        // A slice, because of a Vec zstd would be given the whole capacity, which may be more.
+        let mut raw = vec![0; raw_length];
         let length = self.context.decompress_to_buffer(bytes, &mut raw[..]).map_err(|error| {
             if error.to_string().contains("too small") { CompressError::Length(raw_length) } else { damaged(&error.to_string()) }
         })?;
