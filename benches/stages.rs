@@ -1,0 +1,117 @@
+//! How fast each stage of a backup is, on one core: cut, name, compress, look up, seal, open, put. `cargo bench` runs them all in under
+//! two minutes; `cargo bench -- compress` one.
+//!
+//! The bytes are rows of text that compress about as well as a database dump does (3 to 5 times).
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use esker::chunker::{Chunker, Sizes};
+use esker::compress::{Compressor, Decompressor};
+use esker::store::{LocalStore, Name, Store};
+
+const FRAME: usize = 1 << 20;
+const PACK: usize = 16 << 20;
+
+/// Rows of a dump: text with numbers, ids and a few words, different in each row.
+fn rows(length: usize) -> Vec<u8> {
+    const WORDS: [&str; 8] = ["active", "pending", "authentik", "user", "group", "flow", "application", "token"];
+    let mut bytes = Vec::with_capacity(length + 200);
+    let mut numbers = blake3::Hasher::new().finalize_xof();
+    let mut row = 0u64;
+    while bytes.len() < length {
+        let mut noise = [0; 24];
+        numbers.fill(&mut noise);
+        let words = noise[..4].iter().map(|n| WORDS[usize::from(n % 8)]).collect::<Vec<_>>().join(" ");
+        let id = esker::id::hex(&noise[4..12]);
+        bytes.extend(
+            format!("{row}\t{id}\t{words}\t2026-11-{:02} {:02}:00:00+00\t\\N\tt\n", noise[12] % 28 + 1, noise[13] % 24).bytes(),
+        );
+        row += 1;
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+fn cut(c: &mut Criterion) {
+    let data = rows(PACK);
+    let chunker = Chunker::new(&[7; 32]);
+    let mut group = c.benchmark_group("cut");
+    group.throughput(Throughput::Bytes(PACK as u64));
+    for (class, sizes) in [("streams", Sizes::STREAMS), ("files", Sizes::FILES)] {
+        group.bench_function(class, |b| {
+            b.iter(|| {
+                let mut rest = &data[..];
+                while let Some(length) = chunker.cut(&sizes, black_box(rest), true) {
+                    rest = &rest[length..];
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
+fn name(c: &mut Criterion) {
+    let mut group = c.benchmark_group("name");
+    for size in [1 << 10, 4 << 10, 64 << 10, 256 << 10] {
+        let chunk = rows(size);
+        group.throughput(Throughput::Bytes(size as u64));
+        group.bench_function(format!("{} KiB", size >> 10), |b| b.iter(|| blake3::keyed_hash(&[7; 32], black_box(&chunk))));
+    }
+    group.finish();
+}
+
+fn compress(c: &mut Criterion) {
+    let frame = rows(FRAME);
+    let mut noise = vec![0; FRAME];
+    blake3::Hasher::new().finalize_xof().fill(&mut noise);
+    let mut group = c.benchmark_group("compress");
+    group.throughput(Throughput::Bytes(FRAME as u64));
+    let mut compressor = Compressor::new(3).unwrap();
+    group.bench_function("rows", |b| b.iter(|| compressor.compress(black_box(&frame)).unwrap()));
+    group.bench_function("noise", |b| b.iter(|| compressor.compress(black_box(&noise)).unwrap()));
+    let small = compressor.compress(&frame).unwrap().unwrap();
+    let mut decompressor = Decompressor::new().unwrap();
+    group.bench_function("back", |b| b.iter(|| decompressor.decompress(black_box(&small), FRAME).unwrap()));
+    group.finish();
+}
+
+/// A pack onto this disk and back: mostly the disk's own speed, with every sync.
+fn put(c: &mut Criterion) {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let store = LocalStore::open(folder.path());
+    let pack = rows(PACK);
+    let mut next = 0;
+    let mut fresh = || {
+        next += 1;
+        Name::new(format!("packs/{:02x}/{next}", next % 256)).unwrap()
+    };
+    let mut group = c.benchmark_group("put");
+    group.sample_size(10);
+    for (what, size) in [("pack of 16 MiB", PACK), ("record of 4 KiB", 4 << 10)] {
+        group.throughput(Throughput::Bytes(size as u64));
+        group.bench_function(what, |b| {
+            b.iter_batched(
+                &mut fresh,
+                |name| {
+                    store.create(&name, &[&pack[..size]]).unwrap();
+                    store.delete(&name).unwrap();
+                },
+                BatchSize::PerIteration,
+            );
+        });
+    }
+    let stored = fresh();
+    store.create(&stored, &[&pack]).unwrap();
+    group.throughput(Throughput::Bytes(FRAME as u64));
+    group.bench_function("range of 1 MiB back", |b| b.iter(|| store.get_range(&stored, 12_345, FRAME).unwrap()));
+    group.finish();
+}
+
+fn settings() -> Criterion {
+    Criterion::default().warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2)).sample_size(20)
+}
+
+criterion_group! { name = stages; config = settings(); targets = cut, name, compress, put }
+criterion_main!(stages);
