@@ -9,14 +9,23 @@
 //! repositories or the command line. Secrets reach a child through a file of mode 0600 or its environment, never through its
 //! arguments, and are cut out of every message.
 
+mod child;
+pub mod command;
+mod crc64;
 mod directory;
+mod environment;
 mod error;
 mod name;
+mod percent;
+mod rdb;
+pub mod redis;
 mod secret;
+pub mod stdin;
 
 use std::io::Read;
 
 pub use directory::DirectorySource;
+pub use environment::Environment;
 pub use error::{Ended, SourceError};
 pub use name::{check_name, check_sources};
 pub use secret::Secret;

@@ -12,6 +12,10 @@ const CHECKSUM: usize = 8;
 const MAGIC: &[u8; 5] = b"REDIS";
 /// Magic and version.
 const HEAD: usize = 9;
+/// How many first bytes are kept, to tell the server's version.
+const KEPT: usize = 64;
+/// The first field that every server writes behind the head: a name of 9 bytes and its text.
+const SERVER_VERSION: &[u8] = b"\xfa\x09redis-ver";
 /// The opcode before the checksum.
 const EOF: u8 = 0xff;
 /// The first version that ends with a checksum (Redis 2.6).
@@ -29,18 +33,20 @@ pub(super) struct RdbCheck {
 }
 
 /// What a whole RDB file says about itself.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct RdbFacts {
     /// Version of the RDB format (10 for Redis 7.0).
     pub version: u32,
     /// False: the server writes no checksums (`rdbchecksum no`), so only the end mark was checked.
     pub checksum: bool,
+    /// Version of the server that wrote it.
+    pub server: Option<String>,
 }
 
 impl RdbCheck {
     /// The next bytes of the stream.
     pub fn feed(&mut self, bytes: &[u8]) {
-        let missing = HEAD - self.head.len();
+        let missing = KEPT - self.head.len();
         self.head.extend_from_slice(&bytes[..missing.min(bytes.len())]);
         let sure = (self.held.len() + bytes.len()).saturating_sub(CHECKSUM);
         let from_held = sure.min(self.held.len());
@@ -52,12 +58,22 @@ impl RdbCheck {
         self.held.extend_from_slice(&bytes[from_bytes..]);
     }
 
+    /// The server's version as it stands in the first field.
+    fn server(&self) -> Option<String> {
+        let (length, rest) = self.head.get(HEAD..)?.strip_prefix(SERVER_VERSION)?.split_first()?;
+        // A short text has its length in one byte; the upper bits would announce another form.
+        let text = rest.get(..usize::from(*length))?;
+        let plain = text.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'));
+        (plain && *length < 64).then(|| String::from_utf8_lossy(text).into_owned())
+    }
+
     /// After the last byte: was that one whole RDB file?
     pub fn finish(&self, what: &str) -> Result<RdbFacts, SourceError> {
         let wrong = |detail: String| Err(SourceError::Shape { what: what.to_owned(), detail });
-        let version = self.head.strip_prefix(MAGIC).filter(|version| version.iter().all(u8::is_ascii_digit));
-        let version = version.and_then(|digits| std::str::from_utf8(digits).ok()?.parse::<u32>().ok());
-        let Some(version) = version.filter(|_| self.head.len() == HEAD) else {
+        let digits = self.head.get(..HEAD).and_then(|head| head.strip_prefix(MAGIC));
+        let digits = digits.filter(|digits| digits.iter().all(u8::is_ascii_digit));
+        let version = digits.and_then(|digits| std::str::from_utf8(digits).ok()?.parse::<u32>().ok());
+        let Some(version) = version else {
             return wrong("it does not begin as an RDB file does (\"REDIS\" and a version)".into());
         };
         if version < FIRST_WITH_CHECKSUM {
@@ -70,7 +86,7 @@ impl RdbCheck {
         if stored != 0 && stored != self.crc {
             return wrong(format!("its checksum is {:016x} and should be {stored:016x}", self.crc));
         }
-        Ok(RdbFacts { version, checksum: stored != 0 })
+        Ok(RdbFacts { version, checksum: stored != 0, server: self.server() })
     }
 }
 
@@ -94,8 +110,9 @@ mod tests {
     #[test]
     fn a_whole_file_is_accepted_in_pieces_of_any_size() {
         for piece in 1..60 {
-            assert_eq!(check(&rdb(true), piece).unwrap(), RdbFacts { version: 10, checksum: true });
-            assert_eq!(check(&rdb(false), piece).unwrap(), RdbFacts { version: 10, checksum: false });
+            let facts = RdbFacts { version: 10, checksum: true, server: Some("7.0.15".into()) };
+            assert_eq!(check(&rdb(true), piece).unwrap(), facts);
+            assert_eq!(check(&rdb(false), piece).unwrap(), RdbFacts { checksum: false, ..facts });
         }
     }
 

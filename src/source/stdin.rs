@@ -75,7 +75,10 @@ impl StreamSource for StdinSource {
         demanded.then(|| ("trailer".to_owned(), "demanded and found".to_owned())).into_iter().collect()
     }
     fn remarks(&self) -> Vec<String> {
-        vec![format!("{}: standard input has no exit status; --command {}=... sees whether the program failed", self.name, self.name)]
+        vec![format!(
+            "{}: standard input has no exit status; --command {}=... sees whether the program failed",
+            self.name, self.name
+        )]
     }
 }
 
