@@ -37,6 +37,12 @@ impl Environment {
         }
     }
 
+    /// Keeps a variable from every child.
+    pub(super) fn withhold(&mut self, name: &str) {
+        self.inherited.remove(OsStr::new(name));
+        self.given.remove(OsStr::new(name));
+    }
+
     /// The value of a variable, given before inherited; `None` also when it is not UTF-8.
     pub fn get(&self, name: &str) -> Option<&str> {
         let name = OsStr::new(name);

@@ -17,6 +17,7 @@ mod environment;
 mod error;
 mod name;
 mod percent;
+pub mod postgres;
 mod rdb;
 pub mod redis;
 mod secret;
