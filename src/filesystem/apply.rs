@@ -139,8 +139,8 @@ pub(super) fn apply<F: AsFd>(reach: &Reach<'_, F>, node: &Node, rules: &Rules, s
             Ok(()) => true,
             Err(Errno::PERM | Errno::INVAL) => {
                 // Not root, or a number this user namespace does not have. The group alone may be one of ours.
-                let group_set = reach.set_owner(None, Some(gid)).is_ok();
-                group_set && uid == rules.euid
+                let _ = reach.set_owner(None, Some(gid));
+                false
             }
             Err(errno) => return Err(errno),
         };

@@ -27,6 +27,15 @@ pub struct Folder {
     pub(super) hands_acl_down: OnceLock<bool>,
 }
 
+/// A name in a folder.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Named {
+    /// Raw bytes.
+    pub name: Vec<u8>,
+    /// What stands there; none where the listing does not tell ([`Folder::look_up`] does) or the format does not know it.
+    pub kind: Option<NodeKind>,
+}
+
 /// A row of a listing.
 pub(super) struct Listed {
     pub name: Vec<u8>,
@@ -89,10 +98,10 @@ impl Folder {
     }
 
     /// Its names and their kinds, in rising order; `.` and `..` left out. Memory grows with the number of names.
-    pub fn names(&self) -> Result<Vec<(Vec<u8>, Option<NodeKind>)>, FilesystemError> {
+    pub fn names(&self) -> Result<Vec<Named>, FilesystemError> {
         let mut rows = self.list(&Stop::new(), |_, _| true)?;
         rows.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        Ok(rows.into_iter().map(|row| (row.name, kind_of(row.kind))).collect())
+        Ok(rows.into_iter().map(|row| Named { kind: kind_of(row.kind), name: row.name }).collect())
     }
 
     /// Reads the listing from its start, in the order the file system gives; keeps the names `keep` likes.

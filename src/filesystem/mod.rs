@@ -25,9 +25,12 @@ pub use apply::{Rules, Shortfall};
 pub use create::Target;
 pub use error::{FilesystemError, shown};
 pub use exclude::{ExcludeError, Excludes};
-pub use folder::Folder;
+pub use folder::{Folder, Named};
 pub use metadata::{FileStat, FileSystems, Found};
 pub use owners::Owners;
 pub use place::{Created, NewFile};
 pub use read::{OpenFile, Segment};
 pub use scan::{Entered, FolderState, ScanError, ScanOptions, ScanSummary, Step, Trouble, scan};
+
+#[cfg(test)]
+mod tests;

@@ -5,11 +5,11 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::fs::{
-    AtFlags, FallocateFlags, FileType, Mode, OFlags, fallocate, fstat, ftruncate, linkat, mkdirat, mknodat, openat, renameat,
-    symlinkat, unlinkat,
+    AtFlags, FallocateFlags, FileType, Mode, OFlags, fallocate, fchmod, fstat, ftruncate, linkat, mkdirat, mknodat, openat,
+    renameat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -43,6 +43,8 @@ pub struct NewFile {
     /// The name it has until it is finished and takes the place of another.
     temporary: Option<Vec<u8>>,
     existed: bool,
+    /// Mode 0600 now, or not written yet. What is new in an existing file may be more secret than what was in it.
+    narrowed: AtomicBool,
 }
 
 impl Folder {
@@ -65,7 +67,14 @@ impl Folder {
     /// Creates the file `name`, which must not exist, mode 0600.
     pub fn create_file(self: &Arc<Self>, name: &[u8]) -> Result<NewFile, FilesystemError> {
         let file = self.create_exclusively(name)?;
-        Ok(NewFile { file, folder: Arc::clone(self), name: name.to_vec(), temporary: None, existed: false })
+        Ok(NewFile {
+            file,
+            folder: Arc::clone(self),
+            name: name.to_vec(),
+            temporary: None,
+            existed: false,
+            narrowed: AtomicBool::new(true),
+        })
     }
 
     /// Creates a file that takes the place of whatever file or link stands under `name` when it is finished, and not before.
@@ -78,7 +87,7 @@ impl Folder {
             match self.create_exclusively(&temporary) {
                 Ok(file) => {
                     let (folder, name, temporary) = (Arc::clone(self), name.to_vec(), Some(temporary));
-                    return Ok(NewFile { file, folder, name, temporary, existed: false });
+                    return Ok(NewFile { file, folder, name, temporary, existed: false, narrowed: AtomicBool::new(true) });
                 }
                 // Left by a killed run with the same process number.
                 Err(error) if error.already_exists() => {}
@@ -88,7 +97,8 @@ impl Folder {
     }
 
     /// Opens the existing file `name` to read and write it in place: one that this restore created earlier, or one to be brought up
-    /// to date. A file with other names is refused, as writing would change those too.
+    /// to date. A file with other names is refused, as writing would change those too. Before the first write its mode becomes 0600.
+    /// Whoever has it open already, or owns it, sees what is written: [`Folder::replace_file`] shows nobody anything.
     pub fn update_file(self: &Arc<Self>, name: &[u8]) -> Result<NewFile, FilesystemError> {
         check_name(name)?;
         let opened = open_beneath(&self.fd, name, OFlags::RDWR | OFlags::NONBLOCK, Mode::empty());
@@ -99,9 +109,14 @@ impl Folder {
         };
         let stat = fstat(&fd).map_err(|errno| self.error("look at", name, errno))?;
         match kind(&stat) {
-            Some(NodeKind::File) if stat.st_nlink == 1 => {
-                Ok(NewFile { file: File::from(fd), folder: Arc::clone(self), name: name.to_vec(), temporary: None, existed: true })
-            }
+            Some(NodeKind::File) if stat.st_nlink == 1 => Ok(NewFile {
+                file: File::from(fd),
+                folder: Arc::clone(self),
+                name: name.to_vec(),
+                temporary: None,
+                existed: true,
+                narrowed: AtomicBool::new(stat.st_mode & 0o7777 == FILE_MODE.as_raw_mode()),
+            }),
             Some(NodeKind::File) => Err(FilesystemError::HasOtherNames(self.path_of(name))),
             _ => Err(self.in_the_way(name)),
         }
@@ -201,8 +216,18 @@ impl NewFile {
         fstat(&self.file).map(|stat| file_stat(&stat)).map_err(|errno| self.error("look at", errno))
     }
 
+    /// Before anything new stands in an existing file.
+    fn narrow(&self) -> Result<(), FilesystemError> {
+        if !self.narrowed.load(Ordering::Acquire) {
+            fchmod(&self.file, FILE_MODE).map_err(|errno| self.error("keep others from", errno))?;
+            self.narrowed.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
     /// Writes all of `bytes` at `offset`. Many threads may write one file at different places.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), FilesystemError> {
+        self.narrow()?;
         self.file
             .write_all_at(bytes, offset)
             .map_err(|cause| self.error("write", Errno::from_io_error(&cause).unwrap_or(Errno::IO)))
@@ -230,7 +255,7 @@ impl NewFile {
 
     /// Makes a run of an existing file a hole, or zeros where holes cannot be made.
     pub fn punch(&self, offset: u64, length: u64) -> Result<(), FilesystemError> {
-        const ZEROS: [u8; 65_536] = [0; 65_536];
+        static ZEROS: [u8; 65_536] = [0; 65_536];
         match fallocate(&self.file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, length) {
             Ok(()) => return Ok(()),
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}

@@ -4,7 +4,7 @@ use rustix::fs::{AtFlags, unlinkat};
 use rustix::io::Errno;
 
 use super::error::FilesystemError;
-use super::folder::{Folder, check_name};
+use super::folder::{Folder, Named, check_name};
 use crate::format::tree::NodeKind;
 
 impl Folder {
@@ -22,7 +22,7 @@ impl Folder {
         let mut open = vec![(self.open_within(name, dev)?, name.to_vec())];
         while let Some((folder, _)) = open.last() {
             let mut below = None;
-            for (name, kind) in folder.names()? {
+            for Named { name, kind } in folder.names()? {
                 let is_folder = kind == Some(NodeKind::Folder);
                 match if is_folder { Err(Errno::ISDIR) } else { unlinkat(&folder.fd, name.as_slice(), AtFlags::empty()) } {
                     Ok(()) | Err(Errno::NOENT) => {}

@@ -218,3 +218,84 @@ impl Ahead {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+
+    fn listing_of(job: &Job, entries: usize) -> Listing {
+        let entered = Entered {
+            path: job.path.clone(),
+            folder: job.row.clone(),
+            entries: vec![job.row.clone(); entries],
+            dir: None,
+            state: FolderState::Listed,
+            troubles: Vec::new(),
+        };
+        Listing { entered: Box::new(entered), jobs: Vec::new(), excluded: 0, was_empty: false }
+    }
+
+    fn jobs(paths: impl IntoIterator<Item = impl Into<String>>) -> Vec<Arc<Job>> {
+        let root = rustix::fs::openat(rustix::fs::CWD, "/", rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
+        let parent = Arc::new(Folder::new(root, Vec::new()));
+        let row = parent.found_self(Vec::new()).unwrap();
+        let job = |path: String| Arc::new(Job::new(path.into_bytes(), row.clone(), 1, Arc::clone(&parent)));
+        paths.into_iter().map(|path| job(path.into())).collect()
+    }
+
+    /// Offers 1,000 folders of `entries` entries; returns how many were listed before the first was consumed, and after.
+    fn look_ahead(entries: usize) -> (usize, usize) {
+        let (ahead, listed, jobs) = (Ahead::new(), AtomicUsize::new(0), jobs((0..1000).map(|n| format!("{n:06}"))));
+        let list = |job: &Job, _: Arc<Folder>| {
+            listed.fetch_add(1, Ordering::SeqCst);
+            listing_of(job, entries)
+        };
+        std::thread::scope(|scope| {
+            let _end = ahead.end_on_drop();
+            for _ in 0..3 {
+                scope.spawn(|| ahead.work(list));
+            }
+            ahead.offer(&jobs);
+            let mut before = 0;
+            loop {
+                std::thread::sleep(Duration::from_millis(50));
+                let now = listed.load(Ordering::SeqCst);
+                if now > 0 && now == before {
+                    break;
+                }
+                before = now;
+            }
+            for job in &jobs {
+                assert_eq!(ahead.obtain(job, list).entered.path, job.path);
+            }
+            (before, listed.load(Ordering::SeqCst))
+        })
+    }
+
+    #[test]
+    fn what_is_listed_and_not_consumed_is_bounded_in_folders_and_in_entries() {
+        assert_eq!(look_ahead(1), (FOLDERS_MAX, 1000));
+        let (before, after) = look_ahead(1000);
+        // A thread learns how many entries a folder has when it has listed it.
+        assert!((33..=33 + 2).contains(&before), "{before}");
+        assert_eq!(after, 1000);
+    }
+
+    #[test]
+    fn the_consumer_lists_itself_what_nobody_began() {
+        let (ahead, jobs) = (Ahead::new(), jobs(["a", "b", "c"]));
+        ahead.offer(&jobs);
+        assert_eq!(ahead.obtain(&jobs[1], |job, _| listing_of(job, 0)).entered.path, jobs[1].path);
+    }
+
+    #[test]
+    fn what_the_consumer_needs_first_is_listed_first() {
+        let ahead = Ahead::new();
+        ahead.offer(&jobs(["b", "a-b", "a/z", "a", "a.b", "a/b/c"]));
+        let order: Vec<_> = (0..6).map(|_| String::from_utf8(ahead.next().unwrap().0.path.clone()).unwrap()).collect();
+        assert_eq!(order, ["a", "a/b/c", "a/z", "a-b", "a.b", "b"]);
+    }
+}
