@@ -3,12 +3,16 @@
 //!
 //! The bytes are rows of text that compress about as well as a database dump does (3 to 5 times).
 
+#![allow(clippy::unwrap_used, reason = "a bench that cannot run should stop")]
+
 use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use esker::cache::{Cache, ChunkKey, NewPack, PackRow, PackedChunk};
 use esker::chunker::{Chunker, Sizes};
 use esker::compress::{Compressor, Decompressor};
+use esker::id::{ChunkId, PackId, RepositoryId};
 use esker::store::{LocalStore, Name, Store};
 
 const FRAME: usize = 1 << 20;
@@ -77,6 +81,50 @@ fn compress(c: &mut Criterion) {
     group.finish();
 }
 
+fn chunk_key(n: u64) -> ChunkKey {
+    ChunkKey { kind: 1, id: ChunkId(*blake3::hash(&n.to_le_bytes()).as_bytes()) }
+}
+
+/// "Known or new" for a batch of chunks, against a repository of 200,000; and remembering a pack of 1,000.
+fn look_up(c: &mut Criterion) {
+    const CHUNKS: u64 = 1000;
+    let pack = |n: u64| NewPack {
+        row: PackRow {
+            id: PackId(*blake3::hash(&n.to_be_bytes()).as_bytes()),
+            size: PACK as u64,
+            header: [0; 128],
+            directory_sealed_length: 60_000,
+            class: 1,
+            directory: vec![7; 50_000],
+        },
+        chunks: (0..CHUNKS)
+            .map(|row| PackedChunk { key: chunk_key(n * CHUNKS + row), row: u32::try_from(row).unwrap(), composed: false })
+            .collect(),
+    };
+    let mut cache = Cache::temporary(&RepositoryId([1; 32]), &[2; 32]).unwrap();
+    for n in 0..200 {
+        cache.add_packs(&[pack(n)], None).unwrap();
+    }
+    let mut group = c.benchmark_group("look up");
+    group.throughput(Throughput::Elements(CHUNKS));
+    for (what, first, expected) in [("known", 0, CHUNKS), ("new", 1 << 40, 0)] {
+        // Spread over everything there is, as the chunks of a changed tree are.
+        let wanted: Vec<_> = (0..CHUNKS).map(|n| chunk_key(first + n * 7919 % (CHUNKS * 200))).collect();
+        group.bench_function(format!("1,000 {what}"), |b| {
+            b.iter(|| {
+                let mut found = 0;
+                cache.find(black_box(&wanted), &mut |_, _| found += 1).unwrap();
+                assert_eq!(found, expected);
+            });
+        });
+    }
+    let mut next = 200;
+    group.sample_size(10).bench_function("remember a pack", |b| {
+        b.iter_batched(|| (next += 1, pack(next)).1, |pack| cache.add_packs(&[pack], None).unwrap(), BatchSize::PerIteration);
+    });
+    group.finish();
+}
+
 /// A pack onto this disk and back: mostly the disk's own speed, with every sync.
 fn put(c: &mut Criterion) {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -113,5 +161,5 @@ fn settings() -> Criterion {
     Criterion::default().warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2)).sample_size(20)
 }
 
-criterion_group! { name = stages; config = settings(); targets = cut, name, compress, put }
+criterion_group! { name = stages; config = settings(); targets = cut, name, compress, look_up, put }
 criterion_main!(stages);

@@ -2,6 +2,8 @@
 //!
 //! The sources are read as tokens (comments and texts are skipped), so a doc link may point upwards and an import may not.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "also what helps a test may unwrap")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 

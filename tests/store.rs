@@ -1,5 +1,7 @@
 //! One suite for every store: what the rooms above rely on, over memory, a local folder and the wrappers; and the doubles that break it.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "also what helps a test may unwrap and print why it skips")]
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
