@@ -3,8 +3,8 @@
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{Tag, XChaCha20Poly1305, XNonce};
 
-use super::derive::Secret;
 use super::CryptoError;
+use super::derive::Secret;
 use crate::clock::{Rng, random};
 
 /// Bytes before the ciphertext.
@@ -36,7 +36,13 @@ impl Boxes {
     }
 
     /// Encrypts `bytes` where they lie; returns what stands before and behind them.
-    pub fn seal(&self, rng: &dyn Rng, kind: u8, number: u32, bytes: &mut [u8]) -> Result<([u8; NONCE_SIZE], [u8; TAG_SIZE]), CryptoError> {
+    pub fn seal(
+        &self,
+        rng: &dyn Rng,
+        kind: u8,
+        number: u32,
+        bytes: &mut [u8],
+    ) -> Result<([u8; NONCE_SIZE], [u8; TAG_SIZE]), CryptoError> {
         let associated = self.associated(kind, number);
         // Random and of the content: a generator that repeats itself repeats a nonce only with the plaintext it already encrypted.
         let fresh: [u8; 32] = random(rng)?;

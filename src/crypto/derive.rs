@@ -35,6 +35,8 @@ pub mod context {
     pub const SLOT_COMMIT: &str = "esker 2026-11 v1 slot commit";
     /// Key of a keyslot's payload.
     pub const SLOT_BOX: &str = "esker 2026-11 v1 slot box";
+    /// Key of a keyslot's nonce.
+    pub const SLOT_NONCE: &str = "esker 2026-11 v1 slot nonce";
     /// Pseudorandom key of one sealed object.
     pub const OBJECT_PRK: &str = "esker 2026-11 v1 object prk";
     /// Commitment of one sealed object.
@@ -51,7 +53,7 @@ pub mod context {
     pub const SEAL_INFO: &str = "esker 2026-11 v1 seal";
 
     /// All of them, for the test that holds them against the specification.
-    pub const ALL: [&str; 21] = [
+    pub const ALL: [&str; 22] = [
         REPOSITORY_ID,
         SEALING_SECRET,
         OWNER_MAC,
@@ -66,6 +68,7 @@ pub mod context {
         RECOVERY,
         SLOT_COMMIT,
         SLOT_BOX,
+        SLOT_NONCE,
         OBJECT_PRK,
         OBJECT_COMMIT,
         OBJECT_BOX,

@@ -91,7 +91,8 @@ impl Received {
         let open = || {
             let encapsulated = <X25519 as Kem>::EncappedKey::from_bytes(encapsulated)?;
             let mode = OpModeR::Psk(psk(generation, &repository));
-            let context = hpke::setup_receiver::<ExportOnlyAead, HkdfSha256, X25519>(&mode, &secret, &encapsulated, &info(&repository))?;
+            let context =
+                hpke::setup_receiver::<ExportOnlyAead, HkdfSha256, X25519>(&mode, &secret, &encapsulated, &info(&repository))?;
             let mut object = [0; 32];
             context.export(OBJECT, &mut object)?;
             Ok(Self { object: Secret::new(object), context })
@@ -191,7 +192,11 @@ mod tests {
     #[test]
     fn a_point_of_small_order_is_an_error_and_not_a_key() {
         let owner = Keys::owner(RootKey::from_bytes([3; 32]), 1);
-        for point in [[0; 32], { let mut one = [0; 32]; one[0] = 1; one }] {
+        for point in [[0; 32], {
+            let mut one = [0; 32];
+            one[0] = 1;
+            one
+        }] {
             assert!(matches!(Received::new(&owner, owner.current(), &point), Some(Err(CryptoError::Agreement))));
         }
     }

@@ -1,6 +1,22 @@
-//! Plaintext things <-> sealed bytes: the specification in `format-spec/`, one file per page.
+//! Plaintext things <-> sealed bytes: the specification in `format-spec/` in Rust, one file per page.
+//!
+//! Every stored thing has a struct, a way to seal it and a way to open it, and behind both a bounded decoder of its body that needs no
+//! keys (fuzzed: stored bytes are a stranger's). This room leans on `crypto`, `chunker` (sizes), `compress` (frames) and `store::Name`;
+//! it never knows where objects are stored, which of them exist, or what the user wants.
 
+mod cbor;
+pub mod config;
+pub mod envelope;
+mod error;
+pub mod keyslot;
+pub mod limits;
+pub mod names;
+pub mod pack;
+mod table;
 pub mod tree;
+
+pub use envelope::{Authority, Header, ObjectType, Opener, Sealer};
+pub use error::FormatError;
 
 /// One field of a later version: (number, required, bytes), in rising order of numbers.
 pub type Extra = Vec<(u16, bool, Vec<u8>)>;

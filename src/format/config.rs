@@ -1,0 +1,288 @@
+//! Config: what the repository agreed on, as a chain of objects. Page `format-spec/config.md`.
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteArray;
+
+use super::cbor::{self, WireExtra, WireTime};
+use super::envelope::{Authority, ObjectType, Opener, Sealer};
+use super::error::FormatError;
+use super::names::ObjectName;
+use super::{Extra, limits};
+use crate::chunker::Sizes;
+use crate::clock::Timestamp;
+use crate::id::ObjectHash;
+
+const WHAT: &str = "config";
+/// FastCDC v2020 with keyed gear tables.
+pub const CHUNKER_FASTCDC: u8 = 1;
+/// Padmé.
+pub const PADDING_PADME: u8 = 1;
+/// Bits of `read_features` this program knows: none in version 1.
+pub const READ_FEATURES_KNOWN: u64 = 0;
+/// Bits of `write_features` this program knows: none in version 1.
+pub const WRITE_FEATURES_KNOWN: u64 = 0;
+
+/// What the store was found to be good for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum StoreClass {
+    /// Create-if-absent has exactly one winner: several maintainers may work.
+    Shared = 1,
+    /// It has not: one maintainer at a time.
+    SingleMaintainer = 2,
+}
+
+/// What the repository agreed on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// From 1; its name.
+    pub number: u32,
+    /// BLAKE3 of the config before it; zeros for the first.
+    pub previous: ObjectHash,
+    /// When it was made.
+    pub time: Timestamp,
+    /// Generation writers must be of. A config may name the generation after its own: then it stops writers.
+    pub generation: u32,
+    /// A bit that a program does not know stops it.
+    pub read_features: u64,
+    /// A bit that a program does not know stops its writers, prune and repair.
+    pub write_features: u64,
+    /// What the store is good for.
+    pub class: StoreClass,
+    /// How data is cut.
+    pub chunker: u8,
+    /// Chunks of streams.
+    pub streams: Sizes,
+    /// Chunks of files.
+    pub files: Sizes,
+    /// zstd level.
+    pub level: i32,
+    /// How packs and bodies are padded.
+    pub padding: u8,
+    /// Seconds since it was first seen in which no rule forgets a snapshot; 0: none.
+    pub guard_seconds: u64,
+    /// Program and version that wrote it.
+    pub program: String,
+    /// Fields of later versions.
+    pub extra: Extra,
+}
+
+type WireSizes = (u32, u32, u32);
+
+#[derive(Serialize, Deserialize)]
+struct Wire<'a>(
+    u32,
+    ByteArray<32>,
+    WireTime,
+    u32,
+    u64,
+    u64,
+    u8,
+    u8,
+    WireSizes,
+    WireSizes,
+    i32,
+    u8,
+    u64,
+    &'a str,
+    #[serde(borrow)] Vec<WireExtra<'a>>,
+);
+
+impl Config {
+    /// Its body, without the owner's mark.
+    pub fn encode(&self) -> Result<Vec<u8>, FormatError> {
+        self.check()?;
+        let sizes = |sizes: &Sizes| (sizes.min, sizes.avg, sizes.max);
+        let wire = Wire(
+            self.number,
+            cbor::array(&self.previous.0),
+            cbor::time_out(self.time),
+            self.generation,
+            self.read_features,
+            self.write_features,
+            self.class as u8,
+            self.chunker,
+            sizes(&self.streams),
+            sizes(&self.files),
+            self.level,
+            self.padding,
+            self.guard_seconds,
+            &self.program,
+            cbor::extra_out(&self.extra),
+        );
+        cbor::encode(WHAT, &wire)
+    }
+
+    /// From a body without the owner's mark.
+    pub fn decode(body: &[u8]) -> Result<Self, FormatError> {
+        let wire: Wire<'_> = cbor::decode(WHAT, body)?;
+        let sizes = |(min, avg, max): WireSizes| Sizes { min, avg, max };
+        let config = Self {
+            number: wire.0,
+            previous: ObjectHash(wire.1.into_array()),
+            time: cbor::time_in(WHAT, wire.2)?,
+            generation: wire.3,
+            read_features: wire.4,
+            write_features: wire.5,
+            class: match wire.6 {
+                1 => StoreClass::Shared,
+                2 => StoreClass::SingleMaintainer,
+                _ => return Err(FormatError::field(WHAT, "class", "is neither 1 nor 2")),
+            },
+            chunker: wire.7,
+            streams: sizes(wire.8),
+            files: sizes(wire.9),
+            level: wire.10,
+            padding: wire.11,
+            guard_seconds: wire.12,
+            program: wire.13.to_owned(),
+            extra: cbor::extra_in(WHAT, &wire.14)?,
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), FormatError> {
+        let refuse = |field, why| Err(FormatError::field(WHAT, field, why));
+        if self.number == 0 {
+            return refuse("number", "is 0");
+        }
+        if (self.number == 1) != (self.previous.0 == [0; 32]) {
+            return refuse("previous", "must be zero in the first config and in no other");
+        }
+        if self.generation == 0 {
+            return refuse("generation", "is 0");
+        }
+        if self.chunker != CHUNKER_FASTCDC {
+            return refuse("chunker", "is not 1");
+        }
+        for (field, sizes) in [("streams", &self.streams), ("files", &self.files)] {
+            if sizes.check().is_err() || sizes.max > limits::CHUNK_SIZE_MAX {
+                return refuse(field, "are chunk sizes outside the limits");
+            }
+        }
+        if !crate::compress::LEVELS.contains(&self.level) {
+            return refuse("level", "is none of zstd");
+        }
+        if self.padding != PADDING_PADME {
+            return refuse("padding", "is not 1");
+        }
+        Ok(())
+    }
+
+    /// Bits of `read_features` this program does not know: if any, it must stop.
+    pub fn unknown_read_features(&self) -> u64 {
+        self.read_features & !READ_FEATURES_KNOWN
+    }
+    /// Bits of `write_features` this program does not know: if any, it may only read.
+    pub fn unknown_write_features(&self) -> u64 {
+        self.write_features & !WRITE_FEATURES_KNOWN
+    }
+}
+
+/// A config as it was found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Opened {
+    /// What it says.
+    pub config: Config,
+    /// The generation it was sealed in.
+    pub sealed_in: u32,
+    /// An owner takes only its own; a writer cannot tell.
+    pub authority: Authority,
+}
+
+/// Seals a config; owners only.
+pub fn seal(sealer: &Sealer, config: &Config) -> Result<Vec<u8>, FormatError> {
+    sealer.need_owner(WHAT)?;
+    sealer.seal_marked(ObjectType::Config, &ObjectName::Config(config.number).place(), config.encode()?)
+}
+
+/// Opens the config called `number`. For an owner one without the owner's mark is [`FormatError::WrongOwnerMac`].
+pub fn open(opener: &Opener, number: u32, object: &[u8]) -> Result<Opened, FormatError> {
+    let place = ObjectName::Config(number).place();
+    let (header, body, authority) = opener.open_marked(ObjectType::Config, &place, true, object)?;
+    let config = Config::decode(&body)?;
+    if config.number != number {
+        return Err(FormatError::WrongPlace { what: WHAT });
+    }
+    // A config names its own generation, or the next one: it is how a rotation stops the writers before it.
+    if config.generation != header.generation && Some(config.generation) != header.generation.checked_add(1) {
+        return Err(FormatError::field(WHAT, "generation", "is neither that it is sealed in nor the next"));
+    }
+    Ok(Opened { config, sealed_in: header.generation, authority })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::envelope::tests::{owner, writer};
+    use super::*;
+
+    fn config() -> Config {
+        Config {
+            number: 1,
+            previous: ObjectHash([0; 32]),
+            time: Timestamp { seconds: 1_800_000_000, nanoseconds: 1 },
+            generation: 1,
+            read_features: 0,
+            write_features: 1 << 63,
+            class: StoreClass::Shared,
+            chunker: CHUNKER_FASTCDC,
+            streams: Sizes::STREAMS,
+            files: Sizes::FILES,
+            level: -3,
+            padding: PADDING_PADME,
+            guard_seconds: 14 * 86_400,
+            program: "esker 0.1.0".into(),
+            extra: vec![(7, false, b"kept".to_vec())],
+        }
+    }
+
+    #[test]
+    fn a_config_opens_to_what_was_sealed() {
+        let ((sealer, opener), (_, reader)) = (owner(), writer());
+        let object = seal(&sealer, &config()).unwrap();
+        let opened = open(&opener, 1, &object).unwrap();
+        assert_eq!((opened.config, opened.sealed_in, opened.authority), (config(), 1, Authority::Owner));
+        let opened = open(&reader, 1, &object).unwrap();
+        assert_eq!((opened.config, opened.authority), (config(), Authority::Unchecked));
+        assert_eq!(config().unknown_write_features(), 1 << 63);
+    }
+
+    #[test]
+    fn a_config_of_another_number_or_of_a_thief_is_refused() {
+        let ((sealer, opener), (thief, _)) = (owner(), writer());
+        let object = seal(&sealer, &config()).unwrap();
+        assert!(matches!(open(&opener, 2, &object), Err(FormatError::WrongOwnerMac { .. })));
+        assert!(matches!(seal(&thief, &config()), Err(FormatError::NeedsOwner { .. })));
+        let forged = thief.seal_marked(ObjectType::Config, "config/00000001", config().encode().unwrap()).unwrap();
+        assert!(matches!(open(&opener, 1, &forged), Err(FormatError::WrongOwnerMac { .. })));
+    }
+
+    #[test]
+    fn fields_outside_the_limits_are_neither_written_nor_read() {
+        let good = config();
+        let bad = [
+            Config { number: 0, ..good.clone() },
+            Config { number: 2, ..good.clone() },
+            Config { previous: ObjectHash([1; 32]), ..good.clone() },
+            Config { generation: 0, ..good.clone() },
+            Config { chunker: 2, ..good.clone() },
+            Config { streams: Sizes { min: 1, avg: 128, max: 512 }, ..good.clone() },
+            Config { files: Sizes { min: 64 << 10, avg: 256 << 10, max: 32 << 20 }, ..good.clone() },
+            Config { level: 23, ..good.clone() },
+            Config { padding: 0, ..good.clone() },
+        ];
+        for config in bad {
+            assert!(matches!(config.encode(), Err(FormatError::Field { .. })), "{config:?}");
+        }
+    }
+
+    #[test]
+    fn a_config_names_its_own_generation_or_the_next() {
+        let (sealer, opener) = owner();
+        let next = Config { generation: 2, ..config() };
+        assert_eq!(open(&opener, 1, &seal(&sealer, &next).unwrap()).unwrap().config.generation, 2);
+        let far = Config { generation: 3, ..config() };
+        assert!(open(&opener, 1, &seal(&sealer, &far).unwrap()).is_err());
+    }
+}

@@ -1,0 +1,194 @@
+//! Recipes: how a composed chunk is made of ranges of its bases.
+
+use crate::format::error::{FormatError, at_most};
+use crate::format::limits;
+
+const WHAT: &str = "recipe";
+
+/// A range of one base.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RecipeRange {
+    /// Which base: an index in the list of the chunk's directory row.
+    pub base: u8,
+    /// Where it starts in the base.
+    pub offset: u32,
+    /// Bytes, at least 1.
+    pub length: u32,
+}
+
+/// Ranges whose concatenation is the chunk.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Recipe {
+    /// In the order of the chunk.
+    pub ranges: Vec<RecipeRange>,
+}
+
+/// The stored form of a recipe.
+pub fn encode(recipe: &Recipe) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(recipe.ranges.len() * 6);
+    let mut ends = [0i64; 256];
+    for range in &recipe.ranges {
+        let end = &mut ends[usize::from(range.base)];
+        let step = i64::from(range.offset) - *end;
+        bytes.push(range.base);
+        // Zigzag: small steps in either direction are short.
+        put_varint(&mut bytes, ((step << 1) ^ (step >> 63)) as u64);
+        put_varint(&mut bytes, range.length.into());
+        *end = i64::from(range.offset) + i64::from(range.length);
+    }
+    bytes
+}
+
+/// Reads a recipe of a chunk of `raw_length` bytes whose row lists `base_count` bases. What the bases hold is not known here; that no
+/// range reaches beyond its base is checked by [`apply`].
+pub fn decode(bytes: &[u8], base_count: usize, raw_length: u32) -> Result<Recipe, FormatError> {
+    let refuse = |field, why| Err(FormatError::field(WHAT, field, why));
+    let mut ranges = Vec::new();
+    let mut ends = [0i64; 256];
+    let mut used = [false; 256];
+    let mut sum = 0u64;
+    let mut rest = bytes;
+    while let Some((&base, after)) = rest.split_first() {
+        rest = after;
+        if ranges.len() == limits::RECIPE_RANGES_MAX {
+            return Err(FormatError::TooLong {
+                what: WHAT,
+                length: ranges.len() as u64 + 1,
+                most: limits::RECIPE_RANGES_MAX as u64,
+            });
+        }
+        if usize::from(base) >= base_count {
+            return refuse("base", "is outside the list");
+        }
+        let step = take_varint(&mut rest)?;
+        let step = (step >> 1) as i64 ^ -((step & 1) as i64);
+        let length = take_varint(&mut rest)?;
+        let end = &mut ends[usize::from(base)];
+        let offset = end.checked_add(step).and_then(|offset| u32::try_from(offset).ok()).unwrap_or(u32::MAX);
+        at_most("base", u64::from(offset).saturating_add(length), limits::BASE_SIZE_MAX.into())?;
+        if length == 0 {
+            return refuse("length", "is 0");
+        }
+        // Both are at most 1 MiB now.
+        let length = length as u32;
+        *end = i64::from(offset) + i64::from(length);
+        used[usize::from(base)] = true;
+        sum += u64::from(length);
+        ranges.push(RecipeRange { base, offset, length });
+    }
+    if ranges.is_empty() {
+        return refuse("ranges", "are none");
+    }
+    if sum != u64::from(raw_length) {
+        return refuse("ranges", "do not add up to the length of the chunk");
+    }
+    if used.iter().filter(|&&used| used).count() != base_count {
+        return refuse("base", "is listed and not used");
+    }
+    Ok(Recipe { ranges })
+}
+
+/// The chunk: ranges of `bases` (whole literal chunks, in the order of the row's list) laid end to end.
+pub fn apply(recipe: &Recipe, bases: &[&[u8]]) -> Result<Vec<u8>, FormatError> {
+    let length: u64 = recipe.ranges.iter().map(|range| u64::from(range.length)).sum();
+    at_most("chunk", length, limits::CHUNK_SIZE_MAX.into())?;
+    let mut chunk = Vec::with_capacity(length as usize);
+    for range in &recipe.ranges {
+        let base = bases.get(usize::from(range.base)).ok_or(FormatError::field(WHAT, "base", "is outside the list"))?;
+        let start = range.offset as usize;
+        let bytes = base.get(start..start + range.length as usize);
+        chunk.extend_from_slice(bytes.ok_or(FormatError::field(WHAT, "range", "reaches beyond its base"))?);
+    }
+    Ok(chunk)
+}
+
+/// LEB128.
+fn put_varint(bytes: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        bytes.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+}
+
+/// LEB128 of at most five bytes, in its shortest form.
+fn take_varint(bytes: &mut &[u8]) -> Result<u64, FormatError> {
+    let mut value = 0u64;
+    for place in 0..5 {
+        let Some((&byte, rest)) = bytes.split_first() else {
+            return Err(FormatError::TooShort { what: WHAT, length: 0, least: 1 });
+        };
+        *bytes = rest;
+        value |= u64::from(byte & 0x7f) << (7 * place);
+        if byte < 0x80 {
+            if byte == 0 && place > 0 {
+                return Err(FormatError::NotCanonical { what: WHAT });
+            }
+            return Ok(value);
+        }
+    }
+    Err(FormatError::NotCanonical { what: WHAT })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn range(base: u8, offset: u32, length: u32) -> RecipeRange {
+        RecipeRange { base, offset, length }
+    }
+
+    proptest! {
+        #[test]
+        fn a_recipe_reads_back(ranges in proptest::collection::vec((0u8..3, 0u32..1_000_000, 1u32..40_000), 1..50)) {
+            let mut ranges: Vec<_> = ranges.into_iter().map(|(base, offset, length)| range(base, offset, length)).collect();
+            ranges.extend([range(0, 0, 1), range(1, 5, 1), range(2, 1_048_575, 1)]);
+            let recipe = Recipe { ranges };
+            let raw: u32 = recipe.ranges.iter().map(|range| range.length).sum();
+            prop_assert_eq!(decode(&encode(&recipe), 3, raw).unwrap(), recipe);
+        }
+
+        #[test]
+        fn what_is_accepted_has_one_form(bytes in proptest::collection::vec(any::<u8>(), 0..40), raw in 0u32..2_000) {
+            if let Ok(recipe) = decode(&bytes, 1, raw) {
+                prop_assert_eq!(encode(&recipe), bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn a_chunk_is_its_ranges_laid_end_to_end() {
+        let recipe = Recipe { ranges: vec![range(1, 2, 3), range(0, 0, 2), range(1, 5, 1)] };
+        assert_eq!(apply(&recipe, &[b"abcd", b"0123456"]).unwrap(), b"234ab5");
+        assert_eq!(encode(&recipe), [1, 4, 3, 0, 0, 2, 1, 0, 1]);
+    }
+
+    #[test]
+    fn every_rule_broken_is_refused_by_name() {
+        let good = [1, 4, 3, 0, 0, 2, 1, 0, 1];
+        assert!(decode(&good, 2, 6).is_ok());
+        let field = |bytes: &[u8], bases, raw| match decode(bytes, bases, raw) {
+            Err(FormatError::Field { field, .. }) => field,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(field(&[], 0, 0), "ranges");
+        assert_eq!(field(&good, 1, 6), "base");
+        assert_eq!(field(&good, 3, 6), "base");
+        assert_eq!(field(&good, 2, 7), "ranges");
+        assert_eq!(field(&[0, 0, 0], 1, 0), "length");
+        assert!(matches!(decode(&[0, 1, 1], 1, 1), Err(FormatError::TooLong { .. })), "an offset before the base");
+        assert!(matches!(decode(&[0, 0x80, 0x80, 0x80, 1, 1], 1, 1), Err(FormatError::TooLong { .. })), "an offset beyond 1 MiB");
+        assert!(matches!(decode(&[0, 0x80, 0, 1], 1, 1), Err(FormatError::NotCanonical { .. })));
+        assert!(matches!(decode(&[0, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 1], 1, 1), Err(FormatError::NotCanonical { .. })));
+        assert!(matches!(decode(&[0, 0], 1, 1), Err(FormatError::TooShort { .. })));
+        let beyond = Recipe { ranges: vec![range(0, 3, 2)] };
+        assert!(matches!(apply(&beyond, &[b"abcd"]), Err(FormatError::Field { field: "range", .. })));
+    }
+
+    #[test]
+    fn too_many_ranges_are_refused() {
+        let many = Recipe { ranges: vec![range(0, 0, 1); limits::RECIPE_RANGES_MAX + 1] };
+        assert!(matches!(decode(&encode(&many), 1, 65_537), Err(FormatError::TooLong { .. })));
+    }
+}
