@@ -9,6 +9,7 @@
 //! repositories or the command line. Secrets reach a child through a file of mode 0600 or its environment, never through its
 //! arguments, and are cut out of every message.
 
+pub mod authentik;
 mod child;
 pub mod command;
 mod crc64;

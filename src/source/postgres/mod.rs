@@ -190,6 +190,12 @@ impl PostgresSource {
         }
     }
 
+    /// How the first of the named databases would be dumped.
+    #[cfg(test)]
+    pub(super) fn arguments_for_tests(&self) -> Vec<String> {
+        self.arguments(&Stream::Database(self.options.databases[0].clone()))
+    }
+
     fn arguments(&self, stream: &Stream) -> Vec<String> {
         let options = &self.options;
         let lock_wait = format!("--lock-wait-timeout={}", options.lock_wait.as_millis().clamp(1, i32::MAX as u128));
