@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn pieces_give_what_the_whole_gives() {
-        let bytes: Vec<u8> = (0..1000_u32).map(|n| (n * n >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..1000_u32).map(|n| ((n * n) >> 3) as u8).collect();
         let whole = update(0, &bytes);
         for at in 0..40 {
             assert_eq!(update(update(0, &bytes[..at]), &bytes[at..]), whole, "{at}");

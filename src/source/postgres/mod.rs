@@ -13,7 +13,7 @@ mod server;
 
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -243,7 +243,8 @@ fn credentials(options: &PostgresOptions) -> Result<(Environment, Option<tempfil
         return Err(SourceError::Settings("a PostgreSQL password with a line break cannot be handed on".into()));
     }
     let cannot = |error| SourceError::Io { what: "cannot write a private password file".into(), error };
-    let folder = tempfile::Builder::new().prefix("esker-").tempdir().map_err(cannot)?; // of mode 0700
+    let only_us = std::fs::Permissions::from_mode(0o700);
+    let folder = tempfile::Builder::new().prefix("esker-").permissions(only_us).tempdir().map_err(cannot)?;
     let path = folder.path().join("pgpass");
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(cannot)?;
     let quoted = zeroize::Zeroizing::new(password.reveal().replace('\\', "\\\\").replace(':', "\\:"));
@@ -333,7 +334,6 @@ mod tests {
 
     #[test]
     fn a_password_stands_in_no_argument_and_in_a_private_file() {
-        use std::os::unix::fs::PermissionsExt;
         let mut options = PostgresOptions::new("p", "postgresql://u:hunt%3Aer2@h/d").unwrap();
         options.environment = Environment::from_pairs([("PGPASSWORD", "another")]);
         let source = PostgresSource::new(options).unwrap();

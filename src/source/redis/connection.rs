@@ -222,7 +222,7 @@ impl Connection {
 
     fn read_socket(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if !wait_readable(&self.socket, &self.stop, Some(self.patience))? {
-            let said = format!("it said nothing for {} s", self.patience.as_secs());
+            let said = format!("it said nothing for {:?}", self.patience);
             return Err(io::Error::new(io::ErrorKind::TimedOut, said));
         }
         self.socket.read(buffer)
