@@ -6,12 +6,21 @@
 
 mod cbor;
 pub mod config;
+pub mod content;
 pub mod envelope;
 mod error;
+pub mod folder;
+pub mod forgotten;
+pub mod gc;
+pub mod index;
 pub mod keyslot;
 pub mod limits;
 pub mod names;
+pub mod note;
 pub mod pack;
+pub mod revocation;
+pub mod session;
+pub mod snapshot;
 mod table;
 pub mod tree;
 
