@@ -6,12 +6,17 @@
 #![allow(clippy::unwrap_used, reason = "a bench that cannot run should stop")]
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use esker::cache::{Cache, ChunkKey, NewPack, PackRow, PackedChunk};
 use esker::chunker::{Chunker, Sizes};
+use esker::clock::SystemRng;
 use esker::compress::{Compressor, Decompressor};
+use esker::crypto::{ChunkType, Keys, RootKey};
+use esker::format::pack::{self, Class, Codec, Encoding, PreparedChunk, PreparedFrame};
+use esker::format::{Opener, Sealer};
 use esker::id::{ChunkId, PackId, RepositoryId};
 use esker::store::{LocalStore, Name, Store};
 
@@ -125,6 +130,51 @@ fn look_up(c: &mut Criterion) {
     group.finish();
 }
 
+/// Fifteen frames of 1 MiB into one pack, without compression: encryption, the directory, the name. And a frame back.
+fn seal(c: &mut Criterion) {
+    let keys = Arc::new(Keys::owner(RootKey::from_bytes([3; 32]), 1));
+    let sealer = Sealer::new(Arc::clone(&keys), Arc::new(SystemRng)).unwrap();
+    let opener = Opener::new(Arc::clone(&keys));
+    let data = rows(FRAME);
+    let frames = || -> Vec<_> {
+        let chunk = |n: u32, part: u32| PreparedChunk {
+            id: ChunkId([u8::try_from(16 * n + part).unwrap(); 32]),
+            chunk_type: ChunkType::Data,
+            encoding: Encoding::Literal { offset: part << 17, length: 1 << 17 },
+        };
+        let frame = |n| PreparedFrame {
+            codec: Codec::Raw,
+            raw_length: 1 << 20,
+            bytes: data.clone(),
+            chunks: (0..8).map(|part| chunk(n, part)).collect(),
+        };
+        (0..15).map(frame).collect()
+    };
+    let mut group = c.benchmark_group("pack");
+    group.sample_size(10).throughput(Throughput::Bytes(15 << 20));
+    group.bench_function("seal", |b| {
+        b.iter_batched(frames, |frames| pack::seal_pack(&sealer, Class::Data, frames).unwrap(), BatchSize::PerIteration);
+    });
+    let sealed = pack::seal_pack(&sealer, Class::Data, frames()).unwrap();
+    let file = sealed.parts.concat();
+    let facts = sealed.facts;
+    let range = |n: usize| {
+        let range = facts.directory.frames[n].range();
+        usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()
+    };
+    group.throughput(Throughput::Bytes(FRAME as u64));
+    group.bench_function("open a frame", |b| {
+        b.iter_batched(
+            || file[range(7)].to_vec(),
+            |mut sealed| pack::open_frame(&opener, &facts.header, 7, &facts.directory.frames[7], &mut sealed).unwrap(),
+            BatchSize::PerIteration,
+        );
+    });
+    group.throughput(Throughput::Bytes(file.len() as u64));
+    group.bench_function("open a directory", |b| b.iter(|| pack::read_facts(&opener, facts.id, black_box(&file)).unwrap()));
+    group.finish();
+}
+
 /// A pack onto this disk and back: mostly the disk's own speed, with every sync.
 fn put(c: &mut Criterion) {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -161,5 +211,5 @@ fn settings() -> Criterion {
     Criterion::default().warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2)).sample_size(20)
 }
 
-criterion_group! { name = stages; config = settings(); targets = cut, name, compress, look_up, put }
+criterion_group! { name = stages; config = settings(); targets = cut, name, compress, look_up, seal, put }
 criterion_main!(stages);
