@@ -104,8 +104,10 @@ fn every_database_but_the_system_ones_is_dumped_whole() {
     let mut named = options(&server.conninfo("postgres", "one"));
     named.databases = vec!["one".into()];
     named.globals = false;
-    let streams = take(&mut PostgresSource::new(named).unwrap()).unwrap();
+    let mut named = PostgresSource::new(named).unwrap();
+    let streams = take(&mut named).unwrap();
     assert_eq!(streams.keys().collect::<Vec<_>>(), ["one.dump"]);
+    assert!(named.remarks().iter().any(|remark| remark.contains("not asked for: [\"we/ird it's\"]")), "{:?}", named.remarks());
     let mut missing = options(&server.conninfo("postgres", "one"));
     missing.databases = vec!["two".into()];
     let error = take(&mut PostgresSource::new(missing).unwrap()).unwrap_err();

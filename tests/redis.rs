@@ -157,8 +157,7 @@ fn take_from(answer: &[&[u8]]) -> Result<Vec<u8>, SourceError> {
             // The first connection is that of `prepare`, which asks nothing.
             drop(listener.accept().unwrap());
             let (mut socket, _) = listener.accept().unwrap();
-            let mut lines = BufReader::new(socket.try_clone().unwrap()).lines().map_while(Result::ok);
-            while let Some(line) = lines.next() {
+            for line in BufReader::new(socket.try_clone().unwrap()).lines().map_while(Result::ok) {
                 match line.as_str() {
                     "REPLCONF" => socket.write_all(b"+OK\r\n").unwrap(),
                     "SYNC" => break,

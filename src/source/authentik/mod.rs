@@ -27,6 +27,25 @@ pub struct AuthentikOptions {
     pub place: Option<PathBuf>,
     /// Where `AUTHENTIK_*` is looked up, and what `pg_dump` sees.
     pub environment: Environment,
+    /// Stands before `pg_dump` (`docker exec -i NAME`) and takes it where the database's own socket is: then host, port and password
+    /// of authentik's settings are not used. Empty: as the settings say, or through the compose file.
+    pub command_prefix: Vec<String>,
+    /// Names of sources that may fail.
+    pub optional: Vec<String>,
+    /// Patterns of what is left out of every folder, in gitignore's language.
+    pub excludes: Vec<String>,
+}
+
+impl AuthentikOptions {
+    /// Everything by default, over the environment of this process.
+    pub fn new(place: Option<PathBuf>) -> Self {
+        let environment = Environment::of_process();
+        Self { place, environment, command_prefix: Vec::new(), optional: Vec::new(), excludes: Vec::new() }
+    }
+
+    fn is_optional(&self, name: &str) -> bool {
+        self.optional.iter().any(|given| given == name)
+    }
 }
 
 /// What was found.
@@ -80,6 +99,12 @@ pub fn discover(options: &AuthentikOptions, stop: &Stop) -> Result<Authentik, So
     }
     directories(&compose, &settings, &mut sources, &mut remarks)?;
     configuration(&compose, &mut sources, &mut remarks);
+    for source in &mut sources {
+        if let Source::Directory(directory) = source {
+            directory.optional = options.is_optional(&directory.name);
+            directory.excludes.extend_from_slice(&options.excludes);
+        }
+    }
     Ok(Authentik { sources, remarks })
 }
 
@@ -95,8 +120,10 @@ fn postgres(options: &AuthentikOptions, compose: &Compose, settings: &Settings) 
     };
     set("user", &user)?;
     set("dbname", &name)?;
-    let mut prefix = Vec::new();
-    if host.is_none() && compose.text.is_some() {
+    let mut prefix = options.command_prefix.clone();
+    if !prefix.is_empty() {
+        // The user knows the way, and it ends at the database's own socket.
+    } else if host.is_none() && compose.text.is_some() {
         // In the container the socket trusts its users: no password is needed, and none could be handed in unseen.
         let service = compose.service(&["postgresql", "postgres", "db"]).unwrap_or("postgresql");
         prefix = compose.run_in(service);
@@ -125,6 +152,7 @@ fn postgres(options: &AuthentikOptions, compose: &Compose, settings: &Settings) 
     postgres.databases = vec![name];
     postgres.command_prefix = prefix;
     postgres.environment = options.environment.clone();
+    postgres.optional = options.is_optional(&postgres.name);
     PostgresSource::new(postgres)
 }
 
@@ -155,6 +183,7 @@ fn redis(
     redis.place = if host.starts_with('/') { RedisPlace::Unix(host.into()) } else { RedisPlace::Tcp { host, port } };
     redis.password = get("PASSWORD")?.filter(|password| !password.is_empty()).map(Secret::new);
     redis.user = get("USERNAME")?.filter(|user| !user.is_empty() && redis.password.is_some());
+    redis.optional = options.is_optional(&redis.name);
     RedisSource::new(redis).map(Some)
 }
 

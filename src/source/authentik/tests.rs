@@ -24,7 +24,7 @@ impl Deployment {
 
     fn discover(&self, environment: &[(&str, &str)]) -> Result<Authentik, SourceError> {
         let environment = Environment::from_pairs(environment.iter().copied());
-        discover(&AuthentikOptions { place: Some(self.0.path().to_owned()), environment }, &Stop::new())
+        discover(&AuthentikOptions { environment, ..AuthentikOptions::new(Some(self.0.path().to_owned())) }, &Stop::new())
     }
 }
 
@@ -66,7 +66,8 @@ fn a_compose_file_says_which_folders_are_mounted() {
 fn without_a_host_the_database_is_reached_through_its_container() {
     let file = COMPOSE.replace("  redis:\n    volumes:\n      - redis:/data\n", "");
     let deployment = Deployment::new(&["media"], &[("compose.yml", &file), (".env", "PG_PASS=hunter2\nPG_USER=u\nPG_DB=d\n")]);
-    let options = AuthentikOptions { place: Some(deployment.0.path().join("compose.yml")), environment: Environment::default() };
+    let place = Some(deployment.0.path().join("compose.yml"));
+    let mut options = AuthentikOptions { environment: Environment::default(), ..AuthentikOptions::new(place) };
     let compose = Compose::find(options.place.as_deref()).unwrap();
     let settings = Settings::read(&options.environment, &compose.folder, &mut Vec::new()).unwrap();
     let source = postgres(&options, &compose, &settings).unwrap();
@@ -76,6 +77,24 @@ fn without_a_host_the_database_is_reached_through_its_container() {
     assert_eq!(argv.last().unwrap(), "--dbname=user='u' dbname='d'");
     assert!(argv.iter().all(|argument| !argument.contains("hunter2")));
     assert!(redis(&options, &compose, &settings, &Stop::new()).unwrap().is_none());
+
+    options.command_prefix = ["docker", "exec", "-i", "db"].map(String::from).to_vec();
+    let argv = postgres(&options, &compose, &settings).unwrap().arguments_for_tests();
+    assert_eq!(argv[..5], ["docker", "exec", "-i", "db", "pg_dump"]);
+}
+
+#[test]
+fn sources_may_be_made_optional_and_folders_filtered() {
+    let deployment = Deployment::new(&["media"], &[(".env", "")]);
+    let mut options = AuthentikOptions::new(Some(deployment.0.path().to_owned()));
+    options.environment = Environment::from_pairs(REACHED);
+    (options.optional, options.excludes) = (vec!["redis".into(), "config".into()], vec!["*.tmp".into()]);
+    let found = discover(&options, &Stop::new()).unwrap();
+    let optional: Vec<_> = found.sources.iter().filter(|source| source.optional()).map(Source::name).collect();
+    assert_eq!(optional, ["redis", "config"]);
+    let Source::Directory(config) = &found.sources[3] else { panic!("not a folder") };
+    assert_eq!(config.excludes.first().unwrap(), "/*");
+    assert_eq!(config.excludes.last().unwrap(), "*.tmp");
 }
 
 #[test]

@@ -163,6 +163,11 @@ impl PostgresSource {
         if wanted.is_empty() {
             return Err(SourceError::Unfit("the server has no database besides the system's own: nothing to back up".into()));
         }
+        let left_out: Vec<_> =
+            server.databases.iter().filter(|name| !wanted.contains(name) && !SYSTEM_DATABASES.contains(&name.as_str())).collect();
+        if !left_out.is_empty() {
+            self.remarks.push(format!("databases of the server that were not asked for: {left_out:?}"));
+        }
         self.streams = wanted.into_iter().map(Stream::Database).collect();
         if options.globals {
             self.streams.push(Stream::Globals { passwords: server.reads_passwords });
