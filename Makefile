@@ -1,0 +1,50 @@
+# What is done often, by name. `make demo` shows it, `make test` proves it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+# Servers that the tests start, and tools whose metadata they compare.
+PACKAGES := postgresql redis-server acl attr
+
+# `make soak` runs for hours; both limits can be given.
+SOAK_CASES ?= 2000
+SOAK_KILLS ?= 2000
+# Seconds for each fuzz target of `make fuzz`.
+FUZZ_SECONDS ?= 60
+
+.PHONY: demo test bench soak fuzz fmt lint packages
+
+# Builds esker, backs up a small service of its own making, changes it, backs up again, restores, compares, verifies.
+demo:
+	@demo/demo.sh
+
+# All tests, with real PostgreSQL and Redis servers on private sockets. nextest where it is installed: a process for each test.
+test: packages
+	if command -v cargo-nextest >/dev/null; then \
+	    cargo test --quiet --locked --doc && cargo nextest run --locked --no-fail-fast; \
+	else cargo test --locked --no-fail-fast; fi
+
+packages:
+	@.ci/packages $(PACKAGES)
+
+# Each stage by itself (criterion). benches/compare.sh compares the whole program with others.
+bench:
+	cargo bench --locked
+
+# Long random histories and many kills.
+soak: packages
+	PROPTEST_CASES=$(SOAK_CASES) ESKER_KILLS=$(SOAK_KILLS) cargo test --release --locked --no-fail-fast -- --include-ignored
+
+# Every fuzz target for a while (needs a nightly toolchain and cargo-fuzz).
+fuzz:
+	cd fuzz && for target in $$(cargo +nightly fuzz list); do \
+	    echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
+	    cargo +nightly fuzz run --quiet $$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=2048 -verbosity=0; \
+	done
+
+fmt:
+	cargo fmt --all
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --locked --all-targets -- -D warnings
