@@ -34,18 +34,15 @@ const fn tables() -> [[u64; 256]; 8] {
 
 /// The checksum of what had checksum `crc` (0 at the start) followed by `bytes`.
 pub(super) fn update(mut crc: u64, bytes: &[u8]) -> u64 {
-    let mut words = bytes.chunks_exact(8);
-    for word in &mut words {
-        for (at, &byte) in word.iter().enumerate() {
-            crc ^= u64::from(byte) << (8 * at);
-        }
-        let folded = crc.to_le_bytes();
+    let (words, rest) = bytes.as_chunks::<8>();
+    for word in words {
+        let folded = (crc ^ u64::from_le_bytes(*word)).to_le_bytes();
         crc = 0;
         for (at, &byte) in folded.iter().enumerate() {
             crc ^= TABLES[7 - at][usize::from(byte)];
         }
     }
-    for &byte in words.remainder() {
+    for &byte in rest {
         crc = crc >> 8 ^ TABLES[0][usize::from(crc as u8 ^ byte)];
     }
     crc
