@@ -45,6 +45,10 @@ pub trait Monitor: Send + Sync {
     fn uploaded(&self, _bytes: u64) {}
     /// One entry was finished (`-v` shows them): what happened ("new", "changed", "unmodified", "restored" ...) and its path.
     fn entry(&self, _action: &'static str, _path: &[u8], _bytes: u64) {}
+    /// Is anybody interested in [`Monitor::entry`]? Making its path costs something for every file.
+    fn wants_entries(&self) -> bool {
+        false
+    }
     /// A problem that did not stop the operation.
     fn problem(&self, _problem: Problem) {}
     /// A remark for a person (`-v`).

@@ -24,6 +24,11 @@ impl Passphrase {
         *self.0 == *other.0
     }
 
+    /// The recovery key that was typed in its place, if it is one.
+    pub fn as_recovery_key(&self) -> Option<super::RecoveryKey> {
+        super::RecoveryKey::from_text(&self.0).ok()
+    }
+
     /// 32 bytes from it, by argon2id version 0x13. The cost is checked before anything runs.
     pub fn stretch(&self, cost: &Argon2Cost, salt: &[u8; 32]) -> Result<Secret, CryptoError> {
         cost.check()?;

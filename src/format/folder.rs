@@ -77,17 +77,27 @@ impl Builder {
         node: &Node,
         store: &mut impl FnMut(ChunkType, Vec<u8>) -> Result<ChunkId, E>,
     ) -> Result<(), E> {
+        self.push_encoded(&node.name, &encode_node(node)?, store)
+    }
+
+    /// As [`Builder::push`], for an entry that [`encode_node`] has encoded before; `name` is the name in it.
+    pub fn push_encoded<E: From<FormatError>>(
+        &mut self,
+        name: &[u8],
+        encoded: &[u8],
+        store: &mut impl FnMut(ChunkType, Vec<u8>) -> Result<ChunkId, E>,
+    ) -> Result<(), E> {
         // The empty name is below every other and is no name.
-        if node.name <= self.last_name {
+        if name <= self.last_name.as_slice() {
             return Err(FormatError::field(WHAT, "names", "are not strictly rising").into());
         }
-        let encoded = encode_node(node)?;
-        self.last_name.clone_from(&node.name);
-        let cut = self.cutter.push(&node.name, encoded.len());
+        self.last_name.clear();
+        self.last_name.extend_from_slice(name);
+        let cut = self.cutter.push(name, encoded.len());
         if cut.before {
             self.close(store)?;
         }
-        self.open.extend_from_slice(&encoded);
+        self.open.extend_from_slice(encoded);
         self.entries += 1;
         if cut.after {
             self.close(store)?;

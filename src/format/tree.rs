@@ -257,6 +257,12 @@ pub fn encode_node(node: &Node) -> Result<Vec<u8>, FormatError> {
     cbor::encode(WHAT, &wire)
 }
 
+/// Reads one row that [`encode_node`] made.
+pub fn decode_node(bytes: &[u8]) -> Result<Node, FormatError> {
+    at_most(WHAT, bytes.len() as u64, limits::CHUNK_SIZE_MAX.into())?;
+    node_in(cbor::decode(WHAT, bytes)?)
+}
+
 fn node_in(wire: WireNode<'_>) -> Result<Node, FormatError> {
     let xattrs = wire.13.into_iter().map(|WireXattr(name, inline, content)| {
         let value = match (inline, content) {

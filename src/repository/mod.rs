@@ -1,1 +1,170 @@
-//! repository
+//! The narrow waist: above it plaintext and ids, below it sealed bytes.
+//!
+//! A [`Repository`] is an opened place: store, keys, config. A [`writer::Writer`] runs one session through the commit protocol; a
+//! [`Reader`] gives chunks, trees and paths. `reindex` keeps the local cache in step and decides, by what the store lists, which packs
+//! may be relied on.
+//!
+//! Leans on `store`, `cache`, `crypto`, `format`. Never knows what a source is, how files are restored, or who asks.
+
+mod error;
+pub mod gc;
+mod host_state;
+mod keyslots;
+mod open;
+mod packing;
+mod reader;
+pub mod reindex;
+mod session;
+mod snapshots;
+mod trees;
+pub mod view;
+pub mod writer;
+
+pub use error::RepositoryError;
+pub use keyslots::{KeyslotInfo, NewSlot};
+pub use open::{Environment, Initialised, InitOptions, Secret};
+pub use packing::create_same;
+pub use reader::{BadCopy, Location, Reader};
+pub use snapshots::{SnapshotList, StoredSnapshot};
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use crate::cache::Cache;
+use crate::chunker::Sizes;
+use crate::clock::{Clock, Rng};
+use crate::crypto::{ChunkType, Keys};
+use crate::format::config::Config;
+use crate::format::pack::PackFacts;
+use crate::format::names::{self, ObjectName};
+use crate::format::{Opener, Sealer, forgotten, limits};
+use crate::id::{ChunkId, ObjectHash, RepositoryId, SnapshotId};
+use crate::repository::host_state::HostState;
+use crate::store::Store;
+
+/// An opened repository.
+pub struct Repository {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    rng: Arc<dyn Rng>,
+    keys: Arc<Keys>,
+    sealer: Arc<Sealer>,
+    opener: Opener,
+    config: Config,
+    config_number: u32,
+    host: String,
+    opened_with: Option<ObjectHash>,
+    cache: Option<PathBuf>,
+    state: Option<PathBuf>,
+    seen: Mutex<HostState>,
+}
+
+impl std::fmt::Debug for Repository {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Repository").field("id", &self.id()).field("location", &self.store.location()).finish_non_exhaustive()
+    }
+}
+
+impl Repository {
+    /// Its public identity.
+    pub fn id(&self) -> RepositoryId {
+        self.keys.repository_id()
+    }
+    /// Names to bytes.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+    /// What this run may use.
+    pub fn keys(&self) -> &Arc<Keys> {
+        &self.keys
+    }
+    /// Opens sealed objects.
+    pub fn opener(&self) -> &Opener {
+        &self.opener
+    }
+    /// Seals new ones.
+    pub fn sealer(&self) -> &Arc<Sealer> {
+        &self.sealer
+    }
+    /// Time.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+    /// Randomness.
+    pub fn rng(&self) -> &Arc<dyn Rng> {
+        &self.rng
+    }
+    /// The config in force.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+    /// Its number in the chain.
+    pub fn config_number(&self) -> u32 {
+        self.config_number
+    }
+    /// How streams are cut.
+    pub fn sizes_of_streams(&self) -> Sizes {
+        self.config.streams
+    }
+    /// How files are cut.
+    pub fn sizes_of_files(&self) -> Sizes {
+        self.config.files
+    }
+
+    /// A clear refusal for what a writer key cannot do.
+    pub fn need_owner(&self, what: &'static str) -> Result<(), RepositoryError> {
+        if self.keys.is_owner() { Ok(()) } else { Err(RepositoryError::NeedsOwner(what)) }
+    }
+
+    /// The id a chunk of this pack must have: under the keys of the pack's generation.
+    pub fn chunk_id_in(&self, facts: &PackFacts, chunk_type: ChunkType, bytes: &[u8]) -> Option<ChunkId> {
+        self.keys.chunk_id_at(facts.generation(), chunk_type, bytes)
+    }
+
+    /// The local cache; without a folder for it, one that lives as long as this process.
+    pub fn open_cache(&self) -> Result<Cache, RepositoryError> {
+        let (id, key) = (self.id(), self.keys.cache_key());
+        Ok(match &self.cache {
+            Some(folder) => Cache::open(folder, &id, &key)?,
+            None => Cache::temporary(&id, &key)?,
+        })
+    }
+
+    /// Snapshots with a good `forgotten` record beside them: (id, hash of the snapshot it forgets).
+    pub fn forgotten(&self) -> Result<HashSet<(SnapshotId, ObjectHash)>, RepositoryError> {
+        let mut listed = Vec::new();
+        self.store.list(names::FORGOTTEN, &mut |entry| listed.push(entry.name))?;
+        let mut good = HashSet::new();
+        for name in listed {
+            let Some(ObjectName::Forgotten(id, _)) = ObjectName::parse(&name) else { continue };
+            let sealed = self.store.get(&name, limits::FORGOTTEN_SIZE_MAX)?;
+            // A record without a good owner_mac forgets nothing: a thief with a writer key could have made it.
+            if let Ok((record, _)) = forgotten::open(&self.opener, id, &sealed) {
+                good.insert((record.snapshot, record.hash));
+            }
+        }
+        Ok(good)
+    }
+
+    /// The last snapshot committed from this host.
+    pub fn last_commit(&self) -> Option<(SnapshotId, ObjectHash)> {
+        self.seen.lock().ok().and_then(|seen| seen.last)
+    }
+
+    fn remember_commit(&self, id: SnapshotId, hash: ObjectHash) {
+        self.remember(|seen| seen.last = Some((id, hash)));
+    }
+
+    fn remember(&self, change: impl FnOnce(&mut HostState)) {
+        let Ok(mut seen) = self.seen.lock() else { return };
+        let before = *seen;
+        change(&mut seen);
+        if let Some(path) = &self.state
+            && *seen != before
+        {
+            // Losing it costs only a warning about a store that was rolled back.
+            let _ = seen.save(path, &self.id(), &self.keys.cache_key());
+        }
+    }
+}

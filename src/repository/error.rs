@@ -1,0 +1,126 @@
+//! What can go wrong at the waist. The binary turns these into message, hint and exit code.
+
+use crate::cache::CacheError;
+use crate::clock::RngError;
+use crate::compress::CompressError;
+use crate::crypto::CryptoError;
+use crate::format::FormatError;
+use crate::id::ChunkId;
+use crate::store::StoreError;
+
+/// An operation on a repository failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RepositoryError {
+    /// No config at this place.
+    #[error("there is no esker repository at {0}")]
+    NoRepository(String),
+    /// `init` found something of ours already.
+    #[error("{0} already holds a repository, or the remains of one")]
+    AlreadyExists(String),
+    /// No keyslot opened with this password or key.
+    #[error("wrong password or key: none of {slots} keyslots opened")]
+    WrongSecret {
+        /// How many were tried.
+        slots: usize,
+    },
+    /// The key belongs to another repository.
+    #[error("this key belongs to repository {key}, and {location} is another one (or its {object} is damaged)")]
+    ForeignKey {
+        /// The repository of the key.
+        key: String,
+        /// The place.
+        location: String,
+        /// The config that did not open.
+        object: String,
+    },
+    /// A writer key cannot do this.
+    #[error("{0} needs an owner key; this is a writer key, which can only take snapshots")]
+    NeedsOwner(&'static str),
+    /// A keyslot could not be found, or may not be removed.
+    #[error("{0}")]
+    Keyslot(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A stored object is not what it should be.
+    #[error("{object}: {source}")]
+    Object {
+        /// Its name in the store.
+        object: String,
+        /// What is wrong with it.
+        source: FormatError,
+    },
+    /// Sealing or encoding failed.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// Keys could not be made or read.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+    /// The local cache failed in a way that starting afresh did not cure.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// zstd failed.
+    #[error(transparent)]
+    Compress(#[from] CompressError),
+    /// No randomness.
+    #[error(transparent)]
+    Rng(#[from] RngError),
+    /// No listed pack holds this chunk.
+    #[error("chunk {0} is in no pack of this repository")]
+    ChunkMissing(ChunkId),
+    /// Every copy of this chunk is damaged.
+    #[error("chunk {id} cannot be read: {detail}")]
+    ChunkDamaged {
+        /// The chunk.
+        id: ChunkId,
+        /// What was wrong with the last copy tried.
+        detail: String,
+    },
+    /// A tree or list says something that cannot be.
+    #[error("tree {id}: {detail}")]
+    TreeDamaged {
+        /// The chunk it stands in.
+        id: ChunkId,
+        /// What is wrong.
+        detail: String,
+    },
+    /// No snapshot answers to what was typed.
+    #[error("no snapshot matches {0:?}")]
+    SnapshotNotFound(String),
+    /// A prefix fits several.
+    #[error("{prefix:?} fits {count} snapshots; type more of it")]
+    SnapshotAmbiguous {
+        /// What was typed.
+        prefix: String,
+        /// How many it fits.
+        count: usize,
+    },
+    /// A path is not in the snapshot.
+    #[error("{path:?} is not in snapshot {snapshot}")]
+    PathNotFound {
+        /// The path, escaped.
+        path: String,
+        /// The snapshot.
+        snapshot: String,
+    },
+    /// A safety brake: continuing could lose something.
+    #[error("stopped by a safety brake: {0}")]
+    Brake(String),
+    /// The store answered, but not in a way that allows a decision.
+    #[error("{0}")]
+    Inconclusive(String),
+    /// Another run revoked this session: nothing was committed.
+    #[error("this run was revoked by another one before it could commit; nothing was committed")]
+    Revoked,
+    /// The user asked to stop.
+    #[error("interrupted")]
+    Stopped,
+}
+
+impl RepositoryError {
+    /// `FormatError` of a named object.
+    pub fn object(object: impl ToString) -> impl FnOnce(FormatError) -> Self {
+        let object = object.to_string();
+        move |source| Self::Object { object, source }
+    }
+}

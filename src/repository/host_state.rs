@@ -1,0 +1,105 @@
+//! What this host saw last: a store that shows less now was rolled back, and that is not for a backup to paper over.
+//!
+//! A small file of its own beside the cache, because a cache may be deleted at any time. Losing it costs only this warning (I7).
+
+use std::io::Write;
+use std::path::Path;
+
+use crate::id::{ObjectHash, RepositoryId, SnapshotId};
+
+const MAGIC: &[u8; 8] = b"ESKERST1";
+const SIZE: usize = 8 + 4 + 8 + 1 + 16 + 32 + 32;
+
+/// The highest numbers seen and the last commit made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct HostState {
+    /// Highest config number.
+    pub config: u32,
+    /// Highest gc number.
+    pub gc: u64,
+    /// Last snapshot committed from here, and the BLAKE3 of its object.
+    pub last: Option<(SnapshotId, ObjectHash)>,
+}
+
+impl HostState {
+    /// Reads the file; missing, foreign or damaged is the empty state.
+    pub fn load(path: &Path, repository: &RepositoryId, key: &[u8; 32]) -> Self {
+        std::fs::read(path).ok().and_then(|bytes| Self::decode(&bytes, repository, key)).unwrap_or_default()
+    }
+
+    /// Replaces the file, atomically; failing costs only the warning.
+    pub fn save(&self, path: &Path, repository: &RepositoryId, key: &[u8; 32]) -> std::io::Result<()> {
+        let folder = path.parent().unwrap_or_else(|| Path::new("."));
+        std::fs::create_dir_all(folder)?;
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(&self.encode(repository, key))?;
+        file.persist(path)?;
+        Ok(())
+    }
+
+    fn encode(&self, repository: &RepositoryId, key: &[u8; 32]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(SIZE);
+        out.extend_from_slice(MAGIC);
+        out.extend_from_slice(&self.config.to_le_bytes());
+        out.extend_from_slice(&self.gc.to_le_bytes());
+        let (flag, (id, hash)) = match self.last {
+            Some(last) => (1, last),
+            None => (0, (SnapshotId([0; 16]), ObjectHash([0; 32]))),
+        };
+        out.push(flag);
+        out.extend_from_slice(id.as_bytes());
+        out.extend_from_slice(hash.as_bytes());
+        let tag = tag(&out, repository, key);
+        out.extend_from_slice(&tag);
+        out
+    }
+
+    fn decode(bytes: &[u8], repository: &RepositoryId, key: &[u8; 32]) -> Option<Self> {
+        let (body, found) = bytes.split_at_checked(SIZE - 32)?;
+        if bytes.len() != SIZE || !body.starts_with(MAGIC) || tag(body, repository, key) != *found {
+            return None;
+        }
+        let number = |at: usize, length: usize| body.get(at..at + length);
+        Some(Self {
+            config: u32::from_le_bytes(number(8, 4)?.try_into().ok()?),
+            gc: u64::from_le_bytes(number(12, 8)?.try_into().ok()?),
+            last: match body.get(20)? {
+                0 => None,
+                _ => Some((SnapshotId::from_slice(number(21, 16)?)?, ObjectHash::from_slice(number(37, 32)?)?)),
+            },
+        })
+    }
+}
+
+fn tag(body: &[u8], repository: &RepositoryId, key: &[u8; 32]) -> [u8; 32] {
+    *blake3::Hasher::new_keyed(key).update(b"host state").update(repository.as_bytes()).update(body).finalize().as_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REPOSITORY: RepositoryId = RepositoryId([3; 32]);
+
+    #[test]
+    fn what_was_seen_reads_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b/state");
+        let state = HostState { config: 3, gc: 1 << 40, last: Some((SnapshotId([7; 16]), ObjectHash([9; 32]))) };
+        state.save(&path, &REPOSITORY, &[1; 32]).unwrap();
+        assert_eq!(HostState::load(&path, &REPOSITORY, &[1; 32]), state);
+        assert_eq!(HostState::load(&path, &RepositoryId([4; 32]), &[1; 32]), HostState::default());
+        assert_eq!(HostState::load(&path, &REPOSITORY, &[2; 32]), HostState::default());
+    }
+
+    #[test]
+    fn a_damaged_file_is_no_state() {
+        let bytes = HostState { config: 3, ..HostState::default() }.encode(&REPOSITORY, &[1; 32]);
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1;
+            assert_eq!(HostState::decode(&flipped, &REPOSITORY, &[1; 32]), None, "byte {at}");
+            assert_eq!(HostState::decode(&bytes[..at], &REPOSITORY, &[1; 32]), None);
+        }
+    }
+}

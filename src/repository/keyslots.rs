@@ -1,0 +1,227 @@
+//! Keyslots: who may open the repository, and with what.
+
+use crate::clock::{Rng, Timestamp};
+use crate::crypto::{Argon2Cost, Keys, Passphrase, RecoveryKey};
+use crate::format::keyslot::{Kdf, Keyslot, Level, Opened, SlotKey, SlotSecret};
+use crate::format::names::ObjectName;
+use crate::format::{FormatError, limits, names};
+use crate::id::ObjectHash;
+use crate::repository::{Environment, Repository, RepositoryError};
+use crate::store::{Name, Store, StoreError};
+
+/// A keyslot to be made.
+pub struct NewSlot<'a> {
+    secret: SlotSecret<'a>,
+    label: String,
+    level: Level,
+}
+
+impl<'a> NewSlot<'a> {
+    /// Opened by a password, owner level.
+    pub fn password(label: &str, passphrase: &'a Passphrase, cost: Argon2Cost) -> Self {
+        Self { secret: SlotSecret::Passphrase(passphrase, cost), label: label.to_owned(), level: Level::Owner }
+    }
+    /// Opened by a password, for a host that only writes.
+    pub fn writer_password(label: &str, passphrase: &'a Passphrase, cost: Argon2Cost) -> Self {
+        Self { level: Level::Writer, ..Self::password(label, passphrase, cost) }
+    }
+    /// Opened by a recovery key, owner level.
+    pub fn recovery(label: &str, recovery: &'a RecoveryKey) -> Self {
+        Self { secret: SlotSecret::Recovery(recovery), label: label.to_owned(), level: Level::Owner }
+    }
+}
+
+/// What can be told of a keyslot without opening it.
+#[derive(Clone, Debug)]
+pub struct KeyslotInfo {
+    /// BLAKE3 of the object: its name.
+    pub id: ObjectHash,
+    /// How it is opened.
+    pub kdf: Kdf,
+    /// What it gives.
+    pub level: Level,
+    /// Was this run opened with it?
+    pub current: bool,
+    /// Why it cannot be used, if it is damaged.
+    pub damaged: Option<String>,
+}
+
+struct StoredSlot {
+    id: ObjectHash,
+    slot: Result<Keyslot, FormatError>,
+}
+
+/// Reads every keyslot.
+fn load(store: &dyn Store) -> Result<Vec<StoredSlot>, RepositoryError> {
+    let mut listed: Vec<(Name, ObjectHash)> = Vec::new();
+    let each = &mut |entry: crate::store::Entry| {
+        if let Some(ObjectName::Keyslot(id)) = ObjectName::parse(&entry.name) {
+            listed.push((entry.name, id));
+        }
+    };
+    match store.list(names::KEYS, each) {
+        Ok(()) => {}
+        Err(StoreError::NoStore(_)) => return Err(RepositoryError::NoRepository(store.location())),
+        Err(error) => return Err(error.into()),
+    }
+    let mut slots = Vec::with_capacity(listed.len());
+    for (name, id) in listed {
+        // One fixed size: anything else is refused before it is read.
+        let slot = match store.get(&name, limits::KEYSLOT_SIZE as u64) {
+            Ok(bytes) => Keyslot::parse(&bytes),
+            Err(StoreError::Size { size, .. }) => {
+                Err(FormatError::TooLong { what: "keyslot", length: size, most: limits::KEYSLOT_SIZE as u64 })
+            }
+            Err(StoreError::NotFound(_)) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        slots.push(StoredSlot { id, slot });
+    }
+    Ok(slots)
+}
+
+/// Tries the keyslots in turn, cheapest first, at most 32.
+pub(super) fn unlock(environment: &Environment, passphrase: &Passphrase, wanted: Option<&str>) -> Result<(Keys, ObjectHash), RepositoryError> {
+    let slots = load(&*environment.store)?;
+    if slots.is_empty() {
+        return Err(RepositoryError::NoRepository(environment.store.location()));
+    }
+    let mut slots: Vec<(ObjectHash, Keyslot)> = slots
+        .into_iter()
+        .filter(|stored| wanted.is_none_or(|prefix| stored.id.to_hex().starts_with(prefix)))
+        .filter_map(|stored| Some((stored.id, stored.slot.ok()?)))
+        .collect();
+    if slots.is_empty() {
+        let what = wanted.map_or("every keyslot is damaged".to_owned(), |prefix| format!("no keyslot {prefix:?} that could be read"));
+        return Err(RepositoryError::Keyslot(what));
+    }
+    // Costs nothing to try and never collides with a password: 256 bits with a checksum.
+    let recovery = passphrase.as_recovery_key();
+    slots.sort_by_key(|(id, slot)| (cost(&slot.kdf), *id));
+    slots.truncate(limits::KEYSLOTS_TRIED_MAX);
+    let mut tried = 0;
+    for (id, slot) in &slots {
+        let opened = match (&slot.kdf, &recovery) {
+            (Kdf::Recovery, Some(recovery)) => slot.open_with_recovery(recovery),
+            (Kdf::Recovery, None) => continue,
+            (Kdf::Argon2id(_), _) => slot.open_with_passphrase(passphrase),
+        };
+        tried += 1;
+        match opened {
+            Ok(Opened { key: SlotKey::Owner(root), .. }) => return Ok((Keys::owner(root, 1), *id)),
+            Ok(Opened { key: SlotKey::Writer(writer), .. }) => return Ok((Keys::writer(writer), *id)),
+            Err(FormatError::WrongCommitment { .. }) => {}
+            Err(FormatError::Crypto(error)) => return Err(error.into()),
+            // The right secret, and yet not what it should be: say so rather than "wrong password".
+            Err(error) => return Err(RepositoryError::Object { object: ObjectName::Keyslot(*id).name().to_string(), source: error }),
+        }
+    }
+    Err(RepositoryError::WrongSecret { slots: tried })
+}
+
+fn cost(kdf: &Kdf) -> u64 {
+    match kdf {
+        Kdf::Recovery => 0,
+        Kdf::Argon2id(cost) => u64::from(cost.memory_kib) * u64::from(cost.passes),
+    }
+}
+
+/// Makes a keyslot for what `keys` hold.
+pub(super) fn put(
+    store: &dyn Store,
+    rng: &dyn Rng,
+    keys: &Keys,
+    new: &NewSlot<'_>,
+    now: Timestamp,
+) -> Result<ObjectHash, RepositoryError> {
+    let key = match (new.level, keys.root()) {
+        (Level::Owner, Some(root)) => SlotKey::Owner(root.duplicate()),
+        (Level::Owner, None) => return Err(RepositoryError::NeedsOwner("adding an owner's keyslot")),
+        (Level::Writer, _) => SlotKey::Writer(keys.writer_key()),
+    };
+    let slot = Keyslot::wrap(&new.secret, &key, &new.label, now.seconds, rng)?;
+    store.create(&ObjectName::Keyslot(slot.hash()).name(), &[slot.as_bytes()])?;
+    Ok(slot.hash())
+}
+
+impl Repository {
+    /// Every keyslot. Labels are sealed: only the slots' kind and level are shown.
+    pub fn keyslots(&self) -> Result<Vec<KeyslotInfo>, RepositoryError> {
+        let mut infos = Vec::new();
+        for stored in load(&*self.store)? {
+            let current = self.opened_with == Some(stored.id);
+            let info = match stored.slot {
+                Ok(slot) if slot.repository_id != self.id() => KeyslotInfo {
+                    id: stored.id,
+                    kdf: slot.kdf,
+                    level: slot.level,
+                    current,
+                    damaged: Some(format!("belongs to repository {}", slot.repository_id.short())),
+                },
+                Ok(slot) => KeyslotInfo { id: stored.id, kdf: slot.kdf, level: slot.level, current, damaged: None },
+                Err(error) => KeyslotInfo {
+                    id: stored.id,
+                    kdf: Kdf::Recovery,
+                    level: Level::Writer,
+                    current,
+                    damaged: Some(error.to_string()),
+                },
+            };
+            infos.push(info);
+        }
+        infos.sort_by_key(|info| info.id);
+        Ok(infos)
+    }
+
+    /// Adds a keyslot.
+    pub fn add_keyslot(&self, new: &NewSlot<'_>) -> Result<ObjectHash, RepositoryError> {
+        self.need_owner("adding a key")?;
+        put(&*self.store, &*self.rng, &self.keys, new, self.clock.now())
+    }
+
+    /// Removes a keyslot by a prefix of its id; never the last one that gives the owner's key.
+    pub fn remove_keyslot(&self, prefix: &str) -> Result<ObjectHash, RepositoryError> {
+        self.need_owner("removing a key")?;
+        let slots = self.keyslots()?;
+        let fitting: Vec<&KeyslotInfo> = slots.iter().filter(|slot| slot.id.to_hex().starts_with(prefix)).collect();
+        let slot = match fitting.as_slice() {
+            [slot] if !prefix.is_empty() => *slot,
+            [] => return Err(RepositoryError::Keyslot(format!("there is no key {prefix:?}"))),
+            several => return Err(RepositoryError::Keyslot(format!("{prefix:?} fits {} keys; type more of it", several.len()))),
+        };
+        let is_owner = |slot: &KeyslotInfo| slot.damaged.is_none() && slot.level == Level::Owner;
+        if is_owner(slot) && slots.iter().filter(|slot| is_owner(slot)).count() == 1 {
+            return Err(RepositoryError::Keyslot(format!(
+                "{} is the last owner key: without it nothing could ever be restored; add another one first",
+                slot.id.short()
+            )));
+        }
+        self.store.delete(&ObjectName::Keyslot(slot.id).name())?;
+        Ok(slot.id)
+    }
+
+    /// Replaces the keyslot this run was opened with by one for a new password.
+    pub fn change_password(&self, passphrase: &Passphrase, cost: Argon2Cost) -> Result<ObjectHash, RepositoryError> {
+        let Some(old) = self.opened_with else {
+            return Err(RepositoryError::Keyslot("opened with a key file: there is no password to change; use `key add`".into()));
+        };
+        let new = match self.keys.is_owner() {
+            true => NewSlot::password("password", passphrase, cost),
+            false => NewSlot::writer_password("password", passphrase, cost),
+        };
+        let id = put(&*self.store, &*self.rng, &self.keys, &new, self.clock.now())?;
+        if self.keyslots()?.iter().any(|slot| slot.id == old && matches!(slot.kdf, Kdf::Argon2id(_))) {
+            self.store.delete(&ObjectName::Keyslot(old).name())?;
+        }
+        Ok(id)
+    }
+
+    /// The line of a key file: the owner's, or one for a host that only writes.
+    pub fn export_key(&self, level: Level) -> Result<zeroize::Zeroizing<String>, RepositoryError> {
+        match (level, self.keys.root()) {
+            (Level::Owner, Some(root)) => Ok(root.to_line(self.keys.generation())),
+            (Level::Owner, None) => Err(RepositoryError::NeedsOwner("exporting the owner key")),
+            (Level::Writer, _) => Ok(self.keys.writer_key().to_line()),
+        }
+    }
+}

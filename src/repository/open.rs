@@ -1,0 +1,239 @@
+//! Making a repository, and opening one.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use crate::chunker::Sizes;
+use crate::clock::{Clock, Rng, Timestamp};
+use crate::crypto::{Argon2Cost, Keys, OWNER_TAG, Passphrase, RecoveryKey, RootKey, WRITER_TAG, WriterKey};
+use crate::format::config::{self, Config, StoreClass};
+use crate::format::names::{self, ObjectName};
+use crate::format::{FormatError, Opener, Sealer, limits};
+use crate::id::ObjectHash;
+use crate::repository::host_state::HostState;
+use crate::repository::keyslots::{self, NewSlot};
+use crate::repository::{Repository, RepositoryError};
+use crate::store::{Name, Store, StoreError};
+
+/// Where a repository is and what it is opened with.
+#[derive(Clone)]
+pub struct Environment {
+    /// Names to bytes.
+    pub store: Arc<dyn Store>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub rng: Arc<dyn Rng>,
+    /// This machine's name, for session records.
+    pub host: String,
+    /// Folder of caches; each repository has its own below. None: a temporary cache.
+    pub caches: Option<PathBuf>,
+    /// Folder of host states, which outlive caches. None: rolled-back stores are not noticed.
+    pub states: Option<PathBuf>,
+}
+
+/// What opens a repository.
+pub enum Secret {
+    /// A password, or a recovery key typed in its place.
+    Passphrase(Passphrase),
+    /// The line of an exported key file, owner or writer.
+    KeyLine(zeroize::Zeroizing<String>),
+}
+
+/// How a repository is made.
+#[derive(Clone, Copy, Debug)]
+pub struct InitOptions {
+    /// Cost of guessing the password.
+    pub cost: Argon2Cost,
+    /// zstd level of frames.
+    pub compression_level: i32,
+}
+
+impl Default for InitOptions {
+    fn default() -> Self {
+        Self { cost: Argon2Cost::DEFAULT, compression_level: 3 }
+    }
+}
+
+/// A new repository, and the recovery key that is shown once.
+pub struct Initialised {
+    /// Opened with its owner key.
+    pub repository: Repository,
+    /// Text of the recovery key.
+    pub recovery_key: zeroize::Zeroizing<String>,
+}
+
+impl Repository {
+    /// Makes a repository: root key, keyslots for `password` and a recovery key, config 1. The place must hold nothing of ours.
+    pub fn init(
+        environment: Environment,
+        password: &Passphrase,
+        options: &InitOptions,
+    ) -> Result<Initialised, RepositoryError> {
+        let store = Arc::clone(&environment.store);
+        store.create_place()?;
+        if !is_vacant(&*store)? {
+            return Err(RepositoryError::AlreadyExists(store.location()));
+        }
+        let root = RootKey::generate(&*environment.rng)?;
+        let keys = Arc::new(Keys::owner(root, 1));
+        let recovery = RecoveryKey::generate(&*environment.rng)?;
+        let now = environment.clock.now();
+        for slot in [
+            NewSlot::password("password", password, options.cost),
+            NewSlot::recovery("recovery key", &recovery),
+        ] {
+            keyslots::put(&*store, &*environment.rng, &keys, &slot, now)?;
+        }
+        let sealer = Sealer::new(Arc::clone(&keys), Arc::clone(&environment.rng))?;
+        let config = first_config(now, options);
+        let name = ObjectName::Config(1).name();
+        store.create(&name, &[&config::seal(&sealer, &config)?])?;
+        // Two `init`s at once into one place: only one of them may go on.
+        let mut configs = Vec::new();
+        store.list("config", &mut |entry| configs.push(entry.name))?;
+        if configs != [name] {
+            return Err(RepositoryError::AlreadyExists(store.location()));
+        }
+        let repository = Self::assemble(environment, keys, None)?;
+        Ok(Initialised { repository, recovery_key: recovery.to_text() })
+    }
+
+    /// Opens the repository of `environment` with `secret`; `slot` names one keyslot (a prefix of its id), else they are tried in turn.
+    pub fn open(environment: Environment, secret: &Secret, slot: Option<&str>) -> Result<Self, RepositoryError> {
+        let keys = match secret {
+            Secret::Passphrase(passphrase) => {
+                let (keys, slot) = keyslots::unlock(&environment, passphrase, slot)?;
+                return Self::assemble(environment, Arc::new(keys), Some(slot));
+            }
+            Secret::KeyLine(line) => keys_of_line(line)?,
+        };
+        Self::assemble(environment, Arc::new(keys), None)
+    }
+
+    fn assemble(environment: Environment, keys: Arc<Keys>, opened_with: Option<ObjectHash>) -> Result<Self, RepositoryError> {
+        let Environment { store, clock, rng, host, caches, states } = environment;
+        let opener = Opener::new(Arc::clone(&keys));
+        let (number, config) = newest_config(&*store, &keys, &opener)?;
+        let keys = match config.generation {
+            generation if generation == keys.generation() => keys,
+            // An owner writes in the generation config names; a writer of an older one was rotated out.
+            generation => match keys.root() {
+                Some(root) => Arc::new(Keys::owner(root.duplicate(), generation)),
+                None => {
+                    return Err(RepositoryError::Keyslot(format!(
+                        "this writer key is of generation {}, the repository is at {generation}: ask the owner for a new one",
+                        keys.generation()
+                    )));
+                }
+            },
+        };
+        if config.unknown_read_features() != 0 {
+            let source = FormatError::Field { what: "config", field: "read features", why: "name what only a newer esker knows" };
+            return Err(RepositoryError::Object { object: ObjectName::Config(number).name().to_string(), source });
+        }
+        let id = keys.repository_id();
+        let state = states.map(|folder| folder.join(format!("{id}.state")));
+        let seen = state.as_deref().map(|path| HostState::load(path, &id, &keys.cache_key())).unwrap_or_default();
+        if number < seen.config {
+            return Err(RepositoryError::Brake(format!(
+                "the store shows config {number}, but this host has seen config {}: it was rolled back",
+                seen.config
+            )));
+        }
+        let sealer = Arc::new(Sealer::new(Arc::clone(&keys), Arc::clone(&rng))?);
+        let repository = Self {
+            opener: Opener::new(Arc::clone(&keys)),
+            store,
+            clock,
+            rng,
+            keys,
+            sealer,
+            config,
+            config_number: number,
+            host,
+            opened_with,
+            cache: caches.map(|folder| folder.join(id.to_hex())),
+            state,
+            seen: Mutex::new(seen),
+        };
+        repository.remember(|seen| seen.config = number);
+        Ok(repository)
+    }
+}
+
+/// Nothing of ours is listed.
+fn is_vacant(store: &dyn Store) -> Result<bool, RepositoryError> {
+    let mut vacant = true;
+    for folder in names::FOLDERS {
+        store.list(folder, &mut |_| vacant = false)?;
+    }
+    Ok(vacant)
+}
+
+fn keys_of_line(line: &str) -> Result<Keys, RepositoryError> {
+    let line = line.trim();
+    if line.starts_with(OWNER_TAG) {
+        let (root, generation) = RootKey::from_line(line)?;
+        Ok(Keys::owner(root, generation))
+    } else if line.starts_with(WRITER_TAG) {
+        Ok(Keys::writer(WriterKey::from_line(line)?))
+    } else {
+        Err(RepositoryError::Keyslot(format!("this is no key file: its line begins neither with {OWNER_TAG} nor {WRITER_TAG}")))
+    }
+}
+
+/// The config in force: for an owner the highest with a good owner_mac, for a writer the highest that opens.
+fn newest_config(store: &dyn Store, keys: &Keys, opener: &Opener) -> Result<(u32, Config), RepositoryError> {
+    let mut listed: Vec<(u32, Name)> = Vec::new();
+    match store.list("config", &mut |entry| {
+        if let Some(ObjectName::Config(number)) = ObjectName::parse(&entry.name) {
+            listed.push((number, entry.name));
+        }
+    }) {
+        Ok(()) => {}
+        Err(StoreError::NoStore(_)) => return Err(RepositoryError::NoRepository(store.location())),
+        Err(error) => return Err(error.into()),
+    }
+    listed.sort_unstable();
+    let mut failed = None;
+    for (number, name) in listed.into_iter().rev() {
+        let sealed = store.get(&name, limits::CONFIG_SIZE_MAX)?;
+        match config::open(opener, number, &sealed) {
+            Ok(opened) => return Ok((number, opened.config)),
+            Err(error) => {
+                failed.get_or_insert((name, error));
+            }
+        }
+    }
+    Err(match failed {
+        None => RepositoryError::NoRepository(store.location()),
+        // Every object's keys depend on the repository: a foreign key fails at the commitment.
+        Some((name, FormatError::WrongCommitment { .. })) => RepositoryError::ForeignKey {
+            key: keys.repository_id().short(),
+            location: store.location(),
+            object: name.to_string(),
+        },
+        Some((name, error)) => RepositoryError::Object { object: name.to_string(), source: error },
+    })
+}
+
+fn first_config(now: Timestamp, options: &InitOptions) -> Config {
+    Config {
+        number: 1,
+        previous: ObjectHash([0; 32]),
+        time: now,
+        generation: 1,
+        read_features: 0,
+        write_features: 0,
+        class: StoreClass::Shared,
+        chunker: config::CHUNKER_FASTCDC,
+        streams: Sizes::STREAMS,
+        files: Sizes::FILES,
+        level: options.compression_level,
+        padding: config::PADDING_PADME,
+        guard_seconds: 0,
+        program: concat!("esker ", env!("CARGO_PKG_VERSION")).to_owned(),
+        extra: Vec::new(),
+    }
+}

@@ -1,0 +1,263 @@
+//! From new chunks to packs in the store: open frames, compression, assembly, sealing, put.
+//!
+//! New chunks of one class are laid end to end in an *open frame*; a full frame is compressed on any core; compressed frames come back
+//! in order and are assembled; a full pack is sealed, named and put on an upload thread. At most a few frames and packs are between
+//! the stages, so memory does not depend on how much is stored.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+
+use crate::crypto::ChunkType;
+use crate::format::names;
+use crate::format::pack::{self, Class, Codec, Encoding, PackFacts, PreparedChunk, PreparedFrame};
+use crate::format::{Sealer, limits};
+use crate::id::{ChunkId, PackId};
+use crate::parallel::{OrderedPool, cores};
+use crate::store::{Store, StoreError};
+use crate::{compress, repository::RepositoryError};
+
+/// Plaintext of one frame: enough for zstd to find what chunks share, little enough to read one chunk cheaply.
+const FRAME_SIZE_BYTES: usize = 1 << 20;
+/// Sealed size at which a pack is closed.
+const PACK_SIZE_TARGET_BYTES: usize = 16 << 20;
+/// Rows of a directory at which a pack is closed, well below the limit of the format.
+const PACK_CHUNKS_TARGET: usize = 65_536;
+/// Packs sealed and put side by side.
+const UPLOAD_THREADS: usize = 2;
+
+/// Number of a frame within this session, in the order frames were opened.
+pub type FrameNumber = u32;
+
+/// A pack that is durable, and the session's frames in it.
+pub struct StoredPack {
+    /// What an index file will say of it.
+    pub facts: PackFacts,
+    /// The session's numbers of its frames.
+    pub frames: Vec<FrameNumber>,
+}
+
+#[derive(Default)]
+struct OpenFrame {
+    number: FrameNumber,
+    raw: Vec<u8>,
+    chunks: Vec<PreparedChunk>,
+}
+
+struct FrameJob {
+    class: Class,
+    number: FrameNumber,
+    raw: Vec<u8>,
+    chunks: Vec<PreparedChunk>,
+}
+
+struct ReadyFrame {
+    class: Class,
+    number: FrameNumber,
+    frame: PreparedFrame,
+}
+
+#[derive(Default)]
+struct Assembly {
+    numbers: Vec<FrameNumber>,
+    frames: Vec<PreparedFrame>,
+    size_bytes: usize,
+    chunk_count: usize,
+}
+
+struct PackJob {
+    class: Class,
+    assembly: Assembly,
+}
+
+/// See the top of this file.
+pub struct Packer {
+    open: [OpenFrame; 2],
+    next_frame: FrameNumber,
+    compressing: OrderedPool<FrameJob, Result<ReadyFrame, RepositoryError>>,
+    assembling: [Assembly; 2],
+    uploading: OrderedPool<PackJob, Result<StoredPack, RepositoryError>>,
+    stored: Vec<StoredPack>,
+    own: Arc<Mutex<HashSet<PackId>>>,
+}
+
+fn slot(class: Class) -> usize {
+    match class {
+        Class::Data => 0,
+        Class::Metadata => 1,
+    }
+}
+
+fn class_of(chunk_type: ChunkType) -> Class {
+    match chunk_type {
+        ChunkType::Data => Class::Data,
+        ChunkType::Tree | ChunkType::List => Class::Metadata,
+    }
+}
+
+impl Packer {
+    /// A packer that seals with `sealer` and puts into `store`, compressing at `level`.
+    pub fn new(store: Arc<dyn Store>, sealer: Arc<Sealer>, level: i32) -> Self {
+        let own = Arc::new(Mutex::new(HashSet::new()));
+        let announced = Arc::clone(&own);
+        Self {
+            open: Default::default(),
+            next_frame: 0,
+            compressing: OrderedPool::new("esker-compress", cores(), cores() * 2 + 2, move |job| compress_frame(level, job)),
+            assembling: Default::default(),
+            uploading: OrderedPool::new("esker-upload", UPLOAD_THREADS, UPLOAD_THREADS, move |job: PackJob| {
+                put_pack(&*store, &sealer, &announced, job)
+            }),
+            stored: Vec::new(),
+            own,
+        }
+    }
+
+    /// Takes a new chunk into the open frame of its class; says in which frame it will be.
+    pub fn append(&mut self, chunk_type: ChunkType, id: ChunkId, bytes: &[u8]) -> Result<FrameNumber, RepositoryError> {
+        let class = class_of(chunk_type);
+        let open = &self.open[slot(class)];
+        if !open.chunks.is_empty() && open.raw.len() + bytes.len() > FRAME_SIZE_BYTES {
+            self.close_frame(class)?;
+        }
+        let open = &mut self.open[slot(class)];
+        if open.chunks.is_empty() {
+            open.number = self.next_frame;
+            self.next_frame += 1;
+            open.raw.reserve_exact(bytes.len().max(FRAME_SIZE_BYTES));
+        }
+        // Both fit: a frame holds at most 1 MiB or one chunk, and chunks are at most 16 MiB.
+        let (offset, length) = (open.raw.len() as u32, bytes.len() as u32);
+        open.raw.extend_from_slice(bytes);
+        open.chunks.push(PreparedChunk { id, chunk_type, encoding: Encoding::Literal { offset, length } });
+        Ok(open.number)
+    }
+
+    /// Ends the open frame, so that what follows (another source) stands in frames of its own.
+    pub fn close_frame(&mut self, class: Class) -> Result<(), RepositoryError> {
+        let open = std::mem::take(&mut self.open[slot(class)]);
+        if open.chunks.is_empty() {
+            return Ok(());
+        }
+        while self.compressing.is_full() {
+            self.take_compressed()?;
+        }
+        self.compressing.submit(FrameJob { class, number: open.number, raw: open.raw, chunks: open.chunks });
+        self.take_ready()
+    }
+
+    /// Takes over whatever other threads have finished; never waits.
+    pub fn take_ready(&mut self) -> Result<(), RepositoryError> {
+        while let Some(ready) = self.compressing.take_ready() {
+            self.assemble(ready?)?;
+        }
+        while let Some(stored) = self.uploading.take_ready() {
+            self.stored.push(stored?);
+        }
+        Ok(())
+    }
+
+    /// Packs that became durable since the last call.
+    pub fn drain_stored(&mut self) -> Vec<StoredPack> {
+        std::mem::take(&mut self.stored)
+    }
+
+    /// Puts everything, and waits until it is durable.
+    pub fn flush(&mut self) -> Result<(), RepositoryError> {
+        for class in [Class::Data, Class::Metadata] {
+            self.close_frame(class)?;
+        }
+        while !self.compressing.is_empty() {
+            self.take_compressed()?;
+        }
+        for class in [Class::Data, Class::Metadata] {
+            self.close_pack(class)?;
+        }
+        while let Some(stored) = self.uploading.take() {
+            self.stored.push(stored?);
+        }
+        Ok(())
+    }
+
+    /// Packs whose put began, whatever became of it: own packs in the sense of the protocol.
+    pub fn own(&self) -> HashSet<PackId> {
+        self.own.lock().map(|own| own.clone()).unwrap_or_default()
+    }
+
+    fn take_compressed(&mut self) -> Result<(), RepositoryError> {
+        match self.compressing.take() {
+            Some(ready) => self.assemble(ready?),
+            None => Ok(()),
+        }
+    }
+
+    fn assemble(&mut self, ready: ReadyFrame) -> Result<(), RepositoryError> {
+        let assembly = &mut self.assembling[slot(ready.class)];
+        assembly.numbers.push(ready.number);
+        assembly.size_bytes += ready.frame.bytes.len();
+        assembly.chunk_count += ready.frame.chunks.len();
+        assembly.frames.push(ready.frame);
+        if assembly.size_bytes >= PACK_SIZE_TARGET_BYTES
+            || assembly.chunk_count >= PACK_CHUNKS_TARGET
+            || assembly.frames.len() >= limits::PACK_FRAMES_MAX as usize / 2
+        {
+            self.close_pack(ready.class)?;
+        }
+        Ok(())
+    }
+
+    fn close_pack(&mut self, class: Class) -> Result<(), RepositoryError> {
+        let assembly = std::mem::take(&mut self.assembling[slot(class)]);
+        if assembly.frames.is_empty() {
+            return Ok(());
+        }
+        while self.uploading.is_full() {
+            if let Some(stored) = self.uploading.take() {
+                self.stored.push(stored?);
+            }
+        }
+        self.uploading.submit(PackJob { class, assembly });
+        Ok(())
+    }
+}
+
+fn compress_frame(level: i32, job: FrameJob) -> Result<ReadyFrame, RepositoryError> {
+    let raw_length = job.raw.len() as u32;
+    let (codec, bytes) = match compress::with_compressor(level, |compressor| compressor.compress(&job.raw))? {
+        Some(squeezed) => (Codec::Zstd, squeezed),
+        None => (Codec::Raw, job.raw),
+    };
+    let frame = PreparedFrame { codec, raw_length, bytes, chunks: job.chunks };
+    Ok(ReadyFrame { class: job.class, number: job.number, frame })
+}
+
+fn put_pack(
+    store: &dyn Store,
+    sealer: &Sealer,
+    own: &Mutex<HashSet<PackId>>,
+    job: PackJob,
+) -> Result<StoredPack, RepositoryError> {
+    let sealed = pack::seal_pack(sealer, job.class, job.assembly.frames)?;
+    // Own from before its put begins: it may be listed and condemned before the reply comes.
+    if let Ok(mut own) = own.lock() {
+        own.insert(sealed.facts.id);
+    }
+    let parts: Vec<&[u8]> = sealed.parts.iter().map(Vec::as_slice).collect();
+    create_same(store, &names::pack_name(sealed.facts.id), &parts)?;
+    Ok(StoredPack { facts: sealed.facts, frames: job.assembly.numbers })
+}
+
+/// Create-if-absent where "exists already" is success when what stands there is what we wrote: a reply may have been lost.
+pub fn create_same(store: &dyn Store, name: &crate::store::Name, parts: &[&[u8]]) -> Result<(), RepositoryError> {
+    match store.create(name, parts) {
+        Err(StoreError::AlreadyExists(_)) => {
+            let size: usize = parts.iter().map(|part| part.len()).sum();
+            let found = store.get(name, size as u64)?;
+            if found == parts.concat() {
+                Ok(())
+            } else {
+                Err(RepositoryError::Inconclusive(format!("{name} exists already with other bytes than ours")))
+            }
+        }
+        other => Ok(other?),
+    }
+}

@@ -1,0 +1,401 @@
+//! The reader: ids in, plaintext out, every id recomputed on the way.
+//!
+//! Chunks are found through the cache, frames are opened once for all chunks wanted from them, and a copy that turns out bad is not the
+//! end: every other copy is tried. Bases of composed chunks are resolved through literal copies only.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache as Bounded;
+
+use crate::cache::{Cache, CacheError, ChunkKey, Copy, PackNumber};
+use crate::crypto::ChunkType;
+use crate::format::pack::{self, PackFacts, RowEncoding, recipe};
+use crate::format::names;
+use crate::id::ChunkId;
+use crate::monitor::{Monitor, Stop};
+use crate::parallel;
+use crate::repository::view::View;
+use crate::repository::{Repository, RepositoryError, reindex};
+use crate::store::{ReadUnit, StoreError};
+
+/// Opened frames kept for the next chunk.
+const FRAMES_KEPT_BYTES: u64 = 24 << 20;
+/// Directory rows kept decoded.
+const DIRECTORY_ROWS_KEPT: u64 = 200_000;
+/// Size of a window of a remote store; ranges that follow frame edges would show cut points.
+const WINDOW_BYTES: u64 = 256 << 10;
+/// How often a pack that is not found is looked for again before it counts as missing.
+const LISTINGS_MAX: usize = 5;
+
+/// Where one copy of a chunk stands. Sorts in the order packs are best read.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub struct Location {
+    /// The pack.
+    pub pack: PackNumber,
+    /// Frame within the pack.
+    pub frame: u32,
+    /// Row in the pack's directory.
+    pub row: u32,
+    /// A recipe, whose bases are read too.
+    pub composed: bool,
+}
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<(PackNumber, u32), Arc<Vec<u8>>> for ByBytes {
+    fn weight(&self, _: &(PackNumber, u32), frame: &Arc<Vec<u8>>) -> u64 {
+        frame.len() as u64 + 64
+    }
+}
+
+#[derive(Clone)]
+struct ByRows;
+
+impl Weighter<PackNumber, Arc<PackFacts>> for ByRows {
+    fn weight(&self, _: &PackNumber, facts: &Arc<PackFacts>) -> u64 {
+        facts.directory.chunks.len() as u64 + 16
+    }
+}
+
+struct Known {
+    cache: Cache,
+    view: View,
+}
+
+/// Reads chunks; may be used from many threads.
+pub struct Reader {
+    repository: Arc<Repository>,
+    known: Mutex<Known>,
+    facts: Bounded<PackNumber, Arc<PackFacts>, ByRows>,
+    frames: Bounded<(PackNumber, u32), Arc<Vec<u8>>, ByBytes>,
+}
+
+/// Why one copy of a chunk did not give its bytes.
+#[derive(Debug)]
+pub struct BadCopy {
+    /// Object name of the pack.
+    pub pack: String,
+    /// What was wrong.
+    pub error: RepositoryError,
+}
+
+impl Reader {
+    /// A reader over what the repository holds now.
+    pub fn new(repository: &Arc<Repository>, monitor: &dyn Monitor) -> Result<Self, RepositoryError> {
+        if !repository.keys.is_owner() {
+            return Err(RepositoryError::NeedsOwner("reading"));
+        }
+        let mut cache = repository.open_cache()?;
+        let view = reindex::sync(repository, &mut cache, monitor)?;
+        Ok(Self {
+            repository: Arc::clone(repository),
+            known: Mutex::new(Known { cache, view }),
+            facts: Bounded::with_weighter(64, DIRECTORY_ROWS_KEPT, ByRows),
+            frames: Bounded::with_weighter(64, FRAMES_KEPT_BYTES, ByBytes),
+        })
+    }
+
+    /// The repository this reads.
+    pub fn repository(&self) -> &Arc<Repository> {
+        &self.repository
+    }
+
+    /// What is listed and usable; a copy of the view as of the last listing.
+    pub fn view(&self) -> View {
+        self.lock().view.clone()
+    }
+
+    /// One chunk, its id recomputed; every copy is tried before it counts as damaged.
+    pub fn read_chunk(&self, chunk_type: ChunkType, id: &ChunkId) -> Result<Vec<u8>, RepositoryError> {
+        let mut listings = 0;
+        loop {
+            let (bytes, bad) = self.read_copies(chunk_type, id)?;
+            if let Some(bytes) = bytes {
+                return Ok(bytes);
+            }
+            let gone = bad.iter().any(|copy| matches!(copy.error, RepositoryError::Store(StoreError::NotFound(_))));
+            listings += 1;
+            // A prune may have moved it: sync and list again before it is damage.
+            if (gone || bad.is_empty()) && listings < if gone { LISTINGS_MAX } else { 2 } {
+                self.sync_again()?;
+                continue;
+            }
+            return match bad.into_iter().next_back() {
+                None => Err(RepositoryError::ChunkMissing(*id)),
+                Some(BadCopy { error: RepositoryError::Store(error), .. }) if !matches!(error, StoreError::NotFound(_) | StoreError::Size { .. }) => {
+                    Err(error.into())
+                }
+                Some(copy) => Err(RepositoryError::ChunkDamaged { id: *id, detail: format!("{}: {}", copy.pack, copy.error) }),
+            };
+        }
+    }
+
+    /// Tries each copy; says what was wrong with those that failed before one was good.
+    pub fn read_copies(
+        &self,
+        chunk_type: ChunkType,
+        id: &ChunkId,
+    ) -> Result<(Option<Vec<u8>>, Vec<BadCopy>), RepositoryError> {
+        let mut bad = Vec::new();
+        for copy in self.copies(chunk_type, id)? {
+            match self.read_copy(chunk_type, id, copy.pack, copy.row) {
+                Ok(bytes) => return Ok((Some(bytes), bad)),
+                Err(error) => bad.push(BadCopy { pack: self.pack_name(copy.pack), error }),
+            }
+        }
+        Ok((None, bad))
+    }
+
+    /// Where a usable copy of each chunk stands; literal copies are preferred.
+    pub fn locate(&self, wanted: &[(ChunkType, ChunkId)]) -> Result<Vec<Option<Location>>, RepositoryError> {
+        let keys: Vec<ChunkKey> = wanted.iter().map(|&(kind, id)| ChunkKey { kind: kind as u8, id }).collect();
+        let mut copies: Vec<Option<Copy>> = vec![None; wanted.len()];
+        self.find(&keys, |nth, copy| {
+            let best = &mut copies[nth];
+            if best.is_none_or(|best| (copy.composed, copy.pack) < (best.composed, best.pack)) {
+                *best = Some(copy);
+            }
+        })?;
+        let mut order: Vec<usize> = (0..wanted.len()).collect();
+        order.sort_unstable_by_key(|&nth| copies[nth].map(|copy| copy.pack));
+        let mut found = vec![None; wanted.len()];
+        let mut open: Option<(PackNumber, Arc<PackFacts>)> = None;
+        for nth in order {
+            let Some(copy) = copies[nth] else { continue };
+            let facts = match &open {
+                Some((number, facts)) if *number == copy.pack => Arc::clone(facts),
+                _ => self.facts(copy.pack)?,
+            };
+            let row = facts.directory.chunks.get(copy.row as usize);
+            found[nth] = row.map(|row| Location { pack: copy.pack, frame: row.frame, row: copy.row, composed: copy.composed });
+            open = Some((copy.pack, facts));
+        }
+        Ok(found)
+    }
+
+    /// Reads many chunks, each frame opened once, frames side by side on `threads`; `each` gets the bytes of every wanted chunk, or why
+    /// they could not be had, in no order. The slice may be any length; memory holds one frame a thread.
+    pub fn read_many<T: Copy2, E: Send>(
+        &self,
+        wanted: &[(ChunkType, ChunkId, T)],
+        threads: usize,
+        stop: &Stop,
+        each: impl Fn(T, Result<&[u8], RepositoryError>) -> Result<(), E> + Sync,
+    ) -> Result<(), E>
+    where
+        E: From<RepositoryError>,
+    {
+        let keys: Vec<(ChunkType, ChunkId)> = wanted.iter().map(|&(kind, id, _)| (kind, id)).collect();
+        let located = self.locate(&keys)?;
+        let mut order: Vec<(Option<Location>, usize)> = located.into_iter().zip(0..).collect();
+        order.sort_unstable();
+        let groups: Vec<&[(Option<Location>, usize)]> = order
+            .chunk_by(|(a, _), (b, _)| match (a, b) {
+                (Some(a), Some(b)) => a.pack == b.pack && a.frame == b.frame && !a.composed && !b.composed,
+                _ => false,
+            })
+            .collect();
+        parallel::for_each(threads, groups.into_iter(), |group| {
+            if stop.requested() {
+                return Err(RepositoryError::Stopped.into());
+            }
+            self.read_group(group, wanted, &each)
+        })
+    }
+
+    fn read_group<T: Copy2, E>(
+        &self,
+        group: &[(Option<Location>, usize)],
+        wanted: &[(ChunkType, ChunkId, T)],
+        each: &(impl Fn(T, Result<&[u8], RepositoryError>) -> Result<(), E> + Sync),
+    ) -> Result<(), E> {
+        let opened = match group[0].0 {
+            Some(at) if !at.composed => self.facts(at.pack).and_then(|facts| Ok((self.open_frame(at.pack, &facts, at.frame)?, facts))).ok(),
+            _ => None,
+        };
+        for &(location, nth) in group {
+            let (kind, id, tag) = wanted[nth];
+            let slice = match (&opened, location) {
+                (Some((frame, facts)), Some(at)) => literal_slice(facts, at.row, frame, kind, &id)
+                    .filter(|bytes| self.repository.chunk_id_in(facts, kind, bytes) == Some(id)),
+                _ => None,
+            };
+            match slice {
+                Some(bytes) => each(tag, Ok(bytes))?,
+                // The slow way tries every copy, and gives the reason if none is good.
+                None => match self.read_chunk(kind, &id) {
+                    Ok(bytes) => each(tag, Ok(&bytes))?,
+                    Err(error) => each(tag, Err(error))?,
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// Every usable copy, literal ones first.
+    pub fn copies(&self, chunk_type: ChunkType, id: &ChunkId) -> Result<Vec<Copy>, RepositoryError> {
+        let mut copies = Vec::new();
+        self.find(&[ChunkKey { kind: chunk_type as u8, id: *id }], |_, copy| copies.push(copy))?;
+        copies.sort_unstable_by_key(|copy| (copy.composed, copy.pack, copy.row));
+        Ok(copies)
+    }
+
+    /// Facts of a pack in the view.
+    pub fn facts(&self, number: PackNumber) -> Result<Arc<PackFacts>, RepositoryError> {
+        self.facts.get_or_insert_with(&number, || {
+            let row = self.lock().cache.pack(number)?;
+            match row {
+                Some(row) => Ok(Arc::new(reindex::facts_of(&row)?)),
+                None => Err(RepositoryError::Inconclusive(format!("the local cache forgot pack number {number:?}; run again"))),
+            }
+        })
+    }
+
+    /// One opened frame; a read of a remote store is widened to whole windows.
+    pub fn open_frame(&self, number: PackNumber, facts: &PackFacts, frame: u32) -> Result<Arc<Vec<u8>>, RepositoryError> {
+        if let Some(opened) = self.frames.get(&(number, frame)) {
+            return Ok(opened);
+        }
+        let name = names::pack_name(facts.id);
+        let Some(row) = facts.directory.frames.get(frame as usize) else {
+            return Err(RepositoryError::Inconclusive(format!("{name} has no frame {frame}")));
+        };
+        let mut sealed = self.read_range(&name, facts.size, row.offset, row.sealed_length as usize)?;
+        let raw = pack::open_frame(&self.repository.opener, &facts.header, frame, row, &mut sealed)
+            .map_err(RepositoryError::object(format!("{name}, frame {frame}")))?;
+        let raw = Arc::new(raw);
+        self.frames.insert((number, frame), Arc::clone(&raw));
+        Ok(raw)
+    }
+
+    fn read_range(&self, name: &crate::store::Name, size: u64, offset: u64, length: usize) -> Result<Vec<u8>, RepositoryError> {
+        let store = &self.repository.store;
+        match store.read_unit() {
+            ReadUnit::Exact => Ok(store.get_range(name, offset, length)?),
+            ReadUnit::Window => {
+                let start = offset / WINDOW_BYTES * WINDOW_BYTES;
+                let end = (offset + length as u64).div_ceil(WINDOW_BYTES) * WINDOW_BYTES;
+                let (start, end) = if (end - start) * 2 > size { (0, size) } else { (start, end.min(size)) };
+                let mut window = store.get_range(name, start, (end - start) as usize)?;
+                window.drain(..(offset - start) as usize);
+                window.truncate(length);
+                Ok(window)
+            }
+        }
+    }
+
+    /// One copy, wherever it stands, its id recomputed.
+    pub fn read_copy(
+        &self,
+        chunk_type: ChunkType,
+        id: &ChunkId,
+        number: PackNumber,
+        row: u32,
+    ) -> Result<Vec<u8>, RepositoryError> {
+        let facts = self.facts(number)?;
+        let damaged = |detail: &str| RepositoryError::ChunkDamaged { id: *id, detail: detail.to_owned() };
+        let Some(chunk) = facts.directory.chunks.get(row as usize) else {
+            return Err(damaged("its row is beyond the pack's directory"));
+        };
+        let frame = self.open_frame(number, &facts, chunk.frame)?;
+        let bytes = match &chunk.encoding {
+            RowEncoding::Literal { .. } => literal_slice(&facts, row, &frame, chunk_type, id)
+                .ok_or_else(|| damaged("its row points beyond its frame, or names another chunk"))?
+                .to_vec(),
+            RowEncoding::Composed { offset, length, raw_length, .. } => {
+                if chunk.id != *id || chunk.chunk_type != chunk_type {
+                    return Err(damaged("its row names another chunk"));
+                }
+                let bases: Vec<ChunkId> = facts.directory.bases_of(&chunk.encoding).collect();
+                let encoded = slice(&frame, *offset, *length).ok_or_else(|| damaged("its recipe lies beyond its frame"))?;
+                self.compose(encoded, &bases, *raw_length).map_err(|error| match error {
+                    RepositoryError::Format(error) => damaged(&error.to_string()),
+                    other => other,
+                })?
+            }
+        };
+        if self.repository.chunk_id_in(&facts, chunk_type, &bytes) != Some(*id) {
+            return Err(damaged("its bytes do not give its id"));
+        }
+        Ok(bytes)
+    }
+
+    fn compose(&self, encoded: &[u8], bases: &[ChunkId], raw_length: u32) -> Result<Vec<u8>, RepositoryError> {
+        let mut texts = Vec::with_capacity(bases.len());
+        for base in bases {
+            texts.push(self.read_literal(base)?);
+        }
+        let recipe = recipe::decode(encoded, bases.len(), raw_length)?;
+        let texts: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
+        Ok(recipe::apply(&recipe, &texts)?)
+    }
+
+    /// A base: literal copies only, so that no chain is longer than one step.
+    fn read_literal(&self, id: &ChunkId) -> Result<Vec<u8>, RepositoryError> {
+        let mut last = None;
+        for copy in self.copies(ChunkType::Data, id)?.into_iter().filter(|copy| !copy.composed) {
+            match self.read_copy(ChunkType::Data, id, copy.pack, copy.row) {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or(RepositoryError::ChunkMissing(*id)))
+    }
+
+    fn find(&self, keys: &[ChunkKey], mut each: impl FnMut(usize, Copy)) -> Result<(), RepositoryError> {
+        let Known { cache, view } = &mut *self.lock();
+        let mut found = Vec::new();
+        for _ in 0..2 {
+            found.clear();
+            match cache.find(keys, &mut |nth, copy| {
+                if view.contains(copy.pack) {
+                    found.push((nth, copy));
+                }
+            }) {
+                Ok(()) => break,
+                // Pack numbers from before are unknown now; whoever still holds one takes the slow way through `read_chunk`.
+                Err(CacheError::Reset(_)) => *view = reindex::sync(&self.repository, cache, &crate::monitor::Quiet)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        found.into_iter().for_each(|(nth, copy)| each(nth, copy));
+        Ok(())
+    }
+
+    fn sync_again(&self) -> Result<(), RepositoryError> {
+        let known = &mut *self.lock();
+        known.view = reindex::sync(&self.repository, &mut known.cache, &crate::monitor::Quiet)?;
+        Ok(())
+    }
+
+    /// Object name of a pack, for messages.
+    pub fn pack_name(&self, number: PackNumber) -> String {
+        match self.lock().view.id(number) {
+            Some(id) => names::pack_name(id).to_string(),
+            None => "a pack that is no longer listed".to_owned(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        // A panic while holding it leaves plain data behind, which the id check guards anyhow.
+        self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// What may travel with a wanted chunk.
+pub trait Copy2: std::marker::Copy + Send + Sync {}
+impl<T: std::marker::Copy + Send + Sync> Copy2 for T {}
+
+fn slice(frame: &[u8], offset: u32, length: u32) -> Option<&[u8]> {
+    frame.get(offset as usize..(offset as usize).checked_add(length as usize)?)
+}
+
+fn literal_slice<'a>(facts: &PackFacts, row: u32, frame: &'a [u8], kind: ChunkType, id: &ChunkId) -> Option<&'a [u8]> {
+    let chunk = facts.directory.chunks.get(row as usize)?;
+    match chunk.encoding {
+        RowEncoding::Literal { offset, length } if chunk.id == *id && chunk.chunk_type == kind => slice(frame, offset, length),
+        _ => None,
+    }
+}

@@ -1,0 +1,100 @@
+//! Snapshots: listed, opened, found by what a person types.
+
+use crate::format::snapshot::Snapshot;
+use crate::format::{limits, names, revocation, snapshot};
+use crate::id::{ObjectHash, SnapshotId};
+use crate::repository::{Repository, RepositoryError};
+
+/// One snapshot as it stands in the repository.
+#[derive(Clone, Debug)]
+pub struct StoredSnapshot {
+    /// Its id.
+    pub id: SnapshotId,
+    /// What it says.
+    pub snapshot: Snapshot,
+    /// Generation of its chunk ids.
+    pub generation: u32,
+    /// BLAKE3 of its object.
+    pub hash: ObjectHash,
+}
+
+/// A listing of `snapshots/`.
+#[derive(Debug, Default)]
+pub struct SnapshotList {
+    /// Committed and not forgotten, oldest first.
+    pub snapshots: Vec<StoredSnapshot>,
+    /// Objects that could not be opened, and why.
+    pub damaged: Vec<(SnapshotId, RepositoryError)>,
+}
+
+impl Repository {
+    /// Ids of every name under `snapshots/`, revocations among them.
+    pub fn snapshot_names(&self) -> Result<Vec<SnapshotId>, RepositoryError> {
+        let mut ids = Vec::new();
+        self.store.list(names::SNAPSHOTS, &mut |entry| ids.extend(names::parse_snapshot(&entry.name)))?;
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// Opens every snapshot that was not forgotten.
+    pub fn snapshots(&self) -> Result<SnapshotList, RepositoryError> {
+        self.need_owner("listing snapshots")?;
+        let mut list = SnapshotList::default();
+        for id in self.snapshot_names()? {
+            match self.snapshot(&id) {
+                Ok(Some(stored)) => list.snapshots.push(stored),
+                Ok(None) => {}
+                Err(error @ RepositoryError::Object { .. }) => list.damaged.push((id, error)),
+                Err(error) => return Err(error),
+            }
+        }
+        let forgotten = self.forgotten()?;
+        list.snapshots.retain(|stored| !forgotten.contains(&(stored.id, stored.hash)));
+        list.snapshots.sort_by_key(|stored| (stored.snapshot.time, stored.id));
+        Ok(list)
+    }
+
+    /// Opens one; `None` when a revocation stands under its name.
+    pub fn snapshot(&self, id: &SnapshotId) -> Result<Option<StoredSnapshot>, RepositoryError> {
+        let name = names::snapshot_name(*id);
+        let sealed = self.store.get(&name, limits::SNAPSHOT_SIZE_MAX)?;
+        let hash = ObjectHash(*blake3::hash(&sealed).as_bytes());
+        if revocation::stands_here(&sealed) {
+            return Ok(None);
+        }
+        let opened = snapshot::open(&self.opener, *id, &sealed).map_err(RepositoryError::object(&name))?;
+        Ok(Some(StoredSnapshot { id: *id, snapshot: opened.snapshot, generation: opened.generation, hash }))
+    }
+
+    /// Finds by `latest`, `latest~N`, or a prefix of the id; `filter` narrows what `latest` counts.
+    pub fn find_snapshot(
+        &self,
+        wanted: &str,
+        filter: &dyn Fn(&Snapshot) -> bool,
+    ) -> Result<StoredSnapshot, RepositoryError> {
+        let missing = || RepositoryError::SnapshotNotFound(wanted.to_owned());
+        let mut list = self.snapshots()?;
+        if let Some(rest) = wanted.strip_prefix("latest") {
+            let back: usize = match rest {
+                "" => 0,
+                _ => rest.strip_prefix('~').and_then(|n| n.parse().ok()).ok_or_else(missing)?,
+            };
+            list.snapshots.retain(|stored| filter(&stored.snapshot));
+            let place = list.snapshots.len().checked_sub(back + 1).ok_or_else(missing)?;
+            return Ok(list.snapshots.swap_remove(place));
+        }
+        let mut found: Vec<StoredSnapshot> =
+            list.snapshots.into_iter().filter(|stored| stored.id.to_hex().starts_with(wanted)).collect();
+        match found.len() {
+            1 if !wanted.is_empty() => Ok(found.swap_remove(0)),
+            0 => {
+                // A damaged one that was asked for by name says so, instead of "not found".
+                match list.damaged.into_iter().find(|(id, _)| !wanted.is_empty() && id.to_hex().starts_with(wanted)) {
+                    Some((_, error)) => Err(error),
+                    None => Err(missing()),
+                }
+            }
+            count => Err(RepositoryError::SnapshotAmbiguous { prefix: wanted.to_owned(), count }),
+        }
+    }
+}

@@ -1,0 +1,478 @@
+//! The writer: the one place, on one thread, where a chunk is decided to be known or new.
+//!
+//! It carries the order of the commit protocol: session record, listings, chunks, packs, index file, acknowledgement, snapshot object.
+//! It never deletes anything, and makes literal chunks only.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cache::{Cache, CacheError, ChunkKey, PackNumber};
+use crate::crypto::ChunkType;
+use crate::format::pack::{Class, PackFacts};
+use crate::format::snapshot::Snapshot;
+use crate::format::index::{self, IndexFile};
+use crate::format::names;
+use crate::id::{ChunkId, PackId, SnapshotId};
+use crate::monitor::{Monitor, Phase, Stop};
+use crate::repository::packing::{FrameNumber, Packer, create_same};
+use crate::repository::session::Session;
+use crate::repository::view::View;
+use crate::repository::{Repository, RepositoryError, reindex};
+
+/// How long durable packs may wait for their index file.
+const INDEX_EVERY: Duration = Duration::from_secs(180);
+/// Directory rows that may wait for their index file.
+const INDEX_CHUNKS_MAX: usize = 200_000;
+/// How often a session acknowledges gc records.
+const ACKNOWLEDGE_EVERY: Duration = Duration::from_secs(600);
+/// A dry run remembers this many new chunks to count repetitions once.
+const DRY_RUN_CHUNKS_MAX: usize = 1 << 20;
+
+/// A chunk with its name, ready for the decision.
+#[derive(Clone, Copy, Debug)]
+pub struct Named<'a> {
+    /// Its type.
+    pub chunk_type: ChunkType,
+    /// Its name.
+    pub id: ChunkId,
+    /// Its plaintext.
+    pub bytes: &'a [u8],
+}
+
+/// Where a chunk is, as far as this session needs to know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Home {
+    /// In a durable pack.
+    Pack(PackNumber),
+    /// In a frame of this session; [`Writer::pack_of`] knows its pack once it is durable.
+    Frame(FrameNumber),
+    /// In several packs (a composed copy and its bases), or nowhere (a dry run): not worth remembering.
+    Elsewhere,
+}
+
+/// The decision about one chunk.
+#[derive(Clone, Copy, Debug)]
+pub struct Placed {
+    /// Was it stored by this call?
+    pub new: bool,
+    /// Where it is.
+    pub home: Home,
+}
+
+/// What a session stored.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WriterTotals {
+    /// New data chunks.
+    pub data_chunks_new: u64,
+    /// New tree and list chunks.
+    pub tree_chunks_new: u64,
+    /// Plaintext bytes of new chunks.
+    pub bytes_added: u64,
+    /// Bytes handed to the store, everything included.
+    pub bytes_stored: u64,
+}
+
+/// What a commit made.
+#[derive(Clone, Copy, Debug)]
+pub struct Committed {
+    /// The snapshot.
+    pub id: SnapshotId,
+    /// Totals of the session.
+    pub totals: WriterTotals,
+}
+
+/// How to write.
+#[derive(Clone, Debug, Default)]
+pub struct WriterOptions {
+    /// Decide everything, store nothing.
+    pub dry_run: bool,
+}
+
+/// One session of a writer; see the top of this file.
+pub struct Writer {
+    repository: Arc<Repository>,
+    monitor: Arc<dyn Monitor>,
+    stop: Stop,
+    options: WriterOptions,
+    session: Option<Session>,
+    cache: Cache,
+    view: View,
+    packer: Packer,
+    in_hand: HashMap<(ChunkType, ChunkId), FrameNumber>,
+    frame_packs: Vec<Option<PackNumber>>,
+    unindexed: Vec<PackFacts>,
+    unindexed_chunks: usize,
+    used: HashSet<PackId>,
+    last_used: Option<PackNumber>,
+    indexed_at: Duration,
+    acknowledged_at: Duration,
+    totals: WriterTotals,
+}
+
+impl Writer {
+    /// S0 to S2 and the first acknowledgement.
+    pub fn begin(
+        repository: &Arc<Repository>,
+        options: WriterOptions,
+        monitor: &Arc<dyn Monitor>,
+        stop: &Stop,
+    ) -> Result<Self, RepositoryError> {
+        monitor.begin(Phase::Sync, 0, 0);
+        // R10: the session record is durable before anything is listed.
+        let mut session = if options.dry_run { None } else { Some(Session::start(repository)?) };
+        let mut cache = repository.open_cache()?;
+        let view = reindex::sync(repository, &mut cache, &**monitor)?;
+        if let Some(session) = &mut session {
+            session.acknowledge(repository, view.gc_number, &[])?;
+        }
+        let now = repository.clock.monotonic();
+        let mut writer = Self {
+            repository: Arc::clone(repository),
+            monitor: Arc::clone(monitor),
+            stop: stop.clone(),
+            options,
+            session,
+            cache,
+            view,
+            packer: Packer::new(
+                Arc::clone(&repository.store),
+                Arc::clone(&repository.sealer),
+                repository.config.level,
+            ),
+            in_hand: HashMap::new(),
+            frame_packs: Vec::new(),
+            unindexed: Vec::new(),
+            unindexed_chunks: 0,
+            used: HashSet::new(),
+            last_used: None,
+            indexed_at: now,
+            acknowledged_at: now,
+            totals: WriterTotals::default(),
+        };
+        writer.adopt_orphans()?;
+        Ok(writer)
+    }
+
+    /// The repository this writes to.
+    pub fn repository(&self) -> &Arc<Repository> {
+        &self.repository
+    }
+
+    /// The session's id; the snapshot will carry it.
+    pub fn snapshot_id(&self) -> Option<SnapshotId> {
+        self.session.as_ref().map(|session| session.id().into())
+    }
+
+    /// Totals so far.
+    pub fn totals(&self) -> WriterTotals {
+        self.totals
+    }
+
+    /// The local cache, for folder states.
+    pub fn cache(&mut self) -> &mut Cache {
+        &mut self.cache
+    }
+
+    /// Is this pack still what it was when a number was remembered, and usable?
+    pub fn is_usable(&self, number: PackNumber) -> bool {
+        self.view.contains(number)
+    }
+
+    /// Records that chunks in this pack are used without asking for each.
+    pub fn use_pack(&mut self, number: PackNumber) {
+        if self.last_used == Some(number) {
+            return;
+        }
+        self.last_used = Some(number);
+        if let Some(id) = self.view.id(number) {
+            self.used.insert(id);
+        }
+    }
+
+    /// The pack of a chunk, once it is durable and worth remembering.
+    pub fn pack_of(&self, home: Home) -> Option<PackNumber> {
+        match home {
+            Home::Pack(number) => Some(number),
+            Home::Frame(frame) => self.frame_packs.get(frame as usize).copied().flatten(),
+            Home::Elsewhere => None,
+        }
+    }
+
+    /// Decides each chunk in order: known chunks are used, new ones stored. One answer a chunk.
+    pub fn place(&mut self, chunks: &[Named<'_>]) -> Result<Vec<Placed>, RepositoryError> {
+        if self.stop.requested() {
+            return Err(RepositoryError::Stopped);
+        }
+        self.settle()?;
+        let mut homes: Vec<Option<Home>> =
+            chunks.iter().map(|c| self.in_hand.get(&(c.chunk_type, c.id)).map(|&frame| Home::Frame(frame))).collect();
+        self.look_up(chunks, &mut homes)?;
+        let mut placed = Vec::with_capacity(chunks.len());
+        for (chunk, home) in chunks.iter().zip(homes) {
+            let home = match home {
+                Some(home) => Some(home),
+                // The same chunk may have come earlier in this very batch.
+                None => self.in_hand.get(&(chunk.chunk_type, chunk.id)).map(|&frame| Home::Frame(frame)),
+            };
+            placed.push(match home {
+                Some(home) => {
+                    if let Home::Pack(number) = home {
+                        self.use_pack(number);
+                    }
+                    Placed { new: false, home }
+                }
+                None => Placed { new: true, home: self.store_new(chunk)? },
+            });
+        }
+        Ok(placed)
+    }
+
+    /// Is the place of this chunk decided for good, whether or not it is worth remembering?
+    pub fn is_settled(&self, home: Home) -> bool {
+        !matches!(home, Home::Frame(_)) || self.pack_of(home).is_some()
+    }
+
+    /// Nothing is stored by this writer.
+    pub fn is_dry_run(&self) -> bool {
+        self.options.dry_run
+    }
+
+    /// Are all these chunks known? Then they count as used.
+    pub fn use_if_known(&mut self, wanted: &[(ChunkType, ChunkId)]) -> Result<bool, RepositoryError> {
+        let chunks: Vec<Named<'_>> = wanted.iter().map(|&(chunk_type, id)| Named { chunk_type, id, bytes: &[] }).collect();
+        let mut homes = vec![None; chunks.len()];
+        self.look_up(&chunks, &mut homes)?;
+        if homes.iter().any(Option::is_none) {
+            return Ok(false);
+        }
+        for home in homes {
+            if let Some(Home::Pack(number)) = home {
+                self.use_pack(number);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Puts and indexes everything in hand; waits until it is durable.
+    pub fn flush(&mut self) -> Result<(), RepositoryError> {
+        if self.options.dry_run {
+            return Ok(());
+        }
+        self.packer.flush()?;
+        self.settle()?;
+        self.put_index()
+    }
+
+    /// Names and places one tree or list chunk.
+    pub fn place_metadata(&mut self, chunk_type: ChunkType, bytes: &[u8]) -> Result<(ChunkId, Placed), RepositoryError> {
+        let id = self.repository.keys.chunk_id(chunk_type, bytes);
+        let placed = self.place(&[Named { chunk_type, id, bytes }])?;
+        let placed = placed.first().copied().unwrap_or(Placed { new: false, home: Home::Elsewhere });
+        Ok((id, placed))
+    }
+
+    /// What follows is another source: its chunks stand in frames of their own.
+    pub fn begin_source(&mut self) -> Result<(), RepositoryError> {
+        self.packer.close_frame(Class::Data)
+    }
+
+    /// Everything durable, indexed and acknowledged; then the commit; then housekeeping.
+    pub fn commit(mut self, snapshot: &Snapshot) -> Result<Committed, RepositoryError> {
+        self.monitor.begin(Phase::Commit, 0, 0);
+        if self.options.dry_run {
+            return Ok(Committed { id: SnapshotId([0; 16]), totals: self.totals });
+        }
+        self.flush()?;
+        self.acknowledge()?;
+        let Some(session) = self.session.take() else { return Err(RepositoryError::Revoked) };
+        let (id, stored) = session.commit(&self.repository, snapshot)?;
+        self.totals.bytes_stored += stored;
+        self.monitor.uploaded(stored);
+        Ok(Committed { id, totals: self.totals })
+    }
+
+    /// Gives up: what is in hand is stored and indexed if that is still possible, so that the next run finds it; nothing is committed.
+    pub fn abandon(mut self) {
+        if self.options.dry_run {
+            return;
+        }
+        if let Err(error) = self.flush() {
+            self.monitor.note(&format!("not everything uploaded could be indexed: {error}"));
+        }
+        if let Some(session) = self.session.take()
+            && let Err(error) = session.give_up(&self.repository)
+        {
+            self.monitor.note(&format!("the session could not be closed: {error}"));
+        }
+    }
+
+    fn look_up(&mut self, chunks: &[Named<'_>], homes: &mut [Option<Home>]) -> Result<(), RepositoryError> {
+        if self.view.is_empty() {
+            return Ok(());
+        }
+        let (mut wanted, mut places) = (Vec::new(), Vec::new());
+        for (place, (chunk, home)) in chunks.iter().zip(homes.iter()).enumerate() {
+            if home.is_none() {
+                wanted.push(ChunkKey { kind: chunk.chunk_type as u8, id: chunk.id });
+                places.push(place);
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let mut composed = Vec::new();
+        let view = &self.view;
+        let found = self.cache.find(&wanted, &mut |nth, copy| {
+            let home = &mut homes[places[nth]];
+            if home.is_some() || !view.contains(copy.pack) {
+            } else if copy.composed {
+                composed.push((places[nth], copy));
+            } else {
+                *home = Some(Home::Pack(copy.pack));
+            }
+        });
+        match found {
+            Ok(()) => {}
+            Err(CacheError::Reset(_)) => return self.start_cache_again(),
+            Err(error) => return Err(error.into()),
+        }
+        for (place, copy) in composed {
+            if homes[place].is_some() {
+                continue;
+            }
+            if let Some(packs) = reindex::packs_of_composed(&self.cache, &self.view, &copy)? {
+                self.used.extend(packs.iter().filter_map(|&number| self.view.id(number)));
+                homes[place] = Some(Home::Elsewhere);
+            }
+        }
+        Ok(())
+    }
+
+    /// The cache was dropped under us: fill it again. Nothing decided so far changes; what is unknown meanwhile is stored twice at worst.
+    fn start_cache_again(&mut self) -> Result<(), RepositoryError> {
+        self.monitor.note("the local cache was damaged; it is being built again");
+        self.last_used = None;
+        self.view = reindex::sync(&self.repository, &mut self.cache, &*self.monitor)?;
+        for facts in &self.unindexed {
+            let number = reindex::add_facts(&mut self.cache, std::slice::from_ref(facts), None)?;
+            if let Some(&number) = number.first() {
+                self.view.insert(number, facts.id);
+            }
+        }
+        Ok(())
+    }
+
+    fn store_new(&mut self, chunk: &Named<'_>) -> Result<Home, RepositoryError> {
+        match chunk.chunk_type {
+            ChunkType::Data => self.totals.data_chunks_new += 1,
+            ChunkType::Tree | ChunkType::List => self.totals.tree_chunks_new += 1,
+        }
+        self.totals.bytes_added += chunk.bytes.len() as u64;
+        if self.options.dry_run {
+            if self.in_hand.len() >= DRY_RUN_CHUNKS_MAX {
+                self.in_hand.clear();
+            }
+            self.in_hand.insert((chunk.chunk_type, chunk.id), FrameNumber::MAX);
+            return Ok(Home::Elsewhere);
+        }
+        let frame = self.packer.append(chunk.chunk_type, chunk.id, chunk.bytes)?;
+        self.in_hand.insert((chunk.chunk_type, chunk.id), frame);
+        Ok(Home::Frame(frame))
+    }
+
+    /// Takes over packs that became durable; writes an index file and acknowledges when it is time to.
+    fn settle(&mut self) -> Result<(), RepositoryError> {
+        self.packer.take_ready()?;
+        for stored in self.packer.drain_stored() {
+            self.totals.bytes_stored += stored.facts.size;
+            self.monitor.uploaded(stored.facts.size);
+            let numbers = match reindex::add_facts(&mut self.cache, std::slice::from_ref(&stored.facts), None) {
+                Err(RepositoryError::Cache(CacheError::Reset(_))) => {
+                    self.start_cache_again()?;
+                    reindex::add_facts(&mut self.cache, std::slice::from_ref(&stored.facts), None)?
+                }
+                other => other?,
+            };
+            let number = numbers.first().copied();
+            if let Some(number) = number {
+                self.view.insert(number, stored.facts.id);
+            }
+            for frame in stored.frames {
+                let frame = frame as usize;
+                if self.frame_packs.len() <= frame {
+                    self.frame_packs.resize(frame + 1, None);
+                }
+                self.frame_packs[frame] = number;
+            }
+            for row in &stored.facts.directory.chunks {
+                self.in_hand.remove(&(row.chunk_type, row.id));
+            }
+            self.unindexed_chunks += stored.facts.directory.chunks.len();
+            self.unindexed.push(stored.facts);
+        }
+        let now = self.repository.clock.monotonic();
+        if self.unindexed_chunks >= INDEX_CHUNKS_MAX
+            || (!self.unindexed.is_empty() && now.saturating_sub(self.indexed_at) >= INDEX_EVERY)
+        {
+            self.put_index()?;
+        }
+        if now.saturating_sub(self.acknowledged_at) >= ACKNOWLEDGE_EVERY {
+            self.acknowledge()?;
+        }
+        Ok(())
+    }
+
+    /// D2: an index file that names only durable packs.
+    fn put_index(&mut self) -> Result<(), RepositoryError> {
+        self.indexed_at = self.repository.clock.monotonic();
+        if self.unindexed.is_empty() || self.options.dry_run {
+            return Ok(());
+        }
+        let mut packs = std::mem::take(&mut self.unindexed).into_iter().peekable();
+        while packs.peek().is_some() {
+            let mut file = IndexFile::default();
+            let mut rows = 0;
+            while let Some(next) = packs.next_if(|next| file.packs.is_empty() || index::fits(rows + index::row_length(next), 0)) {
+                rows += index::row_length(&next);
+                file.packs.push(next);
+            }
+            let (id, sealed) = index::seal(&self.repository.sealer, &file)?;
+            create_same(&*self.repository.store, &names::index_name(id), &[&sealed])?;
+            self.totals.bytes_stored += sealed.len() as u64;
+            self.monitor.uploaded(sealed.len() as u64);
+            reindex::mark_indexed(&mut self.cache, &id, &file.packs)?;
+        }
+        self.unindexed_chunks = 0;
+        Ok(())
+    }
+
+    /// Packs whose facts this host knows from a run that died before its index file: listed, usable, and named by our index file now.
+    fn adopt_orphans(&mut self) -> Result<(), RepositoryError> {
+        if self.options.dry_run {
+            return Ok(());
+        }
+        for facts in reindex::unindexed_facts(&self.cache, &self.view)? {
+            self.unindexed_chunks += facts.directory.chunks.len();
+            self.unindexed.push(facts);
+        }
+        Ok(())
+    }
+
+    /// R8: list gc, drop new bad packs from the view, say which of ours are bad.
+    fn acknowledge(&mut self) -> Result<(), RepositoryError> {
+        let Some(session) = &mut self.session else { return Ok(()) };
+        let gc = super::gc::read(&self.repository)?;
+        let own = self.packer.own();
+        let mut pins: Vec<PackId> = gc.bad.iter().filter(|id| self.used.contains(id) || own.contains(id)).copied().collect();
+        pins.sort_unstable();
+        for id in &gc.bad {
+            self.view.remove(id);
+        }
+        self.view.bad = gc.bad;
+        self.view.gc_number = gc.number;
+        session.acknowledge(&self.repository, gc.number, &pins)?;
+        self.acknowledged_at = self.repository.clock.monotonic();
+        Ok(())
+    }
+}

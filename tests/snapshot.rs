@@ -1,0 +1,112 @@
+//! One directory into a repository and back: the thin slice, and what every later run relies on.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::repository::{Place, directory};
+use esker::format::tree::NodeKind;
+use esker::repository::Reader;
+
+#[test]
+fn a_directory_comes_back_byte_for_byte() {
+    let place = Place::new();
+    place.write("a/one", b"the first file");
+    place.write("a/empty", b"");
+    place.write("b/large", &common::repository::noise(7, 5 << 20));
+    let summary = place.snapshot(vec![directory("files", place.source())]);
+    assert!(summary.reasons.is_empty());
+    assert_eq!(summary.counts.files_new, 3);
+    let repository = place.open();
+    let reader = Reader::new(&repository, &esker::monitor::Quiet).unwrap();
+    let stored = repository.find_snapshot("latest", &|_| true).unwrap();
+    let node = reader.resolve(&stored.snapshot.root, b"files/b/large", "latest").unwrap().unwrap();
+    assert_eq!(node.kind, NodeKind::File);
+    assert_eq!(place.bytes(&reader, &node), common::repository::noise(7, 5 << 20));
+    let node = reader.resolve(&stored.snapshot.root, b"files/a/one", "latest").unwrap().unwrap();
+    assert_eq!(place.bytes(&reader, &node), b"the first file");
+}
+
+#[test]
+fn an_unchanged_directory_is_not_read_again_and_stores_nothing_but_the_snapshot() {
+    let place = Place::new();
+    for n in 0..200u32 {
+        place.write(&format!("d{}/f{n}", n % 7), format!("file {n}").as_bytes());
+    }
+    place.settle();
+    place.snapshot(vec![directory("files", place.source())]);
+    let packs = place.names("packs").len();
+    let second = place.snapshot(vec![directory("files", place.source())]);
+    assert_eq!(second.counts.files_unmodified, 200);
+    assert_eq!(second.totals.data_chunks_new + second.totals.tree_chunks_new, 0);
+    assert_eq!(place.names("packs").len(), packs);
+    assert_eq!(place.names("index").len(), 1);
+}
+
+#[test]
+fn without_its_cache_a_host_reads_again_and_stores_nothing_twice() {
+    let mut place = Place::new();
+    place.write("a", &common::repository::noise(1, 300_000));
+    place.settle();
+    place.snapshot(vec![directory("files", place.source())]);
+    place.drop_cache();
+    let second = place.snapshot(vec![directory("files", place.source())]);
+    assert_eq!(second.counts.files_new, 1);
+    assert_eq!(second.totals.data_chunks_new, 0);
+}
+
+#[test]
+fn a_pack_that_went_missing_is_stored_again_by_the_next_snapshot() {
+    let place = Place::new();
+    place.write("a", &common::repository::noise(1, 300_000));
+    place.settle();
+    place.snapshot(vec![directory("files", place.source())]);
+    for name in place.names("packs") {
+        place.store().delete(&name).unwrap();
+    }
+    let second = place.snapshot(vec![directory("files", place.source())]);
+    assert!(second.totals.data_chunks_new > 0);
+    let repository = place.open();
+    let reader = Reader::new(&repository, &esker::monitor::Quiet).unwrap();
+    let stored = repository.find_snapshot("latest", &|_| true).unwrap();
+    let node = reader.resolve(&stored.snapshot.root, b"files/a", "latest").unwrap().unwrap();
+    assert_eq!(place.bytes(&reader, &node), common::repository::noise(1, 300_000));
+}
+
+#[test]
+fn a_writer_key_takes_snapshots_that_deduplicate_and_opens_nothing() {
+    let place = Place::new();
+    place.write("a", &common::repository::noise(1, 300_000));
+    place.snapshot(vec![directory("files", place.source())]);
+    let writer = place.open_with_writer_key();
+    let summary = place.snapshot_with(&writer, vec![directory("files", place.source())]);
+    assert_eq!(summary.totals.data_chunks_new, 0);
+    assert!(matches!(writer.snapshots(), Err(esker::repository::RepositoryError::NeedsOwner(_))));
+    assert!(matches!(
+        Reader::new(&writer, &esker::monitor::Quiet),
+        Err(esker::repository::RepositoryError::NeedsOwner(_))
+    ));
+    assert_eq!(place.open().snapshots().unwrap().snapshots.len(), 2);
+}
+
+#[test]
+fn losing_every_index_file_loses_nothing() {
+    let mut place = Place::new();
+    place.write("a", &common::repository::noise(1, 300_000));
+    place.snapshot(vec![directory("files", place.source())]);
+    for name in place.names("index") {
+        place.store().delete(&name).unwrap();
+    }
+    place.drop_cache();
+    let repository = place.open();
+    let reader = Reader::new(&repository, &esker::monitor::Quiet).unwrap();
+    let stored = repository.find_snapshot("latest", &|_| true).unwrap();
+    let node = reader.resolve(&stored.snapshot.root, b"files/a", "latest").unwrap().unwrap();
+    assert_eq!(place.bytes(&reader, &node), common::repository::noise(1, 300_000));
+    // And the next snapshot names the packs in an index file again.
+    drop(reader);
+    let summary = place.snapshot(vec![directory("files", place.source())]);
+    assert_eq!(summary.totals.data_chunks_new, 0);
+    assert_eq!(place.names("index").len(), 1);
+    let _ = Arc::clone(place.store());
+}
