@@ -82,10 +82,7 @@ fn a_writer_key_takes_snapshots_that_deduplicate_and_opens_nothing() {
     let summary = place.snapshot_with(&writer, vec![directory("files", place.source())]);
     assert_eq!(summary.totals.data_chunks_new, 0);
     assert!(matches!(writer.snapshots(), Err(esker::repository::RepositoryError::NeedsOwner(_))));
-    assert!(matches!(
-        Reader::new(&writer, &esker::monitor::Quiet),
-        Err(esker::repository::RepositoryError::NeedsOwner(_))
-    ));
+    assert!(matches!(Reader::new(&writer, &esker::monitor::Quiet), Err(esker::repository::RepositoryError::NeedsOwner(_))));
     assert_eq!(place.open().snapshots().unwrap().snapshots.len(), 2);
 }
 

@@ -81,7 +81,11 @@ fn load(store: &dyn Store) -> Result<Vec<StoredSlot>, RepositoryError> {
 }
 
 /// Tries the keyslots in turn, cheapest first, at most 32.
-pub(super) fn unlock(environment: &Environment, passphrase: &Passphrase, wanted: Option<&str>) -> Result<(Keys, ObjectHash), RepositoryError> {
+pub(super) fn unlock(
+    environment: &Environment,
+    passphrase: &Passphrase,
+    wanted: Option<&str>,
+) -> Result<(Keys, ObjectHash), RepositoryError> {
     let slots = load(&*environment.store)?;
     if slots.is_empty() {
         return Err(RepositoryError::NoRepository(environment.store.location()));
@@ -92,7 +96,8 @@ pub(super) fn unlock(environment: &Environment, passphrase: &Passphrase, wanted:
         .filter_map(|stored| Some((stored.id, stored.slot.ok()?)))
         .collect();
     if slots.is_empty() {
-        let what = wanted.map_or("every keyslot is damaged".to_owned(), |prefix| format!("no keyslot {prefix:?} that could be read"));
+        let what =
+            wanted.map_or("every keyslot is damaged".to_owned(), |prefix| format!("no keyslot {prefix:?} that could be read"));
         return Err(RepositoryError::Keyslot(what));
     }
     // Costs nothing to try and never collides with a password: 256 bits with a checksum.
@@ -113,7 +118,9 @@ pub(super) fn unlock(environment: &Environment, passphrase: &Passphrase, wanted:
             Err(FormatError::WrongCommitment { .. }) => {}
             Err(FormatError::Crypto(error)) => return Err(error.into()),
             // The right secret, and yet not what it should be: say so rather than "wrong password".
-            Err(error) => return Err(RepositoryError::Object { object: ObjectName::Keyslot(*id).name().to_string(), source: error }),
+            Err(error) => {
+                return Err(RepositoryError::Object { object: ObjectName::Keyslot(*id).name().to_string(), source: error });
+            }
         }
     }
     Err(RepositoryError::WrongSecret { slots: tried })

@@ -22,7 +22,7 @@ pub mod writer;
 
 pub use error::RepositoryError;
 pub use keyslots::{KeyslotInfo, NewSlot};
-pub use open::{Environment, Initialised, InitOptions, Secret};
+pub use open::{Environment, InitOptions, Initialised, Secret};
 pub use packing::create_same;
 pub use reader::{BadCopy, Location, Reader};
 pub use snapshots::{SnapshotList, StoredSnapshot};
@@ -36,8 +36,8 @@ use crate::chunker::Sizes;
 use crate::clock::{Clock, Rng};
 use crate::crypto::{ChunkType, Keys};
 use crate::format::config::Config;
-use crate::format::pack::PackFacts;
 use crate::format::names::{self, ObjectName};
+use crate::format::pack::PackFacts;
 use crate::format::{Opener, Sealer, forgotten, limits};
 use crate::id::{ChunkId, ObjectHash, RepositoryId, SnapshotId};
 use crate::repository::host_state::HostState;

@@ -65,11 +65,7 @@ pub struct Initialised {
 
 impl Repository {
     /// Makes a repository: root key, keyslots for `password` and a recovery key, config 1. The place must hold nothing of ours.
-    pub fn init(
-        environment: Environment,
-        password: &Passphrase,
-        options: &InitOptions,
-    ) -> Result<Initialised, RepositoryError> {
+    pub fn init(environment: Environment, password: &Passphrase, options: &InitOptions) -> Result<Initialised, RepositoryError> {
         let store = Arc::clone(&environment.store);
         store.create_place()?;
         if !is_vacant(&*store)? {
@@ -79,10 +75,7 @@ impl Repository {
         let keys = Arc::new(Keys::owner(root, 1));
         let recovery = RecoveryKey::generate(&*environment.rng)?;
         let now = environment.clock.now();
-        for slot in [
-            NewSlot::password("password", password, options.cost),
-            NewSlot::recovery("recovery key", &recovery),
-        ] {
+        for slot in [NewSlot::password("password", password, options.cost), NewSlot::recovery("recovery key", &recovery)] {
             keyslots::put(&*store, &*environment.rng, &keys, &slot, now)?;
         }
         let sealer = Sealer::new(Arc::clone(&keys), Arc::clone(&environment.rng))?;
@@ -209,11 +202,9 @@ fn newest_config(store: &dyn Store, keys: &Keys, opener: &Opener) -> Result<(u32
     Err(match failed {
         None => RepositoryError::NoRepository(store.location()),
         // Every object's keys depend on the repository: a foreign key fails at the commitment.
-        Some((name, FormatError::WrongCommitment { .. })) => RepositoryError::ForeignKey {
-            key: keys.repository_id().short(),
-            location: store.location(),
-            object: name.to_string(),
-        },
+        Some((name, FormatError::WrongCommitment { .. })) => {
+            RepositoryError::ForeignKey { key: keys.repository_id().short(), location: store.location(), object: name.to_string() }
+        }
         Some((name, error)) => RepositoryError::Object { object: name.to_string(), source: error },
     })
 }

@@ -230,12 +230,7 @@ fn compress_frame(level: i32, job: FrameJob) -> Result<ReadyFrame, RepositoryErr
     Ok(ReadyFrame { class: job.class, number: job.number, frame })
 }
 
-fn put_pack(
-    store: &dyn Store,
-    sealer: &Sealer,
-    own: &Mutex<HashSet<PackId>>,
-    job: PackJob,
-) -> Result<StoredPack, RepositoryError> {
+fn put_pack(store: &dyn Store, sealer: &Sealer, own: &Mutex<HashSet<PackId>>, job: PackJob) -> Result<StoredPack, RepositoryError> {
     let sealed = pack::seal_pack(sealer, job.class, job.assembly.frames)?;
     // Own from before its put begins: it may be listed and condemned before the reply comes.
     if let Ok(mut own) = own.lock() {

@@ -10,8 +10,8 @@ use quick_cache::sync::Cache as Bounded;
 
 use crate::cache::{Cache, CacheError, ChunkKey, Copy, PackNumber};
 use crate::crypto::ChunkType;
-use crate::format::pack::{self, PackFacts, RowEncoding, recipe};
 use crate::format::names;
+use crate::format::pack::{self, PackFacts, RowEncoding, recipe};
 use crate::id::ChunkId;
 use crate::monitor::{Monitor, Stop};
 use crate::parallel;
@@ -124,7 +124,9 @@ impl Reader {
             }
             return match bad.into_iter().next_back() {
                 None => Err(RepositoryError::ChunkMissing(*id)),
-                Some(BadCopy { error: RepositoryError::Store(error), .. }) if !matches!(error, StoreError::NotFound(_) | StoreError::Size { .. }) => {
+                Some(BadCopy { error: RepositoryError::Store(error), .. })
+                    if !matches!(error, StoreError::NotFound(_) | StoreError::Size { .. }) =>
+                {
                     Err(error.into())
                 }
                 Some(copy) => Err(RepositoryError::ChunkDamaged { id: *id, detail: format!("{}: {}", copy.pack, copy.error) }),
@@ -133,11 +135,7 @@ impl Reader {
     }
 
     /// Tries each copy; says what was wrong with those that failed before one was good.
-    pub fn read_copies(
-        &self,
-        chunk_type: ChunkType,
-        id: &ChunkId,
-    ) -> Result<(Option<Vec<u8>>, Vec<BadCopy>), RepositoryError> {
+    pub fn read_copies(&self, chunk_type: ChunkType, id: &ChunkId) -> Result<(Option<Vec<u8>>, Vec<BadCopy>), RepositoryError> {
         let mut bad = Vec::new();
         for copy in self.copies(chunk_type, id)? {
             match self.read_copy(chunk_type, id, copy.pack, copy.row) {
@@ -212,7 +210,9 @@ impl Reader {
         each: &(impl Fn(T, Result<&[u8], RepositoryError>) -> Result<(), E> + Sync),
     ) -> Result<(), E> {
         let opened = match group[0].0 {
-            Some(at) if !at.composed => self.facts(at.pack).and_then(|facts| Ok((self.open_frame(at.pack, &facts, at.frame)?, facts))).ok(),
+            Some(at) if !at.composed => {
+                self.facts(at.pack).and_then(|facts| Ok((self.open_frame(at.pack, &facts, at.frame)?, facts))).ok()
+            }
             _ => None,
         };
         for &(location, nth) in group {
@@ -287,13 +287,7 @@ impl Reader {
     }
 
     /// One copy, wherever it stands, its id recomputed.
-    pub fn read_copy(
-        &self,
-        chunk_type: ChunkType,
-        id: &ChunkId,
-        number: PackNumber,
-        row: u32,
-    ) -> Result<Vec<u8>, RepositoryError> {
+    pub fn read_copy(&self, chunk_type: ChunkType, id: &ChunkId, number: PackNumber, row: u32) -> Result<Vec<u8>, RepositoryError> {
         let facts = self.facts(number)?;
         let damaged = |detail: &str| RepositoryError::ChunkDamaged { id: *id, detail: detail.to_owned() };
         let Some(chunk) = facts.directory.chunks.get(row as usize) else {

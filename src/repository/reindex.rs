@@ -120,11 +120,7 @@ pub fn facts_from_pack(repository: &Repository, id: &PackId, size: u64) -> Resul
 }
 
 /// Adds facts in one transaction; packs already there keep their number. `index_file` is where they were read, if in one.
-pub fn add_facts(
-    cache: &mut Cache,
-    facts: &[PackFacts],
-    index_file: Option<IndexId>,
-) -> Result<Vec<PackNumber>, RepositoryError> {
+pub fn add_facts(cache: &mut Cache, facts: &[PackFacts], index_file: Option<IndexId>) -> Result<Vec<PackNumber>, RepositoryError> {
     let packs: Vec<NewPack> = facts.iter().map(new_pack).collect::<Result<_, FormatError>>()?;
     let numbers = cache.add_packs(&packs, index_file.as_ref())?;
     if index_file.is_none() {

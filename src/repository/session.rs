@@ -45,13 +45,8 @@ impl Session {
 
     /// "I have seen gc records up to `number`, and of the packs they call bad I need `pins`."
     pub fn acknowledge(&mut self, repository: &Repository, number: u64, pins: &[PackId]) -> Result<(), RepositoryError> {
-        let record = Acknowledgement {
-            session: self.id,
-            number: self.records,
-            observed: number,
-            pins: pins.to_vec(),
-            extra: Vec::new(),
-        };
+        let record =
+            Acknowledgement { session: self.id, number: self.records, observed: number, pins: pins.to_vec(), extra: Vec::new() };
         let sealed = session::seal_acknowledgement(&repository.sealer, &record)?;
         create_same(&*repository.store, &ObjectName::SessionRecord(self.id, self.records).name(), &[&sealed])?;
         self.records += 1;
@@ -82,12 +77,8 @@ impl Session {
 
     /// A run that gives up writes its own revocation, so that nobody waits for it.
     pub fn give_up(self, repository: &Repository) -> Result<(), RepositoryError> {
-        let revocation = Revocation {
-            session: self.id,
-            time: repository.clock.now(),
-            reason: "the run gave up".to_owned(),
-            extra: Vec::new(),
-        };
+        let revocation =
+            Revocation { session: self.id, time: repository.clock.now(), reason: "the run gave up".to_owned(), extra: Vec::new() };
         let sealed = revocation::seal(&repository.sealer, &revocation)?;
         match repository.store.create(&names::snapshot_name(self.id.into()), &[&sealed]) {
             Ok(()) | Err(StoreError::AlreadyExists(_)) => {}

@@ -67,11 +67,7 @@ impl Repository {
     }
 
     /// Finds by `latest`, `latest~N`, or a prefix of the id; `filter` narrows what `latest` counts.
-    pub fn find_snapshot(
-        &self,
-        wanted: &str,
-        filter: &dyn Fn(&Snapshot) -> bool,
-    ) -> Result<StoredSnapshot, RepositoryError> {
+    pub fn find_snapshot(&self, wanted: &str, filter: &dyn Fn(&Snapshot) -> bool) -> Result<StoredSnapshot, RepositoryError> {
         let missing = || RepositoryError::SnapshotNotFound(wanted.to_owned());
         let mut list = self.snapshots()?;
         if let Some(rest) = wanted.strip_prefix("latest") {

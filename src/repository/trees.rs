@@ -7,7 +7,6 @@ use crate::format::{FormatError, folder, limits};
 use crate::id::ChunkId;
 use crate::repository::{Reader, RepositoryError};
 
-
 impl Reader {
     /// Calls `each` for every leaf item of a content, in order: data chunks and holes of a file, tree chunks of a folder.
     pub fn for_each_item<E: From<RepositoryError>>(

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use crate::cache::{Cache, CacheError, ChunkKey, PackNumber};
 use crate::crypto::ChunkType;
-use crate::format::pack::{Class, PackFacts};
-use crate::format::snapshot::Snapshot;
 use crate::format::index::{self, IndexFile};
 use crate::format::names;
+use crate::format::pack::{Class, PackFacts};
+use crate::format::snapshot::Snapshot;
 use crate::id::{ChunkId, PackId, SnapshotId};
 use crate::monitor::{Monitor, Phase, Stop};
 use crate::repository::packing::{FrameNumber, Packer, create_same};
@@ -135,11 +135,7 @@ impl Writer {
             session,
             cache,
             view,
-            packer: Packer::new(
-                Arc::clone(&repository.store),
-                Arc::clone(&repository.sealer),
-                repository.config.level,
-            ),
+            packer: Packer::new(Arc::clone(&repository.store), Arc::clone(&repository.sealer), repository.config.level),
             in_hand: HashMap::new(),
             frame_packs: Vec::new(),
             unindexed: Vec::new(),

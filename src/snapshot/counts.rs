@@ -73,8 +73,7 @@ impl Reasons {
 
     /// One line each, for the snapshot; the last says how many are left out.
     pub fn lines(&self) -> Vec<String> {
-        let mut lines: Vec<String> =
-            self.kept.iter().map(|(path, detail)| format!("{}: {detail}", path.escape_ascii())).collect();
+        let mut lines: Vec<String> = self.kept.iter().map(|(path, detail)| format!("{}: {detail}", path.escape_ascii())).collect();
         if self.count > lines.len() as u64 {
             lines.push(format!("and {} more", self.count - lines.len() as u64));
         }

@@ -199,9 +199,10 @@ impl Taker<'_> {
             level.rows.push(done);
         }
         // Files that are gone must leave the record too.
-        level.state_changed |= level.old.as_ref().is_some_and(|old| {
-            old.files().len() != level.rows.iter().filter(|row| matches!(row.seen, Some(Seen::Same))).count()
-        });
+        level.state_changed |= level
+            .old
+            .as_ref()
+            .is_some_and(|old| old.files().len() != level.rows.iter().filter(|row| matches!(row.seen, Some(Seen::Same))).count());
         self.levels.insert(key, level);
         for job in to_read {
             self.read(job)?;
@@ -402,14 +403,7 @@ impl Taker<'_> {
         Ok((sink.finish(self.context.writer)?, changed))
     }
 
-    fn file_done(
-        &mut self,
-        key: u64,
-        row: usize,
-        mut found: Found,
-        stored: Stored,
-        unsteady: bool,
-    ) -> Result<(), SnapshotError> {
+    fn file_done(&mut self, key: u64, row: usize, mut found: Found, stored: Stored, unsteady: bool) -> Result<(), SnapshotError> {
         found.node.hard_link = self.context.file_systems.hard_link(&found);
         let Some(level) = self.levels.get(&key) else { return Ok(()) };
         let path = self.path_of(&level.path, &found.node.name);
@@ -432,13 +426,7 @@ impl Taker<'_> {
         self.close_if_done(key)
     }
 
-    fn could_not_read(
-        &mut self,
-        key: u64,
-        found: &Found,
-        vanished: bool,
-        detail: String,
-    ) -> Result<(), SnapshotError> {
+    fn could_not_read(&mut self, key: u64, found: &Found, vanished: bool, detail: String) -> Result<(), SnapshotError> {
         if let Some(level) = self.levels.get_mut(&key) {
             level.awaited -= 1;
             let path = self.levels.get(&key).map(|level| self.path_of(&level.path, &found.node.name));

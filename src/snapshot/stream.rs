@@ -113,10 +113,8 @@ impl Sink {
     }
 
     fn consume(&mut self, writer: &mut Writer, named: &NamedBatch, monitor: &dyn Monitor) -> Result<(), SnapshotError> {
-        let chunks: Vec<Named<'_>> = pieces(&named.batch)
-            .zip(&named.ids)
-            .map(|(bytes, id)| Named { chunk_type: ChunkType::Data, id: *id, bytes })
-            .collect();
+        let chunks: Vec<Named<'_>> =
+            pieces(&named.batch).zip(&named.ids).map(|(bytes, id)| Named { chunk_type: ChunkType::Data, id: *id, bytes }).collect();
         self.place(writer, &chunks)?;
         monitor.advance(0, named.batch.bytes.len() as u64);
         Ok(())
@@ -185,12 +183,7 @@ fn pieces(batch: &Batch) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-fn place_list(
-    writer: &mut Writer,
-    chunk_type: ChunkType,
-    bytes: &[u8],
-    homes: &mut Vec<Home>,
-) -> Result<ChunkId, SnapshotError> {
+fn place_list(writer: &mut Writer, chunk_type: ChunkType, bytes: &[u8], homes: &mut Vec<Home>) -> Result<ChunkId, SnapshotError> {
     let (id, placed) = writer.place_metadata(chunk_type, bytes)?;
     homes.push(placed.home);
     Ok(id)

@@ -168,9 +168,7 @@ impl Run<'_> {
         };
         match taken {
             Ok(part) => Ok(part),
-            Err(error) if error.is_stop() || self.stop.requested() => {
-                Err(SnapshotError::Repository(RepositoryError::Stopped))
-            }
+            Err(error) if error.is_stop() || self.stop.requested() => Err(SnapshotError::Repository(RepositoryError::Stopped)),
             Err(SnapshotError::SourceFailed { reason, .. }) if optional => {
                 self.reasons.add(name.as_bytes(), &reason);
                 let detail = format!("optional source failed and is not in the snapshot: {reason}");
@@ -223,8 +221,7 @@ impl Run<'_> {
         let name = source.name().to_owned();
         let paths = source.prepare(self.stop)?;
         let mut files = Vec::new();
-        let mut part =
-            Part { node: None, status: SourceStatus::Ok, bytes: 0, streams: Vec::new(), facts: Vec::new() };
+        let mut part = Part { node: None, status: SourceStatus::Ok, bytes: 0, streams: Vec::new(), facts: Vec::new() };
         for (number, path) in paths.iter().enumerate() {
             self.writer.begin_source()?;
             let shown = if path.is_empty() { name.clone() } else { format!("{name}/{path}") };
@@ -262,8 +259,7 @@ impl Run<'_> {
         let began = repository.clock().now();
         let mut running = source.open(number)?;
         let mut mac = repository.keys().stream_mac();
-        let mut plan =
-            StreamPlan { chunker: &self.workshop.chunker, sizes: repository.sizes_of_streams(), mac: Some(&mut mac) };
+        let mut plan = StreamPlan { chunker: &self.workshop.chunker, sizes: repository.sizes_of_streams(), mac: Some(&mut mac) };
         let mut sink = Sink::default();
         match sink.append(self.writer, &mut running, &mut plan, self.monitor, self.stop) {
             Ok(()) => {}
@@ -282,11 +278,7 @@ impl Run<'_> {
         let mut node = self.node(path.as_bytes().to_vec(), NodeKind::File, 0o600, began);
         node.size = stored.bytes;
         node.content = stored.content;
-        let stream = format::Stream {
-            path: path.as_bytes().to_vec(),
-            bytes: stored.bytes,
-            mac: *mac.finalize().as_bytes(),
-        };
+        let stream = format::Stream { path: path.as_bytes().to_vec(), bytes: stored.bytes, mac: *mac.finalize().as_bytes() };
         Ok((node, stream, end))
     }
 
@@ -357,4 +349,3 @@ impl Run<'_> {
         Ok(())
     }
 }
-
