@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Outside crates that one room knows and nobody else: what a reader must look at when one of them changes.
-const KNOWN_TO: [(&str, &[&str]); 18] = [
+const KNOWN_TO: [(&str, &[&str]); 17] = [
     ("rusqlite", &["cache"]),
     ("fastcdc", &["chunker"]),
     ("zstd", &["compress"]),
@@ -16,7 +16,6 @@ const KNOWN_TO: [(&str, &[&str]); 18] = [
     ("chacha20poly1305", &["crypto"]),
     ("hpke", &["crypto"]),
     ("getrandom", &["clock"]),
-    ("redis", &["source"]),
     ("ignore", &["filesystem"]),
     ("uzers", &["filesystem"]),
     ("opendal", &[]),
