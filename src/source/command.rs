@@ -207,6 +207,19 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn words_in_quotes_come_back_whatever_they_hold(words in proptest::collection::vec("[^\0]*", 1..6)) {
+            let quoted: Vec<String> = words.iter().map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect();
+            proptest::prop_assert_eq!(split(&quoted.join(" ")).unwrap(), words);
+        }
+
+        #[test]
+        fn any_line_is_split_or_refused(line in ".*") {
+            let _ = split(&line);
+        }
+    }
+
     #[test]
     fn what_only_a_shell_can_do_is_refused_and_not_passed_on() {
         for line in ["a | b", "a > b", "a && b", "a $B", "a `b`", "a; b", "ls *.sql", "~/dump", "# a"] {

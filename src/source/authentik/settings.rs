@@ -118,6 +118,13 @@ mod tests {
         assert_eq!(found, pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_env_file_is_read(text in "([a-zA-Z_#= '\"é\n]|.)*") {
+            let _ = parse_env(&text);
+        }
+    }
+
     #[test]
     fn values_may_point_to_a_variable_or_a_file() {
         let folder = tempfile::tempdir().unwrap();

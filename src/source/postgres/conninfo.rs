@@ -181,6 +181,20 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_value_is_read_back_and_any_text_read_or_refused(name in "[^\0]+", host in "[^\0]+", text in ".*") {
+            let mut conninfo = ConnInfo::default();
+            conninfo.set("host", &host).unwrap();
+            let again = ConnInfo::parse(&conninfo.to_database(&name)).unwrap();
+            proptest::prop_assert_eq!(again.get("dbname"), Some(name.as_str()));
+            proptest::prop_assert_eq!(again.get("host"), Some(host.as_str()));
+            for text in [text.clone(), format!("a={text}"), format!("postgresql://{text}")] {
+                let _ = ConnInfo::parse(&text);
+            }
+        }
+    }
+
     #[test]
     fn an_error_does_not_repeat_the_password() {
         for bad in [

@@ -121,6 +121,15 @@ mod tests {
         assert!(parse("r".into(), "rediss://h").unwrap_err().to_string().contains("TLS"));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in ".*") {
+            for url in [text.clone(), format!("redis://{text}"), format!("unix:/{text}")] {
+                let _ = parse("r".into(), &url);
+            }
+        }
+    }
+
     #[test]
     fn nothing_about_a_server_prints_its_password() {
         let options = parse("r".into(), "redis://u:hunter2@h").unwrap();
