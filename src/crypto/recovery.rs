@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_recovery_key_reads_back_however_it_is_typed() {
-        let key = RecoveryKey::from_bytes(std::array::from_fn(|i| i as u8 * 37));
+        let key = RecoveryKey::from_bytes(std::array::from_fn(|i| (i * 37) as u8));
         let text = key.to_text();
         assert_eq!(text.len(), 56 + 13);
         assert_eq!(RecoveryKey::from_text(&text).unwrap(), key);
