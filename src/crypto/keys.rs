@@ -141,12 +141,15 @@ impl GenerationKeys {
     }
 }
 
+/// By generation and writer.
+type Derived = HashMap<(u32, [u8; 16]), Arc<GenerationKeys>>;
+
 struct Owner {
     root: RootKey,
     sealing_secret: Secret,
     mac: Secret,
     /// Generations met while reading; few, and small.
-    derived: Mutex<HashMap<(u32, [u8; 16]), Arc<GenerationKeys>>>,
+    derived: Mutex<Derived>,
 }
 
 /// What one run may use. Made from a root or from a writer key; prints nothing, is not `Clone`.

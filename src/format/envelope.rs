@@ -285,11 +285,14 @@ pub enum Authority {
     Unchecked,
 }
 
+/// HPKE `enc`, generation and writer: what a run's secret follows from.
+type RunOfWriter = ([u8; 32], u32, [u8; 16]);
+
 /// Opens objects with what the keys may open.
 pub struct Opener {
     keys: Arc<Keys>,
     /// Secrets agreed on with earlier runs: few runs sealed many objects each.
-    received: Mutex<HashMap<([u8; 32], u32, [u8; 16]), Arc<Received>>>,
+    received: Mutex<HashMap<RunOfWriter, Arc<Received>>>,
 }
 
 /// More runs than this are not remembered; agreeing again costs 0.1 ms.
