@@ -81,7 +81,7 @@ fn node(name: &str, kind: NodeKind, content: Content) -> Node {
     Node {
         name: name.into(),
         kind,
-        mode: 0o640,
+        mode: if kind == NodeKind::Folder { 0o750 } else { 0o640 },
         uid: 70,
         gid: 70,
         user: Some("postgres".into()),
