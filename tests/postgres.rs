@@ -60,15 +60,17 @@ fn script(folder: &Path, name: &str, text: &str) {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// A child of this process that runs `program`.
-fn child_running(program: &str) -> Option<rustix::process::Pid> {
+/// The `pg_dump` of this server: a child of this process whose arguments name its socket (other tests may run beside this one).
+fn running_dump(server: &Postgres) -> Option<rustix::process::Pid> {
     let own = std::process::id().to_string();
     std::fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
         let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
         let (head, rest) = stat.rsplit_once(')')?;
         let (pid, name) = head.split_once(" (")?;
         let parent = rest.split_whitespace().nth(1)?;
-        (name == program && parent == own).then(|| rustix::process::Pid::from_raw(pid.parse().ok()?))?
+        let arguments = String::from_utf8_lossy(&std::fs::read(entry.path().join("cmdline")).ok()?).into_owned();
+        let found = name == "pg_dump" && parent == own && arguments.contains(server.host().to_str()?);
+        found.then(|| rustix::process::Pid::from_raw(pid.parse().ok()?))?
     })
 }
 
@@ -131,8 +133,8 @@ fn plain_dumps_restore_with_psql() {
     let file = server.host().join("authentik.sql");
     std::fs::write(&file, &streams["authentik.sql"]).unwrap();
     server.psql("postgres", "CREATE DATABASE restored");
-    let psql = server.client("psql").args(["-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-d", "restored", "-f"]).arg(&file).status();
-    assert!(psql.unwrap().success());
+    let psql = server.client("psql").args(["-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-d", "restored", "-f"]).arg(&file).output();
+    assert!(psql.unwrap().status.success());
     assert_eq!(server.dump_text("restored"), server.dump_text("authentik"));
 }
 
@@ -151,7 +153,7 @@ fn a_dump_killed_half_way_is_not_whole() {
     };
 
     let mut stream = start(&mut source);
-    rustix::process::kill_process(child_running("pg_dump").unwrap(), rustix::process::Signal::KILL).unwrap();
+    rustix::process::kill_process(running_dump(&server).unwrap(), rustix::process::Signal::KILL).unwrap();
     std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
     let error = stream.finish().unwrap_err();
     assert!(matches!(error, SourceError::Child { ended: Ended::Signal(9), .. }), "{error}");
@@ -163,9 +165,9 @@ fn a_dump_killed_half_way_is_not_whole() {
     assert!(matches!(error, SourceError::Child { ended: Ended::Status(1), .. }), "{error}");
 
     start(&mut source).abort();
-    assert!(child_running("pg_dump").is_none(), "an aborted dump still runs");
+    assert!(running_dump(&server).is_none(), "an aborted dump still runs");
     drop(start(&mut source));
-    assert!(child_running("pg_dump").is_none(), "a dropped dump still runs");
+    assert!(running_dump(&server).is_none(), "a dropped dump still runs");
 }
 
 #[test]
