@@ -6,6 +6,19 @@ use std::ffi::{OsStr, OsString};
 /// Variables that every child gets, besides `LC_*` and `PG*`.
 const PASSED: [&str; 6] = ["PATH", "HOME", "LANG", "TZ", "USER", "LOGNAME"];
 
+/// Variables that lead docker, podman, kubectl or ssh to where they should run something.
+const FOR_PREFIX: [&str; 9] = [
+    "DOCKER_HOST",
+    "DOCKER_CONTEXT",
+    "DOCKER_CONFIG",
+    "DOCKER_TLS_VERIFY",
+    "DOCKER_CERT_PATH",
+    "CONTAINER_HOST",
+    "XDG_RUNTIME_DIR",
+    "KUBECONFIG",
+    "SSH_AUTH_SOCK",
+];
+
 /// Environment variables: those this process has, and those the user gave for children. A child sees an inherited variable only
 /// if it is on the short list (`PATH HOME LANG LC_* TZ USER LOGNAME PG*`); every given one.
 #[derive(Clone, Default)]
@@ -35,6 +48,11 @@ impl Environment {
         if let Some(value) = self.inherited.get(OsStr::new(name)) {
             self.given.insert(name.into(), value.clone());
         }
+    }
+
+    /// Passes what a command prefix (`docker exec`, `ssh`) needs to find its way.
+    pub(super) fn pass_for_prefix(&mut self) {
+        FOR_PREFIX.iter().for_each(|name| self.pass(name));
     }
 
     /// Keeps a variable from every child.

@@ -1,7 +1,7 @@
 //! Standard input as a stream: it has an end, but nobody to say whether the end was meant.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, IsTerminal, Read};
 use std::os::fd::AsFd;
 
 use super::child::wait_readable;
@@ -22,8 +22,11 @@ pub struct StdinSource {
 }
 
 impl StdinSource {
-    /// Reads this process's standard input.
+    /// Reads this process's standard input, which must not be a terminal.
     pub fn new(name: impl Into<String>) -> Result<Self, SourceError> {
+        if io::stdin().is_terminal() {
+            return Err(SourceError::Settings("standard input is a terminal: pipe something into it".into()));
+        }
         let input = io::stdin().as_fd().try_clone_to_owned();
         let input = input.map_err(|error| SourceError::Io { what: "cannot read standard input".into(), error })?;
         Self::of_file(name, File::from(input))

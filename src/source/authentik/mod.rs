@@ -189,8 +189,10 @@ fn redis(
 
 /// The address of a compose service whose port is not published, as it is by default.
 fn address_in_docker(options: &AuthentikOptions, compose: &Compose, service: &str, stop: &Stop) -> Result<String, SourceError> {
+    let mut environment = options.environment.clone();
+    environment.pass_for_prefix();
     let ask = |argv: Vec<String>| {
-        let answer = Child::answer(&argv, &options.environment, stop, &Secret::default());
+        let answer = Child::answer(&argv, &environment, stop, &Secret::default());
         let answer = answer.map_err(|error| match error {
             SourceError::Stopped => error,
             _ => SourceError::Unfit(format!(

@@ -237,6 +237,9 @@ fn credentials(options: &PostgresOptions) -> Result<(Environment, Option<tempfil
     if environment.get("PGCONNECT_TIMEOUT").is_none() {
         environment.give("PGCONNECT_TIMEOUT", CONNECT_TIMEOUT_S);
     }
+    if !options.command_prefix.is_empty() {
+        environment.pass_for_prefix();
+    }
     let Some(password) = options.conninfo.password() else { return Ok((environment, None)) };
     // An inherited one would win over the file.
     environment.withhold("PGPASSWORD");
@@ -353,6 +356,18 @@ mod tests {
         assert!(source.environment.for_child().all(|(name, _)| name != "PGPASSWORD"));
         drop(source);
         assert!(!std::path::Path::new(&path).exists(), "the password outlives the source");
+    }
+
+    #[test]
+    fn behind_a_prefix_the_password_goes_by_the_environment() {
+        let mut options = PostgresOptions::new("p", "password=hunter2 host=h").unwrap();
+        options.environment = Environment::from_pairs([("DOCKER_HOST", "tcp://d"), ("SECRET", "x")]);
+        options.command_prefix = ["docker", "exec", "-i", "-e", "PGPASSWORD", "db"].map(String::from).to_vec();
+        let source = PostgresSource::new(options).unwrap();
+        assert!(source.arguments(&Stream::Database("d".into())).iter().all(|argument| !argument.contains("hunter2")));
+        let seen: Vec<_> = source.environment.for_child().map(|(name, _)| name.to_str().unwrap()).collect();
+        assert_eq!(seen, ["DOCKER_HOST", "PGAPPNAME", "PGCONNECT_TIMEOUT", "PGPASSWORD"]);
+        assert!(!format!("{:?} {:?}", source.options, source.environment).contains("hunter2"));
     }
 
     #[test]
