@@ -135,11 +135,15 @@ pub(super) fn apply<F: AsFd>(reach: &Reach<'_, F>, node: &Node, rules: &Rules, s
     let mut owned = false;
     if rules.ownership {
         let (uid, gid) = rules.owner(node);
-        owned = match reach.set_owner(Some(uid), Some(gid)) {
+        // -1 is nobody's number: to the system it means "leave it as it is", which would pass for done.
+        let numbers = uid != u32::MAX && gid != u32::MAX;
+        owned = match if numbers { reach.set_owner(Some(uid), Some(gid)) } else { Err(Errno::INVAL) } {
             Ok(()) => true,
             Err(Errno::PERM | Errno::INVAL) => {
                 // Not root, or a number this user namespace does not have. The group alone may be one of ours.
-                let _ = reach.set_owner(None, Some(gid));
+                if gid != u32::MAX {
+                    let _ = reach.set_owner(None, Some(gid));
+                }
                 false
             }
             Err(errno) => return Err(errno),

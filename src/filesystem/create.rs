@@ -79,7 +79,7 @@ impl Target {
 
     /// Makes the folder at `path`, or opens the one that is there. Its parent must exist.
     pub fn create_folder(&self, path: &[u8]) -> Result<Created, FilesystemError> {
-        let (parent, name) = split(path);
+        let (parent, name) = split(path)?;
         let created = self.folder(parent)?.create_folder(name)?;
         self.folders.insert(path.to_vec(), Arc::clone(&created.folder));
         Ok(created)
@@ -87,7 +87,7 @@ impl Target {
 
     /// Removes the entry at `path`, a folder with all it holds.
     pub fn remove(&self, path: &[u8]) -> Result<(), FilesystemError> {
-        let (parent, name) = split(path);
+        let (parent, name) = split(path)?;
         let result = self.folder(parent)?.remove(name);
         // Open folders below it must not be taken for what will be made there.
         self.folders.clear();
@@ -100,10 +100,11 @@ impl Target {
     }
 }
 
-/// The path of the parent and the last name.
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
+/// The path of the parent and the last name. A path from `/` has no place here.
+fn split(path: &[u8]) -> Result<(&[u8], &[u8]), FilesystemError> {
     match path.iter().rposition(|byte| *byte == b'/') {
-        Some(slash) => (&path[..slash], &path[slash + 1..]),
-        None => (&[], path),
+        Some(0) => Err(FilesystemError::BadName(path.to_vec())),
+        Some(slash) => Ok((&path[..slash], &path[slash + 1..])),
+        None => Ok((&[], path)),
     }
 }
