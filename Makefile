@@ -37,9 +37,9 @@ soak: packages
 
 # Every fuzz target for a while (needs a nightly toolchain and cargo-fuzz).
 fuzz:
-	cd fuzz && for target in $$(cargo +nightly fuzz list); do \
+	for target in $$(cargo +nightly fuzz list); do \
 	    echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
-	    cargo +nightly fuzz run --quiet $$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=2048 -verbosity=0; \
+	    cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=2048 -verbosity=0; \
 	done
 
 fmt:
