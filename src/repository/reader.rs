@@ -84,11 +84,15 @@ pub struct BadCopy {
 impl Reader {
     /// A reader over what the repository holds now.
     pub fn new(repository: &Arc<Repository>, monitor: &dyn Monitor) -> Result<Self, RepositoryError> {
-        if !repository.keys.is_owner() {
-            return Err(RepositoryError::NeedsOwner("reading"));
-        }
+        repository.need_owner("reading")?;
         let mut cache = repository.open_cache()?;
         let view = reindex::sync(repository, &mut cache, monitor)?;
+        Self::over(repository, cache, view)
+    }
+
+    /// A reader over facts that were gathered elsewhere: verification believes neither index files nor the local cache.
+    pub fn over(repository: &Arc<Repository>, cache: Cache, view: View) -> Result<Self, RepositoryError> {
+        repository.need_owner("reading")?;
         Ok(Self {
             repository: Arc::clone(repository),
             known: Mutex::new(Known { cache, view }),

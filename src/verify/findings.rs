@@ -101,7 +101,6 @@ pub struct Finding {
 
 impl Finding {
     /// One that costs no data.
-    #[allow(dead_code)]
     pub(super) fn new(kind: FindingKind, object: impl Into<String>, detail: impl Into<String>) -> Self {
         Self {
             kind,

@@ -13,11 +13,27 @@
 //! Leans on `repository` (reader, cache feed) and `format`. Knows nothing of the file system, of sources, or how to repair.
 //! Memory: one pack and one frame a thread, 5 bytes a tree or list chunk, about 100 bytes a pack, and what the damage itself takes.
 
+mod content;
+mod damage;
 mod findings;
+mod lookup;
+mod objects;
+mod packs;
+mod structure;
+mod trace;
 
 pub use findings::{Finding, FindingKind, PATHS_MAX};
 
+use std::sync::{Arc, PoisonError};
+
+use crate::format::tree::Content;
 use crate::id::SnapshotId;
+use crate::monitor::{Monitor, Phase, Stop};
+use crate::parallel;
+use crate::repository::{Repository, RepositoryError, StoredSnapshot};
+use crate::store::Name;
+use crate::verify::damage::Damage;
+use crate::verify::lookup::{Harm, store_harm};
 
 /// Which packs are read whole.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
@@ -68,4 +84,121 @@ pub struct VerifySummary {
     pub snapshots_checked: u64,
     /// Tree and list chunks walked.
     pub trees_checked: u64,
+}
+
+/// Verification could not be carried out; what was found until then has been reported.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The store does not answer, the run was asked to stop, or no cache can be kept.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    /// A part that cannot be.
+    #[error("there is no part {n} of {m}")]
+    NoSuchPart {
+        /// Which part was asked for.
+        n: u32,
+        /// Of how many.
+        m: u32,
+    },
+    /// A snapshot asked for is not there.
+    #[error("snapshot {0} is not in this repository, or cannot be opened")]
+    NoSuchSnapshot(SnapshotId),
+}
+
+/// Looks at everything, hands over each finding as soon as it is known whom it hits, and counts them. Needs the owner's key.
+pub fn run(
+    repository: &Arc<Repository>,
+    options: &VerifyOptions,
+    monitor: &Arc<dyn Monitor>,
+    stop: &Stop,
+    each: &mut dyn FnMut(&Finding),
+) -> Result<VerifySummary, VerifyError> {
+    repository.need_owner("verifying")?;
+    if let ReadData::Part { n, m } = options.read_data
+        && !(1..=m).contains(&n)
+    {
+        return Err(VerifyError::NoSuchPart { n, m });
+    }
+    let mut run =
+        Run { repository, monitor: &**monitor, stop, threads: parallel::cores(), each, summary: VerifySummary::default() };
+    monitor.begin(Phase::VerifyStructure, 0, 0);
+    let snapshots = objects::check(&mut run)?;
+    let roots = roots(snapshots, &options.snapshots)?;
+    let (lookup, packs) = packs::learn(&mut run)?;
+    let chosen = content::choose(&packs, options.read_data, &**repository.rng()).map_err(RepositoryError::from)?;
+    if !chosen.is_empty() {
+        monitor.begin(Phase::VerifyData, chosen.len() as u64, chosen.iter().map(|(_, size)| size).sum());
+        let read = content::read(&lookup, &chosen, run.threads, run.monitor, stop)?;
+        run.summary.packs_read = read.packs;
+        run.summary.bytes_read = read.bytes;
+        monitor.begin(Phase::VerifyStructure, 0, 0);
+    }
+    let contents: Vec<Content> = roots.iter().map(|(_, root)| root.clone()).collect();
+    run.summary.trees_checked = structure::walk(&lookup, &contents, run.threads, run.monitor, stop)?;
+    run.summary.snapshots_checked = roots.len() as u64;
+    if lookup.damage().loses_something() {
+        trace::trace(&lookup, &roots, stop)?;
+    }
+    let damage: Damage = lookup.damage.into_inner().unwrap_or_else(PoisonError::into_inner);
+    for finding in damage.into_findings() {
+        run.found(finding);
+    }
+    Ok(run.summary)
+}
+
+/// The folders to walk.
+fn roots(snapshots: Vec<StoredSnapshot>, wanted: &[SnapshotId]) -> Result<Vec<(SnapshotId, Content)>, VerifyError> {
+    if let Some(missing) = wanted.iter().find(|id| !snapshots.iter().any(|stored| stored.id == **id)) {
+        return Err(VerifyError::NoSuchSnapshot(*missing));
+    }
+    let mut roots: Vec<(SnapshotId, Content)> = snapshots.into_iter().map(|stored| (stored.id, stored.snapshot.root)).collect();
+    roots.retain(|(id, _)| wanted.is_empty() || wanted.contains(id));
+    roots.sort_unstable_by_key(|(id, _)| *id);
+    Ok(roots)
+}
+
+/// What every part of a run needs.
+struct Run<'a> {
+    repository: &'a Arc<Repository>,
+    monitor: &'a dyn Monitor,
+    stop: &'a Stop,
+    threads: usize,
+    each: &'a mut dyn FnMut(&Finding),
+    summary: VerifySummary,
+}
+
+impl Run<'_> {
+    /// Counts a finding and hands it over.
+    fn found(&mut self, finding: Finding) {
+        self.summary.findings += 1;
+        if finding.data_affected {
+            self.summary.data_affected += 1;
+        } else {
+            self.summary.repairable += 1;
+        }
+        (self.each)(&finding);
+    }
+
+    fn check_stop(&self) -> Result<(), RepositoryError> {
+        if self.stop.requested() { Err(RepositoryError::Stopped) } else { Ok(()) }
+    }
+
+    /// A small object that was listed. What is wrong with it in the eyes of the store is a finding of `kind`; gone since then is nothing.
+    fn get(&mut self, name: &Name, size_max: u64, kind: FindingKind) -> Result<Option<Vec<u8>>, RepositoryError> {
+        self.check_stop()?;
+        let store = self.repository.store();
+        match store.get(name, size_max) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) => {
+                match store_harm(store.read_unit(), error)? {
+                    Harm::Missing => {}
+                    Harm::Unreadable(detail) => {
+                        self.found(Finding::new(FindingKind::ObjectUnreadable, name.as_str(), detail));
+                    }
+                    Harm::Frame(detail) | Harm::Chunk(detail) => self.found(Finding::new(kind, name.as_str(), detail)),
+                }
+                Ok(None)
+            }
+        }
+    }
 }

@@ -1,0 +1,345 @@
+//! Packs read whole: the file hashed, every frame opened, every chunk's id recomputed, the padding looked at.
+
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::clock::{self, Rng, RngError};
+use crate::crypto::ChunkType;
+use crate::format::pack::{self, ChunkRow, Head, PackFacts, RowEncoding, recipe};
+use crate::format::{limits, names};
+use crate::id::{ChunkId, PackId};
+use crate::monitor::{Monitor, Stop};
+use crate::parallel;
+use crate::repository::{Reader, Repository, RepositoryError};
+use crate::verify::ReadData;
+use crate::verify::damage::{CauseNumber, Damage};
+use crate::verify::findings::FindingKind;
+use crate::verify::lookup::Lookup;
+
+/// Packs in memory at once; 16 MiB each as esker writes them, 80 MiB at most.
+const PACKS_AT_ONCE_MAX: usize = 8;
+
+/// What was read.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Read {
+    pub packs: u64,
+    pub bytes: u64,
+}
+
+/// Which packs to read. Parts are decided by the packs' names, so that `m` runs read everything once; the rest by chance.
+pub(super) fn choose(packs: &[(PackId, u64)], read_data: ReadData, rng: &dyn Rng) -> Result<Vec<(PackId, u64)>, RngError> {
+    let mut packs = packs.to_vec();
+    match read_data {
+        ReadData::Nothing => packs.clear(),
+        ReadData::All => {}
+        ReadData::Part { n, m } => packs.retain(|(id, _)| first_bytes(id) % u64::from(m.max(1)) + 1 == u64::from(n)),
+        ReadData::Percent(percent) => {
+            shuffle(&mut packs, rng)?;
+            // At least one, so that a small repository is not always passed over.
+            let count = (packs.len() as f64 * percent.clamp(0.0, 100.0) / 100.0).ceil() as usize;
+            packs.truncate(count);
+        }
+        ReadData::Bytes(bytes_max) => {
+            shuffle(&mut packs, rng)?;
+            let mut sum = 0u64;
+            packs.retain(|(_, size)| {
+                let wanted = sum < bytes_max;
+                sum = sum.saturating_add(if wanted { *size } else { 0 });
+                wanted
+            });
+        }
+    }
+    packs.sort_unstable();
+    Ok(packs)
+}
+
+fn first_bytes(id: &PackId) -> u64 {
+    id.0.iter().take(8).fold(0, |number, &byte| number << 8 | u64::from(byte))
+}
+
+fn shuffle(packs: &mut [(PackId, u64)], rng: &dyn Rng) -> Result<(), RngError> {
+    let seed: [u8; 32] = clock::random(rng)?;
+    packs.sort_by_cached_key(|(id, _)| *blake3::keyed_hash(&seed, id.as_bytes()).as_bytes());
+    Ok(())
+}
+
+/// Reads packs whole, side by side, and writes down what is wrong with them.
+pub(super) fn read(
+    lookup: &Lookup,
+    packs: &[(PackId, u64)],
+    threads: usize,
+    monitor: &dyn Monitor,
+    stop: &Stop,
+) -> Result<Read, RepositoryError> {
+    let (count, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+    let later = Mutex::new(Vec::new());
+    parallel::for_each(threads.min(PACKS_AT_ONCE_MAX), packs.iter(), |(id, _)| {
+        if stop.requested() {
+            return Err(RepositoryError::Stopped);
+        }
+        let mut pack = Pack { lookup, id: *id, name: names::pack_name(*id).to_string(), composed: Vec::new() };
+        if let Some(size) = pack.check()? {
+            count.fetch_add(1, Ordering::Relaxed);
+            bytes.fetch_add(size, Ordering::Relaxed);
+            monitor.advance(1, size);
+        }
+        if let Ok(mut later) = later.lock() {
+            later.append(&mut pack.composed);
+        }
+        Ok(())
+    })?;
+    let composed = later.into_inner().unwrap_or_default();
+    for (id, row) in composed {
+        if stop.requested() {
+            return Err(RepositoryError::Stopped);
+        }
+        check_composed(lookup, &id, row)?;
+    }
+    Ok(Read { packs: count.into_inner(), bytes: bytes.into_inner() })
+}
+
+struct Pack<'a> {
+    lookup: &'a Lookup,
+    id: PackId,
+    name: String,
+    /// Composed rows of frames that opened: checked when every literal copy was looked at.
+    composed: Vec<(PackId, u32)>,
+}
+
+impl Pack<'_> {
+    /// Its size, unless it cannot be read at all. Frames are opened where they lie: one pack and one frame in memory.
+    fn check(&mut self) -> Result<Option<u64>, RepositoryError> {
+        let repository = self.lookup.reader.repository();
+        let mut bytes = match repository.store().get(&names::pack_name(self.id), limits::PACK_SIZE_MAX) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let (kind, detail) = self.lookup.damage_or_error(error.into())?.of_pack();
+                self.whole_pack_is_bad(kind, detail)?;
+                return Ok(None);
+            }
+        };
+        let is_named_right = *blake3::hash(&bytes).as_bytes() == self.id.0;
+        let facts = match own_facts(repository, self.id, &bytes) {
+            Ok(facts) => Some(std::sync::Arc::new(facts)),
+            Err(error) => {
+                let detail = format!("its own directory cannot be read: {error}");
+                self.lookup.damage().cause(FindingKind::PackDamaged, self.name.clone(), detail);
+                self.known_facts()?
+            }
+        };
+        if let Some(facts) = facts {
+            let is_whole = self.check_frames(repository, &facts, &mut bytes);
+            match check_padding(repository, &facts, &bytes) {
+                Ok(()) if is_whole && !is_named_right => {
+                    let detail = "its bytes do not hash to its name";
+                    self.lookup.damage().cause(FindingKind::PackDamaged, self.name.clone(), detail);
+                }
+                Ok(()) => {}
+                Err(detail) => {
+                    self.lookup.damage().cause(FindingKind::PackDamaged, self.name.clone(), format!("its padding: {detail}"));
+                }
+            }
+        }
+        Ok(Some(bytes.len() as u64))
+    }
+
+    /// What an index file says of a pack whose own directory does not open.
+    fn known_facts(&self) -> Result<Option<std::sync::Arc<PackFacts>>, RepositoryError> {
+        match self.lookup.view.number(&self.id) {
+            Some(number) => Ok(Some(self.lookup.reader.facts(number)?)),
+            None => Ok(None),
+        }
+    }
+
+    fn whole_pack_is_bad(&self, kind: FindingKind, detail: String) -> Result<(), RepositoryError> {
+        let cause = self.lookup.damage().cause(kind, self.name.clone(), detail);
+        if let Some(number) = self.lookup.view.number(&self.id) {
+            let rows = self.lookup.reader.facts(number)?.directory.chunks.len() as u32;
+            let mut damage = self.lookup.damage();
+            (0..rows).for_each(|row| damage.bad_row(number, row, cause));
+        }
+        Ok(())
+    }
+
+    fn check_frames(&mut self, repository: &Repository, facts: &PackFacts, bytes: &mut [u8]) -> bool {
+        let mut is_whole = true;
+        let rows: Vec<u32> = (0..facts.directory.chunks.len() as u32).collect();
+        // Rows stand in the order of their frames.
+        let mut groups =
+            rows.chunk_by(|&a, &b| facts.directory.chunks[a as usize].frame == facts.directory.chunks[b as usize].frame).peekable();
+        for (frame, place) in (0u32..).zip(&facts.directory.frames) {
+            let rows = groups.next_if(|rows| facts.directory.chunks[rows[0] as usize].frame == frame).unwrap_or_default();
+            let opened = match within(place.range()).and_then(|range| bytes.get_mut(range)) {
+                Some(sealed) => {
+                    pack::open_frame(repository.opener(), &facts.header, frame, place, sealed).map_err(|error| error.to_string())
+                }
+                None => Err("it lies beyond the end of the pack".to_owned()),
+            };
+            match opened {
+                Ok(raw) => is_whole &= self.check_chunks(repository, facts, rows, &raw),
+                Err(detail) => {
+                    is_whole = false;
+                    self.bad_frame(frame, rows, &detail);
+                }
+            }
+        }
+        is_whole
+    }
+
+    fn bad_frame(&self, frame: u32, rows: &[u32], detail: &str) {
+        let number = self.lookup.view.number(&self.id);
+        let mut damage = self.lookup.damage();
+        let cause = damage.part(FindingKind::FrameDamaged, self.name.clone(), frame, format!("frame {frame}: {detail}"));
+        self.mark(&mut damage, number, rows, cause);
+    }
+
+    fn mark(&self, damage: &mut Damage, number: Option<crate::cache::PackNumber>, rows: &[u32], cause: CauseNumber) {
+        if let Some(number) = number {
+            rows.iter().for_each(|&row| damage.bad_row(number, row, cause));
+        }
+    }
+
+    fn check_chunks(&mut self, repository: &Repository, facts: &PackFacts, rows: &[u32], raw: &[u8]) -> bool {
+        let mut is_whole = true;
+        for &row in rows {
+            let chunk = &facts.directory.chunks[row as usize];
+            if let RowEncoding::Composed { .. } = chunk.encoding {
+                self.composed.push((self.id, row));
+                continue;
+            }
+            if let Err(detail) = check_literal(repository, facts, chunk, raw) {
+                is_whole = false;
+                let number = self.lookup.view.number(&self.id);
+                let mut damage = self.lookup.damage();
+                let cause = damage.part(FindingKind::ChunkDamaged, self.name.clone(), row, format!("chunk {}: {detail}", chunk.id));
+                self.mark(&mut damage, number, &[row], cause);
+            }
+        }
+        is_whole
+    }
+}
+
+/// What the pack says of itself.
+fn own_facts(repository: &Repository, id: PackId, bytes: &[u8]) -> Result<PackFacts, String> {
+    let opener = repository.opener();
+    let head = pack::read_head(opener, bytes).map_err(|error| error.to_string())?;
+    let (offset, length) = head.directory_range();
+    let sealed = slice(bytes, offset..offset + u64::from(length)).ok_or("it lies beyond the end of the pack")?;
+    let directory = pack::read_directory(opener, &head, &mut sealed.to_vec()).map_err(|error| error.to_string())?;
+    Ok(head.facts(id, directory))
+}
+
+/// The padding opens, is all zeros, and ends the file.
+fn check_padding(repository: &Repository, facts: &PackFacts, bytes: &[u8]) -> Result<(), String> {
+    let head = Head::from_facts(facts).map_err(|error| error.to_string())?;
+    let (offset, length) = head.pad_range();
+    let sealed = slice(bytes, offset..offset + u64::from(length)).ok_or("it lies beyond the end of the pack")?;
+    pack::check_pad(repository.opener(), &head, &mut sealed.to_vec()).map_err(|error| error.to_string())?;
+    if head.size() == bytes.len() as u64 { Ok(()) } else { Err("it does not end the pack".to_owned()) }
+}
+
+fn check_literal(repository: &Repository, facts: &PackFacts, chunk: &ChunkRow, raw: &[u8]) -> Result<(), &'static str> {
+    let bytes = raw.get(chunk.encoding.range()).ok_or("its row points beyond its frame")?;
+    match repository.chunk_id_in(facts, chunk.chunk_type, bytes) {
+        Some(id) if id == chunk.id => Ok(()),
+        Some(_) => Err("its bytes do not give its id"),
+        None => Err("there is no key for its generation"),
+    }
+}
+
+/// Recomposes one chunk. A base that cannot be had is no fault of this copy: it is then not usable, and if somebody needs it the walk
+/// says so.
+fn check_composed(lookup: &Lookup, id: &PackId, row: u32) -> Result<(), RepositoryError> {
+    let reader = &lookup.reader;
+    let Some(number) = lookup.view.number(id) else { return Ok(()) };
+    let facts = reader.facts(number)?;
+    let Some(chunk) = facts.directory.chunks.get(row as usize) else { return Ok(()) };
+    let RowEncoding::Composed { raw_length, .. } = chunk.encoding else { return Ok(()) };
+    let mut texts = Vec::new();
+    for base in facts.directory.bases_of(&chunk.encoding) {
+        match read_base(reader, lookup, &base)? {
+            Some(bytes) => texts.push(bytes),
+            None => return Ok(()),
+        }
+    }
+    let frame = match reader.open_frame(number, &facts, chunk.frame) {
+        Ok(frame) => frame,
+        // It opened a moment ago.
+        Err(error) => return lookup.damage_or_error(error).map(|_| ()),
+    };
+    let composed = || -> Result<Vec<u8>, String> {
+        let encoded = frame.get(chunk.encoding.range()).ok_or("its recipe lies beyond its frame")?;
+        let recipe = recipe::decode(encoded, texts.len(), raw_length).map_err(|error| error.to_string())?;
+        let texts: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
+        recipe::apply(&recipe, &texts).map_err(|error| error.to_string())
+    };
+    let detail = match composed() {
+        Ok(bytes) if reader.repository().chunk_id_in(&facts, chunk.chunk_type, &bytes) == Some(chunk.id) => return Ok(()),
+        Ok(_) => "its bytes do not give its id".to_owned(),
+        Err(detail) => detail,
+    };
+    let name = names::pack_name(*id).to_string();
+    let mut damage = lookup.damage();
+    let cause = damage.part(FindingKind::ChunkDamaged, name, row, format!("composed chunk {}: {detail}", chunk.id));
+    damage.bad_row(number, row, cause);
+    Ok(())
+}
+
+fn read_base(reader: &Reader, lookup: &Lookup, id: &ChunkId) -> Result<Option<Vec<u8>>, RepositoryError> {
+    for copy in reader.copies(ChunkType::Data, id)?.into_iter().filter(|copy| !copy.composed) {
+        if lookup.damage().row(copy.pack, copy.row).is_some() {
+            continue;
+        }
+        match reader.read_copy(ChunkType::Data, id, copy.pack, copy.row) {
+            Ok(bytes) => return Ok(Some(bytes)),
+            Err(error) => {
+                lookup.damage_or_error(error)?;
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn slice(file: &[u8], range: Range<u64>) -> Option<&[u8]> {
+    file.get(within(range)?)
+}
+
+fn within(range: Range<u64>) -> Option<Range<usize>> {
+    Some(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SeededRng;
+
+    fn packs() -> Vec<(PackId, u64)> {
+        let mut packs: Vec<(PackId, u64)> =
+            (0..100u32).map(|n| (PackId(*blake3::hash(&n.to_le_bytes()).as_bytes()), 1000)).collect();
+        packs.sort_unstable();
+        packs
+    }
+
+    #[test]
+    fn the_parts_together_are_every_pack_once() {
+        let rng = SeededRng::new(1);
+        let mut all = Vec::new();
+        for n in 1..=7 {
+            all.extend(choose(&packs(), ReadData::Part { n, m: 7 }, &rng).unwrap());
+        }
+        all.sort_unstable();
+        assert_eq!(all, packs());
+    }
+
+    #[test]
+    fn a_share_is_as_large_as_asked_and_another_each_time() {
+        let rng = SeededRng::new(2);
+        let first = choose(&packs(), ReadData::Percent(10.0), &rng).unwrap();
+        let second = choose(&packs(), ReadData::Percent(10.0), &rng).unwrap();
+        assert_eq!((first.len(), second.len()), (10, 10));
+        assert_ne!(first, second);
+        assert_eq!(choose(&packs(), ReadData::Bytes(4500), &rng).unwrap().len(), 5);
+        assert_eq!(choose(&packs()[..1], ReadData::Percent(0.1), &rng).unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,147 @@
+//! The book in which damage is gathered until it is known whom it hits.
+//!
+//! A *cause* is one bad object or part of one; what it takes away are chunks. Several copies of a chunk may exist, so a cause is only
+//! harmful when a snapshot refers to a chunk that has no good copy left. That is known after every tree was walked: then causes become
+//! findings.
+
+use std::collections::HashMap;
+
+use crate::cache::PackNumber;
+use crate::crypto::ChunkType;
+use crate::id::{ChunkId, PackId, SnapshotId};
+use crate::verify::findings::{Finding, FindingKind, PATHS_MAX};
+
+/// Lost chunks remembered for the search of paths: 64 MiB of memory at most. Beyond, damage is counted as hitting data and has no paths.
+const LOST_CHUNKS_MAX: usize = 1 << 19;
+
+/// A cause, by its place in the book.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct CauseNumber(usize);
+
+/// Everything bad that was met.
+#[derive(Debug, Default)]
+pub(super) struct Damage {
+    causes: Vec<Finding>,
+    known: HashMap<(FindingKind, String, u32), CauseNumber>,
+    /// Copies that do not give their chunk.
+    bad_rows: HashMap<(PackNumber, u32), CauseNumber>,
+    /// Packs of which no copy may be used.
+    bad_packs: HashMap<PackId, CauseNumber>,
+    /// Chunks a snapshot refers to that have no good copy.
+    lost: HashMap<(ChunkType, ChunkId), CauseNumber>,
+}
+
+impl Damage {
+    /// Writes a cause down; the same kind of damage of the same object twice is one, with the detail of the first.
+    pub fn cause(&mut self, kind: FindingKind, object: impl Into<String>, detail: impl Into<String>) -> CauseNumber {
+        self.part(kind, object, u32::MAX, detail)
+    }
+
+    /// The same for one frame or row of an object: each is a cause of its own.
+    pub fn part(&mut self, kind: FindingKind, object: impl Into<String>, part: u32, detail: impl Into<String>) -> CauseNumber {
+        let (object, detail) = (object.into(), detail.into());
+        let key = (kind, object.clone(), part);
+        if let Some(&number) = self.known.get(&key) {
+            return number;
+        }
+        let number = CauseNumber(self.causes.len());
+        self.causes.push(Finding::new(kind, object, detail));
+        self.known.insert(key, number);
+        number
+    }
+
+    /// This copy is bad.
+    pub fn bad_row(&mut self, pack: PackNumber, row: u32, cause: CauseNumber) {
+        self.bad_rows.entry((pack, row)).or_insert(cause);
+    }
+
+    /// Why this copy is bad, if it is.
+    pub fn row(&self, pack: PackNumber, row: u32) -> Option<CauseNumber> {
+        self.bad_rows.get(&(pack, row)).copied()
+    }
+
+    /// No copy in this pack may be used.
+    pub fn bad_pack(&mut self, pack: PackId, cause: CauseNumber) {
+        self.bad_packs.entry(pack).or_insert(cause);
+    }
+
+    /// Why a pack may not be used.
+    pub fn pack(&self, pack: &PackId) -> Option<CauseNumber> {
+        self.bad_packs.get(pack).copied()
+    }
+
+    /// A snapshot refers to this chunk, and it cannot be had.
+    pub fn lost(&mut self, chunk_type: ChunkType, id: ChunkId, cause: CauseNumber) {
+        self.causes[cause.0].data_affected = true;
+        if self.lost.len() < LOST_CHUNKS_MAX {
+            self.lost.entry((chunk_type, id)).or_insert(cause);
+        }
+    }
+
+    /// Why a chunk is lost, if it is.
+    pub fn lost_by(&self, chunk_type: ChunkType, id: &ChunkId) -> Option<CauseNumber> {
+        self.lost.get(&(chunk_type, *id)).copied()
+    }
+
+    /// Is anything lost?
+    pub fn loses_something(&self) -> bool {
+        !self.lost.is_empty()
+    }
+
+    /// A path of a snapshot that lost something.
+    pub fn hit(&mut self, cause: CauseNumber, snapshot: SnapshotId, path: &[u8]) {
+        let finding = &mut self.causes[cause.0];
+        finding.places += 1;
+        if finding.snapshots.last() != Some(&snapshot) {
+            finding.snapshots.push(snapshot);
+        }
+        if finding.paths.len() < PATHS_MAX && !finding.paths.iter().any(|known| known == path) {
+            finding.paths.push(path.to_vec());
+        }
+    }
+
+    /// What was found, in the order of objects.
+    pub fn into_findings(self) -> Vec<Finding> {
+        let mut findings = self.causes;
+        findings.iter_mut().for_each(|finding| finding.paths.sort_unstable());
+        findings.sort_by(|a, b| (&a.object, a.kind, &a.detail).cmp(&(&b.object, b.kind, &b.detail)));
+        findings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_affects_data_only_once_a_snapshot_misses_a_chunk() {
+        let mut damage = Damage::default();
+        let harmless = damage.part(FindingKind::FrameDamaged, "packs/aa", 1, "frame 1");
+        let harmful = damage.part(FindingKind::FrameDamaged, "packs/aa", 2, "frame 2");
+        damage.bad_row(PackNumber(1), 0, harmless);
+        damage.lost(ChunkType::Data, ChunkId([1; 32]), harmful);
+        let affected: Vec<bool> = damage.into_findings().iter().map(|finding| finding.data_affected).collect();
+        assert_eq!(affected, [false, true]);
+    }
+
+    #[test]
+    fn paths_are_bounded_and_places_are_counted() {
+        let mut damage = Damage::default();
+        let cause = damage.cause(FindingKind::PackMissing, "packs/aa", "not listed");
+        for snapshot in [SnapshotId([1; 16]), SnapshotId([2; 16])] {
+            for path in 0..30u8 {
+                damage.hit(cause, snapshot, &[path]);
+            }
+        }
+        let finding = &damage.into_findings()[0];
+        assert_eq!((finding.paths.len(), finding.places, finding.snapshots.len()), (PATHS_MAX, 60, 2));
+    }
+
+    #[test]
+    fn the_same_damage_of_an_object_is_said_once() {
+        let mut damage = Damage::default();
+        let first = damage.cause(FindingKind::PackDamaged, "packs/aa", "head");
+        assert_eq!(damage.cause(FindingKind::PackDamaged, "packs/aa", "does not hash to its name"), first);
+        assert_eq!(damage.into_findings().len(), 1);
+    }
+}

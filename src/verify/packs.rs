@@ -1,0 +1,279 @@
+//! Packs and index files: what every pack says of itself goes into a fresh cache, and index files are held against it.
+//!
+//! Index files are written by hosts that cannot open packs, and the local cache is filled from them. A false fact in either would make a
+//! chunk look stored that is not; so verification reads the directories in the packs.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::cache::Cache;
+use crate::format::pack::{self, PackFacts};
+use crate::format::{index, limits, names};
+use crate::id::{IndexId, PackId};
+use crate::parallel::{self, Feed};
+use crate::repository::view::View;
+use crate::repository::{Reader, Repository, RepositoryError, gc, reindex};
+use crate::store::Name;
+use crate::verify::Run;
+use crate::verify::damage::{CauseNumber, Damage};
+use crate::verify::findings::{Finding, FindingKind};
+use crate::verify::lookup::{Lookup, store_harm};
+
+/// Facts added to the cache in one transaction: this many packs, or this many rows.
+const BATCH_PACKS: usize = 64;
+const BATCH_ROWS: usize = 200_000;
+/// Facts that come from the packs themselves: the cache wants to know an index file for them, and this is the name of none.
+const FROM_PACKS: IndexId = IndexId([0; 32]);
+
+/// What was learnt about packs before any tree is walked.
+struct Known {
+    cache: Cache,
+    damage: Damage,
+    listed: HashMap<PackId, u64>,
+    bad: HashSet<PackId>,
+    /// Listed packs whose own directory does not open.
+    closed: HashMap<PackId, CauseNumber>,
+    /// Packs an index file tells of.
+    indexed: HashSet<PackId>,
+}
+
+/// Reads every directory and every index file; index files in the order they were listed, before packs were.
+pub(super) fn learn(run: &mut Run<'_>) -> Result<(Lookup, Vec<(PackId, u64)>), RepositoryError> {
+    let repository = run.repository;
+    let index_files = list_index_files(repository)?;
+    let gc = gc::read(repository)?;
+    let listed = gc::list_packs(repository)?;
+    let mut known = Known {
+        cache: Cache::temporary(&repository.id(), &repository.keys().cache_key())?,
+        damage: Damage::default(),
+        listed,
+        bad: gc.bad,
+        closed: HashMap::new(),
+        indexed: HashSet::new(),
+    };
+    known.read_directories(run)?;
+    for (id, name) in index_files {
+        run.check_stop()?;
+        known.read_index_file(run, &id, &name)?;
+    }
+    let mut packs: Vec<(PackId, u64)> = known.listed.iter().map(|(&id, &size)| (id, size)).collect();
+    packs.retain(|(id, _)| !known.bad.contains(id));
+    packs.sort_unstable();
+    run.summary.packs_listed = packs.len() as u64;
+    Ok((known.into_lookup(repository)?, packs))
+}
+
+/// What a pack says of itself, whatever its size; two reads.
+fn own_facts(repository: &Repository, id: PackId, size: u64) -> Result<PackFacts, RepositoryError> {
+    let name = names::pack_name(id);
+    let prefix = repository.store().get_range(&name, 0, (pack::PREFIX_SIZE as u64).min(size) as usize)?;
+    let head = pack::read_head(repository.opener(), &prefix)?;
+    let (offset, length) = head.directory_range();
+    let mut sealed = repository.store().get_range(&name, offset, length as usize)?;
+    Ok(head.facts(id, pack::read_directory(repository.opener(), &head, &mut sealed)?))
+}
+
+fn list_index_files(repository: &Repository) -> Result<Vec<(IndexId, Name)>, RepositoryError> {
+    let mut files = Vec::new();
+    repository.store().list("index", &mut |entry| {
+        if let Some(id) = names::parse_index(&entry.name) {
+            files.push((id, entry.name));
+        }
+    })?;
+    files.sort_unstable();
+    Ok(files)
+}
+
+impl Known {
+    fn read_directories(&mut self, run: &mut Run<'_>) -> Result<(), RepositoryError> {
+        let repository = run.repository;
+        let mut packs: Vec<(PackId, u64)> = self.listed.iter().map(|(&id, &size)| (id, size)).collect();
+        packs.retain(|(id, _)| !self.bad.contains(id));
+        packs.sort_unstable();
+        let mut batch: Vec<PackFacts> = Vec::new();
+        let mut rows = 0;
+        let (stop, monitor) = (run.stop, run.monitor);
+        parallel::pipeline(
+            run.threads,
+            run.threads * 2 + 2,
+            |feed: &Feed<_, _>| {
+                for pack in packs {
+                    if stop.requested() {
+                        return Err(RepositoryError::Stopped);
+                    }
+                    // The taker went away with an error, which is what is returned then.
+                    if feed.push(pack).is_err() {
+                        break;
+                    }
+                }
+                Ok(())
+            },
+            |(id, size)| (id, size, own_facts(repository, id, size)),
+            |(id, size, facts)| -> Result<(), RepositoryError> {
+                monitor.advance(1, 0);
+                match facts {
+                    Ok(facts) => {
+                        if facts.size != size {
+                            self.wrong_size(&facts, size);
+                        }
+                        rows += facts.directory.chunks.len();
+                        batch.push(facts);
+                    }
+                    Err(error) => {
+                        let cause = self.directory_failed(repository, &id, error)?;
+                        self.closed.insert(id, cause);
+                    }
+                }
+                if batch.len() >= BATCH_PACKS || rows >= BATCH_ROWS {
+                    reindex::add_facts(&mut self.cache, &batch, Some(FROM_PACKS))?;
+                    batch.clear();
+                    rows = 0;
+                }
+                Ok(())
+            },
+        )?;
+        reindex::add_facts(&mut self.cache, &batch, Some(FROM_PACKS))?;
+        Ok(())
+    }
+
+    fn directory_failed(
+        &mut self,
+        repository: &Repository,
+        id: &PackId,
+        error: RepositoryError,
+    ) -> Result<CauseNumber, RepositoryError> {
+        let name = names::pack_name(*id).to_string();
+        let (kind, detail) = match error {
+            RepositoryError::Store(error) => store_harm(repository.store().read_unit(), error)?.of_pack(),
+            RepositoryError::Object { source, .. } | RepositoryError::Format(source) => {
+                (FindingKind::PackDamaged, format!("its own directory cannot be read: {source}"))
+            }
+            other => return Err(other),
+        };
+        Ok(self.damage.cause(kind, name, detail))
+    }
+
+    fn read_index_file(&mut self, run: &mut Run<'_>, id: &IndexId, name: &Name) -> Result<(), RepositoryError> {
+        let repository = run.repository;
+        let Some(sealed) = run.get(name, limits::INDEX_SIZE_MAX, FindingKind::IndexDamaged)? else { return Ok(()) };
+        if *blake3::hash(&sealed).as_bytes() != id.0 {
+            run.found(Finding::new(FindingKind::IndexDamaged, name.as_str(), "its bytes do not hash to its name"));
+            // It may open all the same; but then its facts are those of another file, which is listed under its own name.
+            return Ok(());
+        }
+        let file = match index::open(repository.opener(), *id, &sealed) {
+            Ok(file) => file,
+            Err(error) => {
+                run.found(Finding::new(FindingKind::IndexDamaged, name.as_str(), error.to_string()));
+                return Ok(());
+            }
+        };
+        let mut wrong = Vec::new();
+        for facts in &file.packs {
+            if let Some(what) = self.compare(repository, facts)? {
+                wrong.push(format!("{} ({what})", names::pack_name(facts.id)));
+            }
+        }
+        if let Some(first) = wrong.first() {
+            let more = if wrong.len() > 1 { format!(" and {} more packs", wrong.len() - 1) } else { String::new() };
+            let detail = format!("it does not say what the packs themselves say: {first}{more}");
+            run.found(Finding::new(FindingKind::IndexDisagrees, name.as_str(), detail));
+        }
+        Ok(())
+    }
+
+    /// Holds the facts of an index file against the pack's own; says what is wrong with them.
+    fn compare(&mut self, repository: &Repository, facts: &PackFacts) -> Result<Option<&'static str>, RepositoryError> {
+        let Some(&size) = self.listed.get(&facts.id) else {
+            // Gone; kept outside the view, so that a pack somebody misses has a name.
+            reindex::add_facts(&mut self.cache, std::slice::from_ref(facts), Some(FROM_PACKS))?;
+            return Ok(None);
+        };
+        if self.bad.contains(&facts.id) {
+            return Ok(None);
+        }
+        self.indexed.insert(facts.id);
+        if let Some(&cause) = self.closed.get(&facts.id) {
+            if facts.size != size {
+                self.damage.bad_pack(facts.id, cause);
+            }
+            // What a reader goes by when the pack's own directory does not open.
+            reindex::add_facts(&mut self.cache, std::slice::from_ref(facts), Some(FROM_PACKS))?;
+            return Ok(None);
+        }
+        let Some(number) = self.cache.pack_number(&facts.id)? else { return Ok(None) };
+        let Some(own) = self.cache.pack(number)? else { return Ok(None) };
+        let own = reindex::facts_of(&own)?;
+        let what = if own.header != facts.header {
+            "header"
+        } else if own.class != facts.class || own.directory_sealed_length != facts.directory_sealed_length {
+            "class or length of the directory"
+        } else if own.size != facts.size {
+            "size"
+        } else if own.directory != facts.directory {
+            "directory"
+        } else {
+            return Ok(None);
+        };
+        if self.is_another_pack(repository, &facts.id)? {
+            self.cache.forget_packs(&[number])?;
+            reindex::add_facts(&mut self.cache, std::slice::from_ref(facts), Some(FROM_PACKS))?;
+            return Ok(None);
+        }
+        Ok(Some(what))
+    }
+
+    /// Pack and index file disagree: the pack's bytes say who is right. When they do not hash to its name, what opens there is another
+    /// pack in its place, and the index file still knows the one that is gone.
+    fn is_another_pack(&mut self, repository: &Repository, id: &PackId) -> Result<bool, RepositoryError> {
+        let name = names::pack_name(*id);
+        let (kind, detail) = match repository.store().get(&name, limits::PACK_SIZE_MAX) {
+            Ok(bytes) if *blake3::hash(&bytes).as_bytes() == id.0 => return Ok(false),
+            Ok(_) => (FindingKind::PackDamaged, "another pack's bytes stand under its name".to_owned()),
+            Err(error) => store_harm(repository.store().read_unit(), error)?.of_pack(),
+        };
+        let cause = self.damage.cause(kind, name.to_string(), detail);
+        self.damage.bad_pack(*id, cause);
+        Ok(true)
+    }
+
+    fn wrong_size(&mut self, facts: &PackFacts, size: u64) {
+        let detail = format!("it has {size} bytes, and its own head says {}", facts.size);
+        let cause = self.damage.cause(FindingKind::PackSize, names::pack_name(facts.id).to_string(), detail);
+        self.damage.bad_pack(facts.id, cause);
+    }
+
+    fn into_lookup(mut self, repository: &std::sync::Arc<Repository>) -> Result<Lookup, RepositoryError> {
+        let mut view = View::default();
+        let mut absent = HashMap::new();
+        let mut unindexed = HashSet::new();
+        let mut with_facts = HashSet::new();
+        self.cache.packs(&mut |number, id, _| {
+            with_facts.insert(id);
+            let usable = self.listed.contains_key(&id) && !self.bad.contains(&id) && self.damage.pack(&id).is_none();
+            if usable {
+                view.insert(number, id);
+                if !self.indexed.contains(&id) {
+                    unindexed.insert(number);
+                }
+            } else {
+                absent.insert(number, id);
+            }
+        })?;
+        for id in absent.values().filter(|id| self.bad.contains(*id)) {
+            let detail = "a snapshot needs it, and a gc record condemned it";
+            let cause = self.damage.cause(FindingKind::PackMissing, names::pack_name(*id).to_string(), detail);
+            self.damage.bad_pack(*id, cause);
+        }
+        let opaque = self.closed.iter().filter(|(id, _)| !with_facts.contains(*id)).map(|(_, &cause)| cause).collect();
+        let everywhere = self.cache.reader()?;
+        Ok(Lookup {
+            reader: Reader::over(repository, self.cache, view.clone())?,
+            view,
+            damage: self.damage.into(),
+            unindexed,
+            everywhere: everywhere.into(),
+            absent,
+            opaque,
+        })
+    }
+}
