@@ -252,6 +252,10 @@ pub struct Snapshot {
     /// Create the repository first when it does not exist
     #[arg(long, help_heading = "Snapshot")]
     pub init: bool,
+
+    /// Read everything, say what would be stored, and store nothing
+    #[arg(short = 'n', long, help_heading = "Snapshot", conflicts_with = "init")]
+    pub dry_run: bool,
 }
 
 /// Services with a preset.
@@ -357,10 +361,10 @@ pub struct Diff {
 /// What to do with files that are there already.
 #[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overwrite {
-    /// Write every file again
-    Always,
-    /// Write what differs in size, time or content
+    /// Compare the content and write what differs
     #[default]
+    Always,
+    /// The same, but a file of the same size and modification time counts as unchanged without being read
     IfChanged,
     /// Leave what is there
     Never,
@@ -403,6 +407,9 @@ pub struct Restore {
     /// Leave owner and group as they fall
     #[arg(long)]
     pub no_ownership: bool,
+    /// Go by the numbers of owners and ignore their names
+    #[arg(long, conflicts_with = "no_ownership")]
+    pub numeric_ids: bool,
     /// Say what would be done, and do nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
@@ -477,8 +484,8 @@ pub enum KeyAction {
         /// The new password gives a writer key: it takes snapshots and can read none
         #[arg(long)]
         writer: bool,
-        /// A word for the list
-        #[arg(long, value_name = "TEXT", default_value = "")]
+        /// A word to remember it by, at most 24 bytes; sealed with the key
+        #[arg(long, value_name = "TEXT", default_value = "password")]
         label: String,
     },
     /// List the keyslots

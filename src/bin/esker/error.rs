@@ -2,6 +2,11 @@
 
 use std::fmt;
 
+use esker::crypto::CryptoError;
+use esker::format::FormatError;
+use esker::repository::RepositoryError;
+use esker::snapshot::SnapshotError;
+use esker::source::SourceError;
 use esker::store::StoreError;
 use serde_json::json;
 
@@ -104,15 +109,85 @@ pub fn report(error: &anyhow::Error) -> Option<Report> {
         if let Some(secret) = cause.downcast_ref::<NoSecret>() {
             return Some(Report { code: ExitCode::WrongKey, message: secret.message.clone(), hint: secret.hint.clone() });
         }
-        cause.downcast_ref::<StoreError>().map(of_store)
+        None.or_else(|| cause.downcast_ref().map(of_repository))
+            .or_else(|| cause.downcast_ref().map(of_snapshot))
+            .or_else(|| cause.downcast_ref().map(of_store))
+            .or_else(|| cause.downcast_ref().map(of_source))
     });
     Some(known.unwrap_or_else(|| Report::new(ExitCode::Failed, format!("{error:#}"))))
 }
 
+fn of_repository(error: &RepositoryError) -> Report {
+    use RepositoryError as E;
+    match error {
+        E::NoRepository(place) => no_repository(place),
+        E::AlreadyExists(_) => Report::new(ExitCode::Failed, error).hint("nothing was changed; choose an empty place for a new one"),
+        E::WrongSecret { .. } => {
+            Report::new(ExitCode::WrongKey, error).hint("check the password; the recovery key works in its place")
+        }
+        E::ForeignKey { .. } => Report::new(ExitCode::WrongKey, error).hint("check --repo and --key-file"),
+        E::NeedsOwner(_) => needs_owner(error),
+        E::Store(inner) => of_store(inner),
+        E::Object { source: FormatError::NeedsOwner { .. }, .. } | E::Format(FormatError::NeedsOwner { .. }) => needs_owner(error),
+        E::Object { source, .. } => of_format(source, error),
+        E::Crypto(CryptoError::Typed { .. }) => {
+            Report::new(ExitCode::WrongKey, error).hint("a key is one line, exactly as it was exported or printed")
+        }
+        E::ChunkMissing(_) | E::ChunkDamaged { .. } | E::TreeDamaged { .. } | E::Compress(_) => damage(error),
+        E::SnapshotNotFound(_) => Report::new(ExitCode::Failed, error).hint("`esker snapshots` lists them"),
+        E::PathNotFound { .. } => Report::new(ExitCode::Failed, error).hint("`esker ls -R SNAPSHOT` shows what is in it"),
+        E::Brake(_) => Report::new(ExitCode::Brake, error)
+            .hint("something is missing that was there before; find out why before anything else writes to this repository"),
+        E::Inconclusive(_) => Report::new(ExitCode::Unreachable, error),
+        E::Cache(_) => Report::new(ExitCode::Failed, error)
+            .hint("is the disk of the cache full? `esker cache path` says where it is; it may be deleted"),
+        E::Format(_) | E::Crypto(_) | E::Keyslot(_) | E::Rng(_) | E::SnapshotAmbiguous { .. } | E::Revoked | E::Stopped => {
+            Report::new(ExitCode::Failed, error)
+        }
+    }
+}
+
+fn of_snapshot(error: &SnapshotError) -> Report {
+    match error {
+        SnapshotError::Repository(inner) => of_repository(inner),
+        SnapshotError::SourceFailed { .. } => Report::new(ExitCode::SourceFailed, error)
+            .hint("what was stored is used by the next run; --optional NAME lets a snapshot do without a source"),
+        SnapshotError::Sources(_) => Report::new(ExitCode::Usage, error),
+        other => Report::new(ExitCode::Failed, other),
+    }
+}
+
+/// Looking around for sources failed, before a snapshot was begun.
+fn of_source(error: &SourceError) -> Report {
+    match error {
+        SourceError::Settings(_) | SourceError::Name { .. } | SourceError::DuplicateName { .. } => Report::new(ExitCode::Usage, error),
+        _ => Report::new(ExitCode::SourceFailed, error),
+    }
+}
+
+fn of_format(source: &FormatError, error: &RepositoryError) -> Report {
+    match source {
+        FormatError::NewerVersion { .. } | FormatError::RequiredExtra { .. } => Report::new(ExitCode::Failed, error).hint("a newer esker wrote this; update this one"),
+        _ => damage(error),
+    }
+}
+
+fn damage(error: &RepositoryError) -> Report {
+    Report::new(ExitCode::DamageData, error).hint("`esker verify --read-data` finds all damage and the snapshots and paths it hits")
+}
+
+fn needs_owner(error: &RepositoryError) -> Report {
+    Report::new(ExitCode::WrongKey, error).hint("use a password or key of an owner")
+}
+
+fn no_repository(place: &str) -> Report {
+    Report::new(ExitCode::NoRepository, format!("there is no esker repository at {place}"))
+        .hint("check --repo; is the disk mounted? `esker init` creates a repository")
+}
+
 fn of_store(error: &StoreError) -> Report {
     match error {
-        StoreError::NoStore(place) => Report::new(ExitCode::NoRepository, format!("there is no repository at {place}"))
-            .hint("check --repo; is the disk mounted? `esker init` creates a repository"),
+        StoreError::NoStore(place) => no_repository(place),
         StoreError::Full(_) => Report::new(ExitCode::StoreFull, error)
             .hint("nothing that was stored is lost; make room and run the same command again"),
         StoreError::Denied(_) => Report::new(ExitCode::Unreachable, error)

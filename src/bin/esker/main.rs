@@ -5,13 +5,13 @@
 //! `exit_code` into numbers. What the commands do is the library's.
 
 mod args;
-mod command_line;
 mod commands;
 mod error;
 mod exit_code;
 mod secret;
 mod settings;
 mod signals;
+mod sources;
 mod terminal;
 
 use clap::Parser;

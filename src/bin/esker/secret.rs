@@ -28,7 +28,7 @@ pub enum SecretSource {
     /// The first line that a command prints; program and arguments.
     PasswordCommand(Vec<String>),
     /// The value of `ESKER_PASSWORD`.
-    PasswordVariable(Zeroizing<Vec<u8>>),
+    PasswordVariable(Zeroizing<String>),
     /// An exported key.
     KeyFile(PathBuf),
     /// A person.
@@ -38,7 +38,7 @@ pub enum SecretSource {
 /// What opens a repository.
 pub enum Secret {
     /// A password, or a recovery key typed in its place.
-    Password(Zeroizing<Vec<u8>>),
+    Password(Zeroizing<String>),
     /// The line of an exported owner or writer key.
     Key(Zeroizing<String>),
 }
@@ -55,7 +55,7 @@ pub fn load(source: &SecretSource, warn: &dyn Fn(&str)) -> Result<Secret> {
 }
 
 /// The password of a keyslot that is about to be made: a person types it twice.
-pub fn load_new(source: &SecretSource, what: &str, warn: &dyn Fn(&str)) -> Result<Zeroizing<Vec<u8>>> {
+pub fn load_new(source: &SecretSource, what: &str, warn: &dyn Fn(&str)) -> Result<Zeroizing<String>> {
     match source {
         SecretSource::Prompt => {
             let first = ask(&format!("{what}: "))?;
@@ -75,7 +75,8 @@ pub fn load_new(source: &SecretSource, what: &str, warn: &dyn Fn(&str)) -> Resul
     }
 }
 
-fn password_file(path: &Path, warn: &dyn Fn(&str)) -> Result<Zeroizing<Vec<u8>>> {
+/// The only line of a file; others being able to read it is worth a warning.
+pub fn password_file(path: &Path, warn: &dyn Fn(&str)) -> Result<Zeroizing<String>> {
     let shown = escape(path.as_os_str().as_encoded_bytes());
     let mut file = File::open(path).map_err(|error| Usage::new(format!("password file {shown}: {error}")))?;
     let metadata = file.metadata().with_context(|| format!("password file {shown}"))?;
@@ -87,7 +88,7 @@ fn password_file(path: &Path, warn: &dyn Fn(&str)) -> Result<Zeroizing<Vec<u8>>>
     only_line(bytes).map_err(|what| Usage::new(format!("password file {shown} {what}")).into())
 }
 
-fn password_command(words: &[String]) -> Result<Zeroizing<Vec<u8>>> {
+fn password_command(words: &[String]) -> Result<Zeroizing<String>> {
     let (program, arguments) = words.split_first().ok_or_else(|| Usage::new("the password command is empty"))?;
     let mut child = Command::new(program)
         .args(arguments)
@@ -136,11 +137,10 @@ fn key_file(path: &Path) -> Result<Zeroizing<String>> {
     }
     let bytes = read_bounded(&mut file).with_context(|| format!("key file {shown}"))?;
     let line = only_line(bytes).map_err(|what| NoSecret::new(format!("key file {shown} {what}")))?;
-    let text = std::str::from_utf8(&line).map_err(|_| NoSecret::new(format!("key file {shown} holds no key")))?;
-    Ok(Zeroizing::new(text.trim().to_owned()))
+    Ok(Zeroizing::new(line.trim().to_owned()))
 }
 
-fn ask(prompt: &str) -> Result<Zeroizing<Vec<u8>>> {
+fn ask(prompt: &str) -> Result<Zeroizing<String>> {
     let typed = rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(|error| {
         NoSecret::new(format!("no password was given, and there is no terminal to ask on ({error})"))
             .hint("give --password-file, --password-command, --key-file, or set ESKER_PASSWORD")
@@ -148,7 +148,7 @@ fn ask(prompt: &str) -> Result<Zeroizing<Vec<u8>>> {
     if typed.is_empty() {
         return Err(NoSecret::new("the password is empty").into());
     }
-    Ok(Zeroizing::new(typed.as_bytes().to_vec()))
+    Ok(typed)
 }
 
 /// At most [`SECRET_SIZE_MAX`], without leaving copies of a growing buffer behind.
@@ -159,21 +159,15 @@ fn read_bounded(from: &mut dyn Read) -> Result<Zeroizing<Vec<u8>>> {
     Ok(bytes)
 }
 
-/// Cuts one newline off the end. Several lines, or none, are a mistake rather than a password.
-fn only_line(mut bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>, &'static str> {
-    if bytes.last() == Some(&b'\n') {
-        bytes.pop();
-        if bytes.last() == Some(&b'\r') {
-            bytes.pop();
-        }
+/// Cuts one newline off the end. Several lines, none, or something other than text are a mistake rather than a password.
+fn only_line(bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>, &'static str> {
+    let text = std::str::from_utf8(&bytes).map_err(|_| "is not UTF-8 text")?;
+    let line = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
+    match line {
+        "" => Err("is empty"),
+        line if line.contains('\n') => Err("has more than one line"),
+        line => Ok(Zeroizing::new(line.to_owned())),
     }
-    if bytes.is_empty() {
-        return Err("is empty");
-    }
-    if bytes.contains(&b'\n') {
-        return Err("has more than one line");
-    }
-    Ok(bytes)
 }
 
 /// Makes a file that only its owner can read and writes one line to it; an existing file is left alone.
@@ -211,16 +205,16 @@ mod tests {
         file
     }
 
-    fn password_of(content: &str) -> Result<Vec<u8>> {
+    fn password_of(content: &str) -> Result<String> {
         let file = file(content, 0o600);
-        password_file(file.path(), &|warning| panic!("{warning}")).map(|password| password.to_vec())
+        password_file(file.path(), &|warning| panic!("{warning}")).map(|password| password.to_string())
     }
 
     #[test]
     fn one_trailing_newline_is_not_part_of_the_password() {
-        assert_eq!(password_of("secret\n").unwrap(), b"secret");
-        assert_eq!(password_of("secret\r\n").unwrap(), b"secret");
-        assert_eq!(password_of(" se cret ").unwrap(), b" se cret ");
+        assert_eq!(password_of("secret\n").unwrap(), "secret");
+        assert_eq!(password_of("secret\r\n").unwrap(), "secret");
+        assert_eq!(password_of(" se cret ").unwrap(), " se cret ");
     }
 
     #[test]
@@ -234,14 +228,14 @@ mod tests {
     fn a_password_file_that_others_can_read_gives_a_warning() {
         let warned = Cell::new(false);
         let file = file("secret\n", 0o644);
-        assert_eq!(*password_file(file.path(), &|_| warned.set(true)).unwrap(), b"secret");
+        assert_eq!(*password_file(file.path(), &|_| warned.set(true)).unwrap(), "secret");
         assert!(warned.get());
     }
 
     #[test]
     fn a_password_command_gives_its_first_line_and_must_end_well() {
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(*password_command(&words("printf secret\\nuser:x\\n")).unwrap(), b"secret");
+        assert_eq!(*password_command(&words("printf secret\\nuser:x\\n")).unwrap(), "secret");
         assert!(password_command(&words("false")).is_err());
         assert!(password_command(&words("true")).is_err());
         assert!(password_command(&words("/no/such/program")).is_err());

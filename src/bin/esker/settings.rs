@@ -5,15 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use esker::source::command;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::args::Global;
-use crate::command_line;
 use crate::error::Usage;
 use crate::secret::{CREDENTIAL_KEY, CREDENTIAL_PASSWORD, SecretSource};
 use crate::terminal::escape::escape;
@@ -72,7 +72,7 @@ impl Words {
     /// Program and arguments.
     pub fn split(&self) -> Result<Vec<String>> {
         match self {
-            Self::Line(line) => Ok(command_line::split(line).map_err(Usage::new)?),
+            Self::Line(line) => Ok(command::split(line).map_err(Usage::new)?),
             Self::List(words) if words.is_empty() => Err(Usage::new("a command in the config file is an empty list").into()),
             Self::List(words) => Ok(words.clone()),
         }
@@ -91,6 +91,12 @@ pub struct SourceEntry {
     /// Patterns for this directory only.
     #[serde(default)]
     pub exclude: Vec<String>,
+    /// An empty directory, or a command that prints nothing, is in order.
+    #[serde(default)]
+    pub allow_empty: bool,
+    /// Variables of this process's environment that children of this source get beside the usual few.
+    #[serde(default)]
+    pub pass_environment: Vec<String>,
     /// A directory.
     pub directory: Option<PathBuf>,
     /// The output of a command.
@@ -164,6 +170,11 @@ pub struct RedisEntry {
 pub struct AuthentikEntry {
     /// The folder of its compose file and .env.
     pub directory: Option<PathBuf>,
+    /// What to put before pg_dump when the compose file does not tell how to reach the database's container.
+    pub command_prefix: Option<Words>,
+    /// Names of its sources that may fail.
+    #[serde(default)]
+    pub optional: Vec<String>,
 }
 
 /// What the environment says beside the variables that belong to flags.
@@ -177,14 +188,14 @@ pub struct Environment {
 impl Environment {
     /// That of this process.
     pub fn of_process() -> Self {
-        let given = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        Self { password: given("ESKER_PASSWORD"), credentials: given("CREDENTIALS_DIRECTORY").map(PathBuf::from) }
+        let value = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        Self { password: value("ESKER_PASSWORD"), credentials: value("CREDENTIALS_DIRECTORY").map(PathBuf::from) }
     }
 }
 
 /// Puts everything together.
 pub fn load(global: &Global, environment: &Environment) -> Result<Settings> {
-    let mut section = match &global.config {
+    let mut section = match given(&global.config) {
         Some(path) => read(path, global.profile.as_deref())?,
         None if global.profile.is_some() => {
             return Err(Usage::new("--profile needs a config file").hint("give --config FILE, or set ESKER_CONFIG").into());
@@ -196,7 +207,7 @@ pub fn load(global: &Global, environment: &Environment) -> Result<Settings> {
         repository: global.repository.clone().or(section.repository.map(OsString::from)).filter(|place| !place.is_empty()),
         secret,
         slot: global.slot.clone(),
-        cache_dir: global.cache_dir.clone().or(section.cache_dir),
+        cache_dir: given(&global.cache_dir).cloned().or(section.cache_dir),
         host: section.host,
         tags: section.tags.unwrap_or_default(),
         exclude: section.exclude.unwrap_or_default(),
@@ -205,21 +216,24 @@ pub fn load(global: &Global, environment: &Environment) -> Result<Settings> {
     })
 }
 
+/// An empty variable is one that was not set.
+fn given(path: &Option<PathBuf>) -> Option<&PathBuf> {
+    path.as_ref().filter(|path| !path.as_os_str().is_empty())
+}
+
 /// Flags and environment before config and systemd; two of one rank cannot be meant.
 fn secret(global: &Global, environment: &Environment, section: &mut Section) -> Result<SecretSource> {
     let mut near = Vec::new();
-    near.extend(global.password_file.clone().map(|path| ("--password-file", SecretSource::PasswordFile(path))));
-    if let Some(line) = &global.password_command {
-        let words = command_line::split(line).map_err(|error| Usage::new(format!("--password-command: {error}")))?;
+    near.extend(given(&global.password_file).map(|path| ("--password-file", SecretSource::PasswordFile(path.clone()))));
+    if let Some(line) = global.password_command.as_ref().filter(|line| !line.is_empty()) {
+        let words = command::split(line).map_err(|error| Usage::new(format!("--password-command: {error}")))?;
         near.push(("--password-command", SecretSource::PasswordCommand(words)));
     }
-    near.extend(global.key_file.clone().map(|path| ("--key-file", SecretSource::KeyFile(path))));
-    near.extend(
-        environment
-            .password
-            .as_ref()
-            .map(|password| ("ESKER_PASSWORD", SecretSource::PasswordVariable(Zeroizing::new(password.clone().into_vec())))),
-    );
+    near.extend(given(&global.key_file).map(|path| ("--key-file", SecretSource::KeyFile(path.clone()))));
+    if let Some(password) = &environment.password {
+        let text = password.to_str().ok_or_else(|| Usage::new("ESKER_PASSWORD is not UTF-8 text"))?;
+        near.push(("ESKER_PASSWORD", SecretSource::PasswordVariable(Zeroizing::new(text.to_owned()))));
+    }
 
     let mut far = Vec::new();
     far.extend(section.password_file.take().map(|path| ("password-file in the config file", SecretSource::PasswordFile(path))));
@@ -351,11 +365,17 @@ impl SourceEntry {
         if !self.exclude.is_empty() && self.directory.is_none() {
             return Err(format!("source {name} has an `exclude`, which only a directory can have"));
         }
+        if self.allow_empty && self.directory.is_none() && self.command.is_none() {
+            return Err(format!("source {name} has an `allow-empty`, which only a directory and a command can have"));
+        }
+        if !self.pass_environment.is_empty() && self.command.is_none() && self.postgres.is_none() && self.authentik.is_none() {
+            return Err(format!("source {name} has a `pass-environment`, which only a command, postgres and authentik can have"));
+        }
         if self.name.is_none() && self.directory.is_none() && self.authentik.is_none() {
             return Err("a source needs a name (only a directory and authentik can go without)".to_owned());
         }
-        if self.name.is_some() && self.authentik.is_some() {
-            return Err(format!("source {name}: authentik names its sources itself; leave `name` out"));
+        if (self.name.is_some() || self.optional) && self.authentik.is_some() {
+            return Err("authentik names its sources itself: no `name`, and `optional = [NAMES]` in its own table".to_owned());
         }
         Ok(())
     }

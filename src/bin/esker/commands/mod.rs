@@ -1,16 +1,35 @@
-//! One file for each command: reads its flags, calls the library, prints the result.
+//! One file for each command: reads its flags, calls the library, prints the result. What they share stands here.
 
+mod cache;
 mod completions;
+mod diff;
+mod find;
+mod init;
+mod key;
+mod ls;
 mod man;
+mod place;
+mod snapshot;
+mod snapshots;
+mod stats;
 
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
-use esker::monitor::Stop;
+use esker::clock::{SystemClock, SystemRng};
+use esker::crypto::Passphrase;
+use esker::monitor::{Monitor, Stop};
+use esker::repository::{self, Repository, RepositoryError};
+use esker::store::Store;
+use esker::store::location::{self, Location};
+use etcetera::BaseStrategy;
 
 use crate::args::{Arguments, Command, Global};
-use crate::error::{Report, report};
+use crate::error::{NoSecret, Report, Usage, report};
 use crate::exit_code::ExitCode;
+use crate::secret::{self, Secret};
 use crate::settings::{self, Environment, Settings};
 use crate::signals::Signals;
 use crate::terminal::progress::{Mode, Progress};
@@ -33,6 +52,7 @@ pub struct Context {
 /// Runs one command from its arguments to its exit code; every error is printed here.
 pub fn run(arguments: Arguments) -> ExitCode {
     let json = arguments.global.json;
+    let snapshot = matches!(arguments.command, Command::Snapshot(_));
     let signals = Signals::default();
     let progress = Arc::new(progress(&arguments.global));
     let result = dispatch(arguments, &signals, &progress);
@@ -40,20 +60,20 @@ pub fn run(arguments: Arguments) -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => match report(&error) {
-            Some(found) => interrupted(&signals).unwrap_or(found).end(json),
+            Some(found) => interrupted(&signals, snapshot).unwrap_or(found).end(json),
             None => ExitCode::Signal(signal_hook::consts::SIGPIPE),
         },
     }
 }
 
 /// An operation that was asked to stop ends with whatever error it met first; the cause is the signal.
-fn interrupted(signals: &Signals) -> Option<Report> {
+fn interrupted(signals: &Signals, snapshot: bool) -> Option<Report> {
     let signal = signals.caught()?;
-    Some(Report {
-        code: ExitCode::Signal(signal),
-        message: "interrupted; nothing was committed".to_owned(),
-        hint: Some("the repository is valid, and the next run uses what was stored already".to_owned()),
-    })
+    let (message, hint) = match snapshot {
+        true => ("interrupted; nothing was committed", Some("the next run uses what was stored already")),
+        false => ("interrupted", None),
+    };
+    Some(Report { code: ExitCode::Signal(signal), message: message.to_owned(), hint: hint.map(str::to_owned) })
 }
 
 fn progress(global: &Global) -> Progress {
@@ -74,7 +94,8 @@ fn dispatch(arguments: Arguments, signals: &Signals, progress: &Arc<Progress>) -
         _ => {}
     }
     let settings = settings::load(&arguments.global, &Environment::of_process())?;
-    let mut context = Context { settings, out, progress: Arc::clone(progress), stop: Stop::new(), signals: signals.clone() };
+    let mut context =
+        Context { settings, out, progress: Arc::clone(progress), stop: Stop::new(), signals: signals.clone() };
     let code = command(arguments.command, &mut context)?;
     context.progress.finish();
     context.out.flush()?;
@@ -82,6 +103,139 @@ fn dispatch(arguments: Arguments, signals: &Signals, progress: &Arc<Progress>) -
 }
 
 fn command(command: Command, context: &mut Context) -> Result<ExitCode> {
-    let _ = (command, context);
-    anyhow::bail!("this command is not wired yet")
+    match command {
+        Command::Init(options) => init::run(&options, context),
+        Command::Snapshot(options) => snapshot::run(&options, context),
+        Command::Snapshots(options) => snapshots::run(&options, context),
+        Command::Ls(options) => ls::run(&options, context),
+        Command::Find(options) => find::run(&options, context),
+        Command::Diff(options) => diff::run(&options, context),
+        Command::Restore(_) | Command::Dump(_) | Command::Verify(_) => anyhow::bail!("not yet"),
+        Command::Stats(options) => stats::run(&options, context),
+        Command::Key(options) => key::run(&options, context),
+        Command::Cache(options) => cache::run(&options, context),
+        Command::Completions(options) => completions::run(&options, &mut context.out),
+        Command::Man(options) => man::run(&options, &mut context.out),
+    }
+}
+
+impl Context {
+    /// Opens the repository with the secret that was given or is asked for now; from then on Ctrl-C stops cleanly.
+    pub fn open(&mut self) -> Result<Arc<Repository>> {
+        let environment = self.environment()?;
+        // A place without a repository is told before a password is asked for.
+        if !holds_something(&*environment.store)? {
+            return Err(RepositoryError::NoRepository(environment.store.location()).into());
+        }
+        let secret = match secret::load(&self.settings.secret, &|text| self.progress.warn(text))? {
+            Secret::Password(password) => repository::Secret::Passphrase(passphrase(&password)),
+            Secret::Key(line) => repository::Secret::KeyLine(line),
+        };
+        self.signals.install(&self.stop)?;
+        match Repository::open(environment, &secret, self.settings.slot.as_deref()) {
+            Ok(repository) => Ok(Arc::new(repository)),
+            // About the key that was given, not about one that was to be changed.
+            Err(RepositoryError::Keyslot(why)) => Err(NoSecret::new(why).into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The store, and where this machine keeps things of its own.
+    pub fn environment(&self) -> Result<repository::Environment> {
+        Ok(repository::Environment {
+            store: self.location()?.open(),
+            clock: Arc::new(SystemClock::new()),
+            rng: Arc::new(SystemRng),
+            host: self.host(),
+            caches: self.caches(),
+            states: states(),
+        })
+    }
+
+    /// Where the repository is.
+    pub fn location(&self) -> Result<Location> {
+        let Some(place) = &self.settings.repository else {
+            return Err(Usage::new("which repository? none was named")
+                .hint("give -r URL, set ESKER_REPOSITORY, or name it in a config file (--config)")
+                .into());
+        };
+        match place.to_str() {
+            Some(text) => Ok(location::parse(text).map_err(Usage::new)?),
+            // Only a path can be something other than text.
+            None if place.as_bytes().contains(&b':') => Err(Usage::new("the repository location is not UTF-8 text").into()),
+            None => Ok(Location::Path(PathBuf::from(place))),
+        }
+    }
+
+    /// The host to record.
+    pub fn host(&self) -> String {
+        let here = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+        self.settings.host.clone().unwrap_or_else(here)
+    }
+
+    /// The folder of caches: as named, as systemd names it, or the user's.
+    pub fn caches(&self) -> Option<PathBuf> {
+        let systemd = || folder_variable("CACHE_DIRECTORY").map(|folder| folder.join("esker"));
+        let users = || etcetera::choose_base_strategy().ok().map(|strategy| strategy.cache_dir().join("esker"));
+        self.settings.cache_dir.clone().or_else(systemd).or_else(users)
+    }
+
+    /// For loops of this program; operations of the library look at the same flag.
+    pub fn check_stop(&self) -> Result<()> {
+        if self.stop.requested() { Err(RepositoryError::Stopped.into()) } else { Ok(()) }
+    }
+
+    /// What an operation reports to.
+    pub fn monitor(&self) -> Arc<dyn Monitor> {
+        Arc::clone(&self.progress) as Arc<dyn Monitor>
+    }
+}
+
+/// A copy whose memory is wiped when it goes, as that of the original.
+pub fn passphrase(password: &str) -> Passphrase {
+    Passphrase::new(password.to_owned())
+}
+
+/// The folder of what this machine remembers of repositories; not a cache, so nothing of it is in the way of `cache clear`.
+fn states() -> Option<PathBuf> {
+    let systemd = || folder_variable("STATE_DIRECTORY").map(|folder| folder.join("esker"));
+    let users = || etcetera::choose_base_strategy().ok()?.state_dir().map(|folder| folder.join("esker"));
+    systemd().or_else(users)
+}
+
+fn folder_variable(name: &str) -> Option<PathBuf> {
+    // systemd separates several with a colon; the first is as good as any.
+    let value = std::env::var(name).ok()?;
+    value.split(':').next().filter(|folder| !folder.is_empty()).map(PathBuf::from)
+}
+
+/// Keyslots or a config: without them there is nothing that a secret could open.
+pub fn holds_something(store: &dyn Store) -> Result<bool, RepositoryError> {
+    let mut found = false;
+    for folder in ["keys", "config"] {
+        match store.list(folder, &mut |_| found = true) {
+            Ok(()) => {}
+            Err(esker::store::StoreError::NoStore(_)) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(found)
+}
+
+/// A path in a snapshot without the slashes around it.
+pub fn trimmed(path: &[u8]) -> Vec<u8> {
+    let parts = path.split(|&byte| byte == b'/').filter(|part| !part.is_empty() && *part != b".");
+    parts.collect::<Vec<_>>().join(&b'/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_known_by_its_parts() {
+        assert_eq!(trimmed(b"/a//b/./c/"), b"a/b/c");
+        assert_eq!(trimmed(b""), b"");
+        assert_eq!(trimmed(b"/"), b"");
+    }
 }

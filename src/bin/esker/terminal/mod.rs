@@ -86,3 +86,9 @@ pub fn stderr_is_terminal() -> bool {
 pub fn stdout_is_terminal() -> bool {
     io::stdout().is_terminal()
 }
+
+/// Standard output itself, for large writes: neither buffered nor looked through for ends of lines.
+pub fn stdout_unbuffered() -> anyhow::Result<std::fs::File> {
+    use std::os::fd::AsFd;
+    Ok(std::fs::File::from(io::stdout().as_fd().try_clone_to_owned().map_err(closed)?))
+}

@@ -266,6 +266,10 @@ impl Monitor for Progress {
         self.uploaded.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    fn wants_entries(&self) -> bool {
+        self.verbose > 0
+    }
+
     fn entry(&self, action: &'static str, path: &[u8], bytes: u64) {
         if self.verbose == 0 {
             return;

@@ -1,0 +1,81 @@
+//! `esker dump`: the bytes of one file or stream, to standard output.
+
+use std::io::{self, Write};
+
+use anyhow::Result;
+use esker::monitor::{Monitor, Phase};
+use esker::repository::Reader;
+use esker::restore::{RestoreError, stream};
+
+use super::place::Place;
+use super::Context;
+use crate::args::Dump;
+use crate::error::Usage;
+use crate::exit_code::ExitCode;
+use crate::terminal::{closed, stdout_is_terminal, stdout_unbuffered};
+
+/// Writes it in order. An error on the way leaves a part behind: the exit code says so.
+pub fn run(options: &Dump, context: &mut Context) -> Result<ExitCode> {
+    let place = Place::parse(&options.place)?;
+    if place.path.is_empty() {
+        return Err(Usage::new("dump needs the path of a file or stream in the snapshot")
+            .hint(format!("it is SNAPSHOT:PATH; `esker ls -R {}` shows what there is", place.snapshot))
+            .into());
+    }
+    let repository = context.open()?;
+    let stored = place.find(&repository)?;
+    let reader = Reader::new(&repository, &*context.progress)?;
+    context.progress.finish();
+    let mut out = Screened { inner: stdout_unbuffered()?, terminal: stdout_is_terminal(), refused: false };
+    let missing = || Usage::new("dump needs the path of a file or stream, not of the whole snapshot");
+    let node = reader.resolve(&stored.snapshot.root, place.path, &stored.id.short())?.ok_or_else(missing)?;
+    if !out.terminal {
+        context.progress.begin(Phase::Restore, 1, node.size);
+    }
+    match stream::dump(&reader, &node, place.path, &mut out, &*context.progress, &context.stop) {
+        Ok(_) => Ok(ExitCode::Done),
+        Err(RestoreError::Output(_)) if out.refused => {
+            Err(Usage::new("this is binary data, and standard output is a terminal").hint("redirect it: > FILE").into())
+        }
+        Err(RestoreError::Output(error)) => Err(closed(error)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Keeps binary data off a screen: escape sequences in a file must not reach a terminal.
+struct Screened<W> {
+    inner: W,
+    terminal: bool,
+    refused: bool,
+}
+
+impl<W: Write> Write for Screened<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let printable = |byte: &u8| !byte.is_ascii_control() || matches!(byte, b'\n' | b'\t' | b'\r');
+        if self.terminal && !bytes.iter().all(printable) {
+            self.refused = true;
+            return Err(io::Error::other("binary data on a terminal"));
+        }
+        self.inner.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn binary_data_does_not_reach_a_terminal_and_goes_everywhere_else() {
+        let mut screen = Screened { inner: Vec::new(), terminal: true, refused: false };
+        assert!(screen.write_all(b"text\n").is_ok());
+        assert!(screen.write_all(b"\x1b[2J").is_err());
+        assert!(screen.refused);
+        assert_eq!(screen.inner, b"text\n");
+        let mut pipe = Screened { inner: Vec::new(), terminal: false, refused: false };
+        assert!(pipe.write_all(b"\x1b[2J").is_ok());
+    }
+}

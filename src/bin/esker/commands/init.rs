@@ -1,0 +1,61 @@
+//! `esker init`: a new repository, and the only time its recovery key is seen.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use esker::crypto::Argon2Cost;
+use esker::repository::{InitOptions, Repository, RepositoryError};
+use serde_json::json;
+
+use super::{Context, holds_something, passphrase};
+use crate::args::{Init, Kdf};
+use crate::exit_code::ExitCode;
+use crate::secret;
+
+/// Creates it and says what to do next.
+pub fn run(options: &Init, context: &mut Context) -> Result<ExitCode> {
+    create(options.kdf, context)?;
+    Ok(ExitCode::Done)
+}
+
+/// Also for `snapshot --init`.
+pub fn create(kdf: Kdf, context: &mut Context) -> Result<Arc<Repository>> {
+    let environment = context.environment()?;
+    if holds_something(&*environment.store)? {
+        return Err(RepositoryError::AlreadyExists(environment.store.location()).into());
+    }
+    let location = environment.store.location();
+    let password = secret::load_new(&context.settings.secret, "password for the new repository", &|text| {
+        context.progress.warn(text);
+    })?;
+    let options = InitOptions { cost: cost(kdf), ..InitOptions::default() };
+    let created = Repository::init(environment, &passphrase(&password), &options)?;
+    let id = created.repository.id();
+    if context.out.json {
+        context.out.json(&json!({
+            "message_type": "initialized",
+            "id": id.to_hex(),
+            "repository": location,
+            "recovery_key": *created.recovery_key,
+        }))?;
+    } else {
+        // The key is a result, not a remark: -q must not lose it.
+        context.out.remark(&format!("created repository {} at {location}\n", id.short()))?;
+        context.out.line(&format!("recovery key:  {}", *created.recovery_key))?;
+        context.out.remark(
+            "\nIt opens the repository when the password is lost, and is not shown again: print it and keep it elsewhere.\n\
+             A host that should write but not read gets a writer key, and the owner key stays away from it:\n  \
+             esker key export --output writer.key",
+        )?;
+    }
+    context.out.flush()?;
+    Ok(Arc::new(created.repository))
+}
+
+/// argon2id parameters.
+pub fn cost(kdf: Kdf) -> Argon2Cost {
+    match kdf {
+        Kdf::Default => Argon2Cost::DEFAULT,
+        Kdf::Low => Argon2Cost::LOW,
+    }
+}

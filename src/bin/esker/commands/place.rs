@@ -1,0 +1,178 @@
+//! What a person types to name a snapshot, or something in it: `latest`, `latest~1:media/logo.png`, `3fa2:database/app.dump`.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use anyhow::Result;
+use esker::format::snapshot::Snapshot;
+use esker::format::tree::{Node, NodeKind};
+use esker::repository::{Repository, StoredSnapshot};
+use serde_json::{Map, Value, json};
+
+use crate::args::Filter;
+use crate::error::Usage;
+use crate::terminal::escape::escape;
+use crate::terminal::words;
+
+/// A snapshot as it was typed, and a path in it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// `latest`, `latest~N` or the beginning of an id.
+    pub snapshot: &'a str,
+    /// What follows the first colon; without one, everything.
+    pub path: &'a [u8],
+}
+
+impl<'a> Place<'a> {
+    /// Splits at the first colon.
+    pub fn parse(text: &'a OsStr) -> Result<Self> {
+        let bytes = text.as_bytes();
+        let (snapshot, path) = match bytes.iter().position(|&byte| byte == b':') {
+            Some(colon) => (&bytes[..colon], &bytes[colon + 1..]),
+            None => (bytes, &b""[..]),
+        };
+        match std::str::from_utf8(snapshot) {
+            Ok(snapshot) if !snapshot.is_empty() => Ok(Self { snapshot, path }),
+            _ => Err(Usage::new(format!("{:?} names no snapshot", escape(bytes)))
+                .hint("it is SNAPSHOT or SNAPSHOT:PATH, and SNAPSHOT is latest, latest~1 or the beginning of an id")
+                .into()),
+        }
+    }
+
+    /// The snapshot it names.
+    pub fn find(&self, repository: &Repository) -> Result<StoredSnapshot> {
+        Ok(repository.find_snapshot(self.snapshot, &|_| true)?)
+    }
+}
+
+/// Does a filter let this snapshot through? Every tag that was asked for must be there.
+pub fn matches(filter: &Filter, snapshot: &Snapshot) -> bool {
+    filter.host.as_ref().is_none_or(|host| *host == snapshot.host)
+        && filter.tag.iter().all(|tag| snapshot.tags.contains(tag))
+        && filter.source.as_ref().is_none_or(|name| snapshot.sources.iter().any(|source| source.name == *name))
+}
+
+/// The snapshots that were named, or all that a filter lets through, oldest first. Damaged ones are told of.
+pub fn chosen(
+    repository: &Repository,
+    named: &[String],
+    filter: &Filter,
+    warn: &dyn Fn(&str),
+) -> Result<Vec<StoredSnapshot>> {
+    if named.is_empty() {
+        let list = repository.snapshots()?;
+        for (id, error) in &list.damaged {
+            warn(&format!("snapshot {} cannot be read: {error}; `esker verify` says more", id.short()));
+        }
+        return Ok(list.snapshots.into_iter().filter(|stored| matches(filter, &stored.snapshot)).collect());
+    }
+    let mut found = Vec::new();
+    for name in named {
+        found.push(repository.find_snapshot(name, &|snapshot| matches(filter, snapshot))?);
+    }
+    Ok(found)
+}
+
+/// Puts raw bytes into a JSON object: as text where they are text; otherwise the text has replacement characters, and `<key>_hex`
+/// has the truth.
+pub fn put_bytes(object: &mut Map<String, Value>, key: &str, bytes: &[u8]) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => drop(object.insert(key.to_owned(), text.into())),
+        Err(_) => {
+            object.insert(key.to_owned(), String::from_utf8_lossy(bytes).into());
+            object.insert(format!("{key}_hex"), esker::id::hex(bytes).into());
+        }
+    }
+}
+
+/// A node as one JSON object.
+pub fn node_json(message_type: &str, path: &[u8], node: &Node) -> Value {
+    let mut object = Map::new();
+    object.insert("message_type".to_owned(), message_type.into());
+    put_bytes(&mut object, "name", &node.name);
+    put_bytes(&mut object, "path", path);
+    object.insert("type".to_owned(), kind(node.kind).into());
+    object.insert("mode".to_owned(), format!("{:04o}", node.mode).into());
+    object.insert("uid".to_owned(), node.uid.into());
+    object.insert("gid".to_owned(), node.gid.into());
+    object.insert("user".to_owned(), json!(node.user));
+    object.insert("group".to_owned(), json!(node.group));
+    object.insert("mtime".to_owned(), words::rfc3339(node.mtime).into());
+    if node.kind == NodeKind::File {
+        object.insert("size".to_owned(), node.size.into());
+    }
+    if node.kind == NodeKind::Symlink {
+        put_bytes(&mut object, "link_target", &node.link_target);
+    }
+    Value::Object(object)
+}
+
+/// The word of a kind, as restic has it.
+pub fn kind(kind: NodeKind) -> &'static str {
+    match kind {
+        NodeKind::File => "file",
+        NodeKind::Folder => "dir",
+        NodeKind::Symlink => "symlink",
+        NodeKind::Fifo => "fifo",
+        NodeKind::Socket => "socket",
+        NodeKind::Char => "chardev",
+        NodeKind::Block => "dev",
+    }
+}
+
+/// `drwxr-x---`, as `ls -l` has it.
+pub fn mode_text(node: &Node) -> String {
+    let kind = match node.kind {
+        NodeKind::File => '-',
+        NodeKind::Folder => 'd',
+        NodeKind::Symlink => 'l',
+        NodeKind::Fifo => 'p',
+        NodeKind::Socket => 's',
+        NodeKind::Char => 'c',
+        NodeKind::Block => 'b',
+    };
+    let mut text = String::from(kind);
+    for (shift, special, set) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
+        let bits = node.mode >> shift;
+        text.push(if bits & 4 != 0 { 'r' } else { '-' });
+        text.push(if bits & 2 != 0 { 'w' } else { '-' });
+        text.push(match (bits & 1 != 0, node.mode & special != 0) {
+            (true, true) => set,
+            (false, true) => set.to_ascii_uppercase(),
+            (true, false) => 'x',
+            (false, false) => '-',
+        });
+    }
+    text
+}
+
+/// A path as it is shown: escaped, and a folder ends in `/`.
+pub fn shown(path: &[u8], kind: NodeKind) -> String {
+    let mut text = escape(path);
+    if kind == NodeKind::Folder {
+        text.push('/');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_a_snapshot_and_a_path_that_may_hold_colons() {
+        assert_eq!(Place::parse(OsStr::new("latest")).unwrap(), Place { snapshot: "latest", path: b"" });
+        assert_eq!(Place::parse(OsStr::new("3fa2:a/b:c")).unwrap(), Place { snapshot: "3fa2", path: b"a/b:c" });
+        assert!(Place::parse(OsStr::new(":a")).is_err());
+        assert!(Place::parse(OsStr::new("")).is_err());
+        assert!(Place::parse(OsStr::from_bytes(b"\xff:a")).is_err());
+    }
+
+    #[test]
+    fn bytes_that_are_not_text_keep_their_truth_in_json() {
+        let mut object = Map::new();
+        put_bytes(&mut object, "path", b"a\xff");
+        put_bytes(&mut object, "name", "ä".as_bytes());
+        assert_eq!(Value::Object(object), json!({ "path": "a\u{fffd}", "path_hex": "61ff", "name": "ä" }));
+    }
+}

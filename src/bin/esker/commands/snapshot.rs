@@ -1,0 +1,164 @@
+//! `esker snapshot`: every source into one snapshot, all or nothing.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Result;
+use esker::repository::Repository;
+use esker::snapshot::{self, SnapshotOptions, SnapshotSummary, SourceStatus, SourceSummary};
+use esker::store::location::Location;
+use serde_json::{Value, json};
+
+use super::{Context, holds_something, init};
+use crate::args::{Kdf, Snapshot};
+use crate::exit_code::ExitCode;
+use crate::sources::{self, Tell};
+use crate::terminal::escape::escape;
+use crate::terminal::words;
+
+/// Takes it and says what it cost.
+pub fn run(options: &Snapshot, context: &mut Context) -> Result<ExitCode> {
+    let tell = Tell { warn: &|text| context.progress.warn(text), stop: &context.stop };
+    let gathered = sources::gather(options, &context.settings, &tell)?;
+    let repository = open(options, context)?;
+    let mut tags = context.settings.tags.clone();
+    tags.extend(options.tag.iter().filter(|tag| !context.settings.tags.contains(tag)).cloned());
+    let snapshot_options = SnapshotOptions {
+        host: options.host.clone().unwrap_or_else(|| context.host()),
+        user: uzers::get_current_username().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+        tags,
+        program: concat!("esker ", env!("CARGO_PKG_VERSION")).to_owned(),
+        force: options.force,
+        dry_run: options.dry_run,
+        never: never(context)?,
+    };
+    let summary = snapshot::run(&repository, gathered, &snapshot_options, &context.monitor(), &context.stop)?;
+    context.progress.finish();
+    print(&summary, context)?;
+    Ok(if summary.reasons.is_empty() { ExitCode::Done } else { ExitCode::Incomplete })
+}
+
+fn open(options: &Snapshot, context: &mut Context) -> Result<Arc<Repository>> {
+    if options.init && !holds_something(&*context.environment()?.store)? {
+        let repository = init::create(Kdf::Default, context)?;
+        context.signals.install(&context.stop)?;
+        return Ok(repository);
+    }
+    context.open()
+}
+
+/// The repository and the caches: a snapshot that holds the repository would grow it for ever.
+fn never(context: &Context) -> Result<Vec<PathBuf>> {
+    let mut never: Vec<PathBuf> = context.caches().into_iter().collect();
+    if let Location::Path(path) = context.location()? {
+        never.push(path);
+    }
+    Ok(never)
+}
+
+fn print(summary: &SnapshotSummary, context: &mut Context) -> Result<()> {
+    if context.out.json {
+        return context.out.json(&as_json(summary));
+    }
+    for source in &summary.sources {
+        context.out.remark(&source_line(source))?;
+    }
+    let counts = &summary.counts;
+    context.out.remark(&format!(
+        "{}: {} new, {} changed, {} unmodified; {} read or known",
+        words::counted(counts.files(), "file", "files"),
+        words::count(counts.files_new),
+        words::count(counts.files_changed),
+        words::count(counts.files_unmodified),
+        words::size(counts.bytes),
+    ))?;
+    context.out.remark(&format!(
+        "{} {} ({} of new data) in {}",
+        if summary.id.is_some() { "stored" } else { "would store" },
+        words::size(summary.totals.bytes_stored),
+        words::size(summary.totals.bytes_added),
+        words::duration(summary.duration.as_secs_f64()),
+    ))?;
+    match summary.id {
+        Some(id) => context.out.remark(&format!("snapshot {} saved", id.short()))?,
+        None => context.out.remark("dry run: nothing was stored")?,
+    }
+    if !summary.reasons.is_empty() {
+        context.progress.warn(&format!(
+            "the snapshot is incomplete: {} not in it, or not as it should be",
+            if summary.reasons.count == 1 { "1 thing is".to_owned() } else { format!("{} things are", words::count(summary.reasons.count)) },
+        ));
+    }
+    Ok(())
+}
+
+fn source_line(source: &SourceSummary) -> String {
+    let status = match source.status {
+        SourceStatus::Ok => String::new(),
+        other => format!("  ({})", status_word(other)),
+    };
+    format!(
+        "{:<20} {:<10} {:>10}  {}{status}",
+        escape(source.name.as_bytes()),
+        source.kind.as_str(),
+        words::size(source.bytes),
+        words::duration(source.duration.as_secs_f64()),
+    )
+}
+
+fn status_word(status: SourceStatus) -> &'static str {
+    match status {
+        SourceStatus::Ok => "ok",
+        SourceStatus::OptionalFailed => "optional failed",
+        SourceStatus::WithoutStatus => "ended without status",
+    }
+}
+
+fn as_json(summary: &SnapshotSummary) -> Value {
+    let counts = &summary.counts;
+    let sources: Vec<Value> = summary
+        .sources
+        .iter()
+        .map(|source| {
+            json!({
+                "name": source.name,
+                "kind": source.kind.as_str(),
+                "status": status_word(source.status),
+                "bytes": source.bytes,
+                "duration": source.duration.as_secs_f64(),
+            })
+        })
+        .collect();
+    let reasons: Vec<Value> = summary
+        .reasons
+        .kept
+        .iter()
+        .map(|(path, detail)| {
+            let mut object = serde_json::Map::new();
+            super::place::put_bytes(&mut object, "path", path);
+            object.insert("detail".to_owned(), detail.as_str().into());
+            Value::Object(object)
+        })
+        .collect();
+    json!({
+        "message_type": "summary",
+        "snapshot_id": summary.id.map(|id| id.to_hex()),
+        "files_new": counts.files_new,
+        "files_changed": counts.files_changed,
+        "files_unmodified": counts.files_unmodified,
+        "dirs_new": counts.dirs_new,
+        "dirs_changed": counts.dirs_changed,
+        "dirs_unmodified": counts.dirs_unmodified,
+        "data_blobs": summary.totals.data_chunks_new,
+        "tree_blobs": summary.totals.tree_chunks_new,
+        "data_added": summary.totals.bytes_added,
+        "data_added_packed": summary.totals.bytes_stored,
+        "total_files_processed": counts.files(),
+        "total_bytes_processed": counts.bytes,
+        "total_duration": summary.duration.as_secs_f64(),
+        "sources": sources,
+        "incomplete": !summary.reasons.is_empty(),
+        "reasons": reasons,
+        "reasons_count": summary.reasons.count,
+    })
+}

@@ -1,0 +1,81 @@
+//! `esker stats`: how much is stored, and how much it stands for.
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::{Context, place};
+use crate::args::{Filter, Stats};
+use crate::exit_code::ExitCode;
+use crate::terminal::words;
+
+/// Folders of a repository, and what a person calls what is in them.
+const FOLDERS: [(&str, &str); 9] = [
+    ("packs", "packs"),
+    ("index", "index files"),
+    ("snapshots", "snapshots"),
+    ("sessions", "session records"),
+    ("keys", "keyslots"),
+    ("config", "configs"),
+    ("notes", "notes"),
+    ("gc", "gc records"),
+    ("forgotten", "forgotten"),
+];
+
+/// Objects and bytes by kind, against the bytes that the snapshots stand for.
+pub fn run(options: &Stats, context: &mut Context) -> Result<ExitCode> {
+    let repository = context.open()?;
+    let snapshots = place::chosen(&repository, &options.snapshots, &Filter::default(), &|text| context.progress.warn(text))?;
+    let bytes: u64 = snapshots.iter().map(|stored| stored.snapshot.totals.bytes).sum();
+    let files: u64 = snapshots.iter().map(|stored| stored.snapshot.totals.files).sum();
+    let mut rows = Vec::new();
+    for (folder, what) in FOLDERS {
+        context.check_stop()?;
+        let (mut count, mut size) = (0u64, 0u64);
+        repository.store().list(folder, &mut |entry| {
+            count += 1;
+            size += entry.size;
+        })?;
+        rows.push((folder, what, count, size));
+    }
+    let stored: u64 = rows.iter().map(|row| row.3).sum();
+    // Against a choice of snapshots the size of the whole repository says nothing.
+    let ratio = (options.snapshots.is_empty() && stored > 0).then(|| ratio(bytes, stored));
+    if context.out.json {
+        let objects: serde_json::Map<String, serde_json::Value> = rows
+            .iter()
+            .map(|(folder, _, count, size)| ((*folder).to_owned(), json!({ "count": count, "bytes": size })))
+            .collect();
+        context.out.json(&json!({
+            "repository_id": repository.id().to_hex(),
+            "snapshots_count": snapshots.len(),
+            "total_file_count": files,
+            "total_size": bytes,
+            "stored_size": stored,
+            "ratio": ratio,
+            "objects": objects,
+        }))?;
+        return Ok(ExitCode::Done);
+    }
+    context.out.line(&format!(
+        "{} with {} of {}",
+        words::counted(snapshots.len() as u64, "snapshot", "snapshots"),
+        words::counted(files, "file", "files"),
+        words::size(bytes),
+    ))?;
+    let table = rows
+        .iter()
+        .filter(|row| row.2 > 0)
+        .map(|(_, what, count, size)| vec![(*what).to_owned(), words::count(*count), words::size(*size)])
+        .collect();
+    context.out.line(&words::table(&["Stored", "Objects", "Size"], &[1, 2], table))?;
+    match ratio {
+        Some(ratio) if ratio > 1.0 => context.out.line(&format!("{} stored altogether, {ratio:.1} times less", words::size(stored)))?,
+        _ => context.out.line(&format!("{} stored altogether", words::size(stored)))?,
+    }
+    Ok(ExitCode::Done)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a ratio for a person")]
+fn ratio(bytes: u64, stored: u64) -> f64 {
+    bytes as f64 / stored as f64
+}

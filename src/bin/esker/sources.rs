@@ -1,0 +1,285 @@
+//! From flags and the config file to the sources of one snapshot. Mistakes are found here, before a password is asked for.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use esker::monitor::Stop;
+use esker::source::authentik::{self, AuthentikOptions};
+use esker::source::command::{CommandOptions, CommandSource};
+use esker::source::postgres::{DumpFormat, PostgresOptions, PostgresSource};
+use esker::source::redis::{RedisOptions, RedisSource};
+use esker::source::stdin::StdinSource;
+use esker::source::{DirectorySource, Source, SourceError, check_sources};
+
+use crate::args::{Named, Preset, Snapshot};
+use crate::error::Usage;
+use crate::secret::password_file;
+use crate::settings::{AuthentikEntry, PostgresEntry, PostgresFormat, RedisEntry, Settings, SourceEntry, StdinEntry, Words};
+use crate::terminal::escape::{escape, unescape};
+
+/// Who hears of things that are no errors, and may ask to stop.
+pub struct Tell<'a> {
+    /// A warning for a person.
+    pub warn: &'a dyn Fn(&str),
+    /// Ctrl-C.
+    pub stop: &'a Stop,
+}
+
+/// The sources of the command line; without any there, those of the config file.
+pub fn gather(options: &Snapshot, settings: &Settings, tell: &Tell<'_>) -> Result<Vec<Source>> {
+    let mut entries = of_flags(options)?;
+    if entries.iter().any(holds_password) {
+        (tell.warn)("a password stands in the arguments, where every user of this machine can read it; use password-file in a config file");
+    }
+    if entries.is_empty() {
+        entries = settings.sources.clone();
+    }
+    if entries.is_empty() {
+        return Err(Usage::new("there is nothing to take a snapshot of")
+            .hint("name a directory or another source (`esker snapshot --help`), or sources in a config file")
+            .into());
+    }
+    let excludes = excludes(options, settings)?;
+    let mut sources = Vec::new();
+    for entry in &entries {
+        build(entry, &excludes, &options.optional, tell, &mut sources)?;
+    }
+    for name in &options.optional {
+        if !sources.iter().any(|source| source.name() == name) {
+            let known = sources.iter().map(|source| source.name()).collect::<Vec<_>>().join(", ");
+            return Err(Usage::new(format!("--optional {name:?} names no source; there are: {known}")).into());
+        }
+    }
+    check_paths(&sources)?;
+    check_sources(&sources).map_err(|error| {
+        Usage::new(error).hint("a name of your choice: --dir NAME=PATH, --command NAME=..., `name` in a config file")
+    })?;
+    Ok(sources)
+}
+
+fn of_flags(options: &Snapshot) -> Result<Vec<SourceEntry>> {
+    let mut entries = Vec::new();
+    let mut add = |name: Option<String>, fill: &dyn Fn(&mut SourceEntry)| {
+        let mut entry = SourceEntry { name, ..SourceEntry::default() };
+        fill(&mut entry);
+        entries.push(entry);
+    };
+    for named in &options.postgres {
+        let connection = text_of(named, "--postgres")?;
+        add(Some(named.name.clone()), &|entry| {
+            entry.postgres = Some(PostgresEntry { connection: connection.clone(), ..PostgresEntry::default() });
+        });
+    }
+    for named in &options.redis {
+        let url = text_of(named, "--redis")?;
+        add(Some(named.name.clone()), &|entry| {
+            entry.redis = Some(RedisEntry { url: url.clone(), password_file: None, rdb_file: None });
+        });
+    }
+    if let Some(Preset::Authentik) = options.preset {
+        add(None, &|entry| entry.authentik = Some(AuthentikEntry { directory: options.preset_dir.clone(), ..AuthentikEntry::default() }));
+    }
+    for named in &options.command {
+        let line = text_of(named, "--command")?;
+        add(Some(named.name.clone()), &|entry| entry.command = Some(Words::Line(line.clone())));
+    }
+    if let Some(name) = &options.stdin {
+        add(Some(name.clone()), &|entry| entry.stdin = Some(StdinEntry { trailer: options.stdin_trailer.clone() }));
+    }
+    for named in &options.dir {
+        add(Some(named.name.clone()), &|entry| entry.directory = Some(PathBuf::from(&named.value)));
+    }
+    for path in &options.paths {
+        add(None, &|entry| entry.directory = Some(path.clone()));
+    }
+    Ok(entries)
+}
+
+fn text_of(named: &Named, flag: &str) -> Result<String> {
+    let text = named.value.to_str().ok_or_else(|| Usage::new(format!("{flag} {}: not UTF-8 text", named.name)))?;
+    Ok(text.to_owned())
+}
+
+/// Patterns for every directory: of the config file, then of the flags.
+fn excludes(options: &Snapshot, settings: &Settings) -> Result<Vec<String>> {
+    let mut patterns = settings.exclude.clone();
+    patterns.extend(options.exclude.iter().cloned());
+    for path in settings.exclude_files.iter().chain(&options.exclude_file) {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Usage::new(format!("exclude file {}: {error}", escape(path.as_os_str().as_bytes()))))?;
+        // In a file a line that begins with # is a comment; a pattern of the command line never is.
+        let lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
+        patterns.extend(lines.map(|line| line.strip_prefix("\\#").map_or_else(|| line.to_owned(), |rest| format!("#{rest}"))));
+    }
+    Ok(patterns)
+}
+
+/// A password in a connection string or URL.
+fn holds_password(entry: &SourceEntry) -> bool {
+    let of_postgres = |postgres: &PostgresEntry| {
+        postgres.connection.contains("password=") || postgres.connection.split('@').next().is_some_and(|login| login.matches(':').count() > 1)
+    };
+    let of_redis = |redis: &RedisEntry| RedisOptions::from_url("x", &redis.url).is_ok_and(|options| options.password.is_some());
+    entry.postgres.as_ref().is_some_and(of_postgres) || entry.redis.as_ref().is_some_and(of_redis)
+}
+
+fn build(
+    entry: &SourceEntry,
+    excludes: &[String],
+    optional: &[String],
+    tell: &Tell<'_>,
+    sources: &mut Vec<Source>,
+) -> Result<()> {
+    let is_optional = |name: &str| entry.optional || optional.iter().any(|given| given == name);
+    let name = entry.name.clone().unwrap_or_default();
+    if let Some(path) = &entry.directory {
+        let name = match &entry.name {
+            Some(name) => name.clone(),
+            None => name_of(path)?,
+        };
+        let mut directory = DirectorySource::new(name.clone(), path.clone());
+        directory.optional = is_optional(&name);
+        directory.excludes = excludes.iter().chain(&entry.exclude).cloned().collect();
+        directory.allow_empty = entry.allow_empty;
+        sources.push(Source::Directory(directory));
+    } else if let Some(words) = &entry.command {
+        let mut options = CommandOptions::new(name.clone(), words.split()?);
+        options.optional = is_optional(&name);
+        options.allow_empty = entry.allow_empty;
+        for variable in &entry.pass_environment {
+            options.environment.pass(variable);
+        }
+        sources.push(Source::Stream(Box::new(CommandSource::new(options).map_err(Usage::new)?)));
+    } else if let Some(stdin) = &entry.stdin {
+        let mut source = StdinSource::new(name.clone()).map_err(Usage::new)?.optional(is_optional(&name));
+        if let Some(trailer) = &stdin.trailer {
+            let bytes = unescape(trailer).ok_or_else(|| {
+                Usage::new(format!("the trailer {trailer:?} has an escape that is none of \\n \\r \\t \\0 \\\\ \\xNN"))
+            })?;
+            source = source.trailer(bytes);
+        }
+        sources.push(Source::Stream(Box::new(source)));
+    } else if let Some(postgres) = &entry.postgres {
+        let mut options = postgres_options(&name, postgres, tell.warn)?;
+        options.optional = is_optional(&name);
+        for variable in &entry.pass_environment {
+            options.environment.pass(variable);
+        }
+        sources.push(Source::Stream(Box::new(PostgresSource::new(options).map_err(Usage::new)?)));
+    } else if let Some(redis) = &entry.redis {
+        let mut options = RedisOptions::from_url(name.clone(), &redis.url).map_err(Usage::new)?;
+        if let Some(path) = &redis.password_file {
+            options.password = Some(esker::source::Secret::new(password_file(path, tell.warn)?.as_str()));
+        }
+        options.rdb_file = redis.rdb_file.clone().or(options.rdb_file);
+        options.optional = is_optional(&name);
+        sources.push(Source::Stream(Box::new(RedisSource::new(options).map_err(Usage::new)?)));
+    } else if let Some(authentik) = &entry.authentik {
+        sources.extend(found_by_preset(entry, authentik, excludes, optional, tell)?);
+    }
+    Ok(())
+}
+
+/// The preset names its sources itself; flags and the config file still say what is optional and what is left out.
+fn found_by_preset(
+    entry: &SourceEntry,
+    authentik: &AuthentikEntry,
+    excludes: &[String],
+    optional: &[String],
+    tell: &Tell<'_>,
+) -> Result<Vec<Source>> {
+    let mut options = AuthentikOptions::new(authentik.directory.clone());
+    for variable in &entry.pass_environment {
+        options.environment.pass(variable);
+    }
+    if let Some(words) = &authentik.command_prefix {
+        options.command_prefix = words.split()?;
+    }
+    options.optional = authentik.optional.iter().chain(optional).cloned().collect();
+    options.excludes = excludes.to_vec();
+    let found = authentik::discover(&options, tell.stop).map_err(|error| match error {
+        SourceError::Settings(text) => anyhow::Error::from(Usage::new(text)),
+        other => other.into(),
+    })?;
+    for remark in &found.remarks {
+        (tell.warn)(&format!("authentik: {remark}"));
+    }
+    Ok(found.sources)
+}
+
+fn postgres_options(name: &str, entry: &PostgresEntry, warn: &dyn Fn(&str)) -> Result<PostgresOptions> {
+    let mut options = PostgresOptions::new(name, &entry.connection).map_err(Usage::new)?;
+    if let Some(path) = &entry.password_file {
+        options.conninfo.set("password", &password_file(path, warn)?).map_err(Usage::new)?;
+    }
+    options.databases = entry.databases.clone();
+    // A database that was named is the one that is meant; `postgres` is only where one connects to ask for the others.
+    let named = options.conninfo.get("dbname").filter(|name| !matches!(*name, "" | "postgres" | "template0" | "template1"));
+    if options.databases.is_empty() {
+        options.databases = named.map(str::to_owned).into_iter().collect();
+    }
+    options.format = match entry.format {
+        Some(PostgresFormat::Plain) => DumpFormat::Plain,
+        Some(PostgresFormat::Custom) | None => DumpFormat::Custom,
+    };
+    options.globals = entry.globals.unwrap_or(true);
+    options.exclude_table_data = entry.exclude_table_data.clone();
+    if let Some(words) = &entry.command_prefix {
+        options.command_prefix = words.split()?;
+    }
+    Ok(options)
+}
+
+/// The last part of a path as a source name: lower case, and `-` for what a name cannot hold.
+fn name_of(path: &Path) -> Result<String> {
+    // `.` and `..` have no last part of their own.
+    let whole = path.canonicalize().ok().filter(|_| path.file_name().is_none());
+    let Some(last) = whole.as_deref().unwrap_or(path).file_name() else { return Ok("root".to_owned()) };
+    let name: String = String::from_utf8_lossy(last.as_bytes())
+        .to_lowercase()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' })
+        .collect();
+    let name: String = name.trim_start_matches(['.', '_', '-']).chars().take(64).collect();
+    if name.is_empty() {
+        return Err(Usage::new(format!("{} gives no name for a source", escape(path.as_os_str().as_bytes())))
+            .hint("choose one: --dir NAME=PATH")
+            .into());
+    }
+    Ok(name)
+}
+
+/// One directory given twice is told as that, before it is told as a clash of names.
+fn check_paths(sources: &[Source]) -> Result<()> {
+    let mut seen = Vec::new();
+    for source in sources {
+        let Source::Directory(directory) = source else { continue };
+        let path = directory.path.canonicalize().unwrap_or_else(|_| directory.path.clone());
+        if seen.contains(&path) {
+            return Err(Usage::new(format!("{} is given twice", escape(directory.path.as_os_str().as_bytes()))).into());
+        }
+        seen.push(path);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_without_a_name_is_called_by_its_last_part() {
+        for (path, name) in [
+            ("/srv/media", "media"),
+            ("/srv/media/", "media"),
+            ("Bilder & Töne", "bilder---t-ne"),
+            ("/home/ada/.config", "config"),
+            ("/", "root"),
+        ] {
+            assert_eq!(name_of(Path::new(path)).unwrap(), name, "{path}");
+        }
+        assert!(name_of(Path::new("/srv/...")).is_err());
+        assert_ne!(name_of(Path::new(".")).unwrap(), "root");
+    }
+}

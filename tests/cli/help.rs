@@ -1,0 +1,59 @@
+//! Help, completions and manual: one set of definitions, three shapes.
+
+use super::common::{House, exits, stderr, stdout};
+
+const COMMANDS: [&str; 14] = [
+    "init", "snapshot", "snapshots", "ls", "find", "diff", "restore", "dump", "verify", "stats", "key", "cache", "completions",
+    "man",
+];
+
+#[test]
+fn help_names_every_command_and_every_exit_code() {
+    let help = stdout(&exits(House::new().bare(), ["--help"], 0));
+    for command in COMMANDS {
+        assert!(help.lines().any(|line| line.trim_start().starts_with(command)), "{command} is not in:\n{help}");
+    }
+    for code in ["0", "1", "2", "3", "4", "10", "11", "12", "13", "14", "20", "21", "130", "143"] {
+        assert!(help.split(|c: char| !c.is_ascii_digit()).any(|word| word == code), "exit code {code}");
+    }
+}
+
+#[test]
+fn every_command_has_help_of_its_own() {
+    let house = House::new();
+    for command in COMMANDS {
+        let help = stdout(&exits(house.bare(), [command, "--help"], 0));
+        assert!(help.contains("Usage: esker"), "{command}: {help}");
+    }
+}
+
+#[test]
+fn completions_and_manual_come_without_a_repository() {
+    let house = House::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = stdout(&exits(house.bare(), ["completions", shell], 0));
+        assert!(script.contains("snapshots") && script.contains("password-file"), "{shell}");
+    }
+    assert!(stdout(&exits(house.bare(), ["man"], 0)).contains(".TH"));
+    exits(house.bare(), ["man", "--output", "pages"], 0);
+    assert!(house.path("pages/esker.1").exists());
+    assert!(house.path("pages/esker-snapshot.1").exists());
+}
+
+#[test]
+fn a_mistake_on_the_command_line_is_exit_2_and_goes_to_standard_error() {
+    let house = House::new();
+    for wrong in [&["--no-such-flag"][..], &["no-such-command"], &["restore"], &[], &["-q", "-v", "snapshots"]] {
+        let output = exits(house.bare(), wrong, 2);
+        assert!(output.stdout.is_empty(), "{wrong:?}");
+        assert!(!output.stderr.is_empty(), "{wrong:?}");
+    }
+    let line = super::common::json(&exits(house.bare(), ["--json", "restore"], 2).stderr);
+    assert_eq!((&line["message_type"], &line["code"]), (&"exit_error".into(), &2.into()));
+}
+
+#[test]
+fn without_a_repository_named_the_message_says_how_to_name_one() {
+    let output = exits(House::new().bare(), ["snapshots"], 2);
+    assert!(stderr(&output).contains("ESKER_REPOSITORY"), "{}", stderr(&output));
+}

@@ -1,0 +1,83 @@
+//! Passwords and keys: one of them, from anywhere but the arguments.
+
+use std::os::unix::fs::PermissionsExt;
+
+use super::common::{House, PASSWORD, exits, stderr, text};
+
+#[test]
+fn a_wrong_password_is_12() {
+    let house = House::with_repository();
+    let mut command = house.esker();
+    command.env("ESKER_PASSWORD", "wrong");
+    let output = exits(command, ["snapshots"], 12);
+    assert!(stderr(&output).contains("wrong password"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_password_may_come_from_a_file_a_command_or_a_credential() {
+    let house = House::with_repository();
+    let file = house.write("password", format!("{PASSWORD}\n").as_bytes());
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let without_password = || {
+        let mut command = house.esker();
+        command.env_remove("ESKER_PASSWORD");
+        command
+    };
+    exits(without_password(), ["--password-file", "password", "snapshots"], 0);
+    exits(without_password(), ["--password-command", "cat password", "snapshots"], 0);
+    let mut by_variable = without_password();
+    by_variable.env("ESKER_PASSWORD_FILE", &file);
+    exits(by_variable, ["snapshots"], 0);
+    house.write("credentials/esker-password", PASSWORD.as_bytes());
+    let mut by_credential = without_password();
+    by_credential.env("CREDENTIALS_DIRECTORY", house.path("credentials"));
+    exits(by_credential, ["snapshots"], 0);
+}
+
+#[test]
+fn a_password_file_that_others_can_read_gives_a_warning() {
+    let house = House::with_repository();
+    let file = house.write("password", PASSWORD.as_bytes());
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let mut command = house.esker();
+    command.env_remove("ESKER_PASSWORD");
+    let output = exits(command, ["--password-file", "password", "snapshots"], 0);
+    assert!(stderr(&output).contains("warning"), "{}", stderr(&output));
+}
+
+#[test]
+fn two_secrets_are_2() {
+    let house = House::with_repository();
+    house.write("password", b"x");
+    let output = exits(house.esker(), ["--password-file", "password", "snapshots"], 2);
+    assert!(stderr(&output).contains("--password-file and ESKER_PASSWORD"), "{}", stderr(&output));
+}
+
+#[test]
+fn without_a_secret_and_without_a_terminal_it_is_12_and_says_what_to_do() {
+    let house = House::with_repository();
+    let mut command = assert_cmd::Command::new("setsid");
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("ESKER_REPOSITORY", house.path("repo"));
+    command.arg("--wait").arg(house.esker().get_program()).arg("snapshots");
+    let output = command.assert().code(12).get_output().clone();
+    assert!(stderr(&output).contains("--password-file"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_password_is_never_taken_from_the_arguments() {
+    let house = House::with_repository();
+    exits(house.esker(), ["--password", "x", "snapshots"], 2);
+}
+
+#[test]
+fn the_recovery_key_is_printed_once_and_opens_the_repository() {
+    let house = House::new();
+    let output = exits(house.esker(), ["init", "--kdf", "low", "--json"], 0);
+    let created = super::common::json(&output.stdout);
+    let recovery = created["recovery_key"].as_str().unwrap().to_owned();
+    let mut command = house.esker();
+    command.env("ESKER_PASSWORD", &recovery);
+    exits(command, ["snapshots"], 0);
+    let listed = text(&exits(house.esker(), ["key", "list"], 0).stdout);
+    assert!(!listed.contains(&recovery));
+}

@@ -1,0 +1,97 @@
+//! What goes into a snapshot.
+
+use super::common::{House, exits, json, json_lines, stderr, stdout};
+
+#[test]
+fn one_snapshot_holds_directories_commands_and_standard_input() {
+    let house = House::with_repository();
+    house.write("data/a", b"a");
+    let mut command = house.esker();
+    command.write_stdin("from outside\n");
+    let arguments = ["snapshot", "--dir", "files=data", "--command", "words=printf 'one two'", "--stdin", "pipe"];
+    exits(command, arguments, 0);
+    assert_eq!(stdout(&exits(house.esker(), ["dump", "latest:words"], 0)), "one two");
+    assert_eq!(stdout(&exits(house.esker(), ["dump", "latest:pipe"], 0)), "from outside\n");
+    assert_eq!(stdout(&exits(house.esker(), ["dump", "latest:files/a"], 0)), "a");
+    assert!(stdout(&exits(house.esker(), ["snapshots"], 0)).contains("pipe (ended without status)"));
+}
+
+#[test]
+fn a_stream_of_nothing_is_4() {
+    let house = House::with_repository();
+    let mut command = house.esker();
+    command.write_stdin("");
+    exits(command, ["snapshot", "--stdin", "pipe"], 4);
+    exits(house.esker(), ["snapshot", "--command", "nothing=true"], 4);
+    assert_eq!(house.snapshot_count(), 0);
+}
+
+#[test]
+fn a_trailer_that_does_not_come_is_4() {
+    let house = House::with_repository();
+    for (input, code) in [("dump\n-- done\n", 0), ("dump\n-- do", 4)] {
+        let mut command = house.esker();
+        command.write_stdin(input);
+        exits(command, ["snapshot", "--stdin", "pipe", "--stdin-trailer", "-- done\\n"], code);
+    }
+}
+
+#[test]
+fn a_repository_inside_a_source_is_left_out() {
+    let house = House::with_repository();
+    house.write("a.txt", b"a");
+    let everything = house.path("");
+    exits(house.esker(), [std::ffi::OsStr::new("snapshot"), "--dir".as_ref(), {
+        let mut named = std::ffi::OsString::from("all=");
+        named.push(&everything);
+        named
+    }.as_ref()], 0);
+    let listed = stdout(&exits(house.esker(), ["ls", "-R", "latest"], 0));
+    assert!(listed.contains("all/a.txt"), "{listed}");
+    assert!(!listed.contains("repo/packs") && !listed.contains("repo/config"), "{listed}");
+}
+
+#[test]
+fn what_is_excluded_is_not_there() {
+    let house = House::with_repository();
+    for name in ["data/keep.txt", "data/junk.tmp", "data/cache/deep/file", "data/list/x"] {
+        house.write(name, b"x");
+    }
+    house.write("excludes", b"# a comment\n\nlist/\n");
+    let arguments = ["snapshot", "data", "--exclude", "*.tmp", "--exclude", "/cache", "--exclude-file", "excludes"];
+    exits(house.esker(), arguments, 0);
+    assert_eq!(stdout(&exits(house.esker(), ["ls", "-R", "latest"], 0)), "data/\ndata/keep.txt\n");
+    exits(house.esker(), ["snapshot", "data", "--exclude-file", "missing"], 2);
+}
+
+#[test]
+fn a_dry_run_stores_nothing() {
+    let house = House::with_repository();
+    house.write("data/a", b"a");
+    let output = exits(house.esker(), ["snapshot", "data", "--dry-run", "--json"], 0);
+    assert!(json(&output.stdout)["snapshot_id"].is_null());
+    assert_eq!(house.snapshot_count(), 0);
+}
+
+#[test]
+fn snapshot_can_create_the_repository_first() {
+    let house = House::new();
+    house.write("data/a", b"a");
+    exits(house.esker(), ["snapshot", "data"], 10);
+    let output = exits(house.esker(), ["snapshot", "data", "--init", "--json"], 0);
+    let lines = json_lines(&output.stdout);
+    assert!(lines.iter().any(|line| line["recovery_key"].is_string()), "{lines:?}");
+    exits(house.esker(), ["snapshot", "data", "--init"], 0);
+    assert_eq!(house.snapshot_count(), 2);
+}
+
+#[test]
+fn a_postgres_that_is_not_there_is_4_and_commits_nothing() {
+    let house = House::with_repository();
+    house.write("data/a", b"a");
+    let postgres = format!("database=host={} port=1", house.path("no-socket").display());
+    let output = exits(house.esker(), ["snapshot", "data", "--postgres", &postgres], 4);
+    assert!(stderr(&output).contains("database"), "{}", stderr(&output));
+    exits(house.esker(), ["snapshot", "data", "--redis", "cache=redis://127.0.0.1:1"], 4);
+    assert_eq!(house.snapshot_count(), 0);
+}
