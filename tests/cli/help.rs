@@ -3,7 +3,19 @@
 use super::common::{House, exits, stderr, stdout};
 
 const COMMANDS: [&str; 14] = [
-    "init", "snapshot", "snapshots", "ls", "find", "diff", "restore", "dump", "verify", "stats", "key", "cache", "completions",
+    "init",
+    "snapshot",
+    "snapshots",
+    "ls",
+    "find",
+    "diff",
+    "restore",
+    "dump",
+    "verify",
+    "stats",
+    "key",
+    "cache",
+    "completions",
     "man",
 ];
 

@@ -121,7 +121,9 @@ fn of_repository(error: &RepositoryError) -> Report {
     use RepositoryError as E;
     match error {
         E::NoRepository(place) => no_repository(place),
-        E::AlreadyExists(_) => Report::new(ExitCode::Failed, error).hint("nothing was changed; choose an empty place for a new one"),
+        E::AlreadyExists(_) => {
+            Report::new(ExitCode::Failed, error).hint("nothing was changed; choose an empty place for a new one")
+        }
         E::WrongSecret { .. } => {
             Report::new(ExitCode::WrongKey, error).hint("check the password; the recovery key works in its place")
         }
@@ -160,14 +162,18 @@ fn of_snapshot(error: &SnapshotError) -> Report {
 /// Looking around for sources failed, before a snapshot was begun.
 fn of_source(error: &SourceError) -> Report {
     match error {
-        SourceError::Settings(_) | SourceError::Name { .. } | SourceError::DuplicateName { .. } => Report::new(ExitCode::Usage, error),
+        SourceError::Settings(_) | SourceError::Name { .. } | SourceError::DuplicateName { .. } => {
+            Report::new(ExitCode::Usage, error)
+        }
         _ => Report::new(ExitCode::SourceFailed, error),
     }
 }
 
 fn of_format(source: &FormatError, error: &RepositoryError) -> Report {
     match source {
-        FormatError::NewerVersion { .. } | FormatError::RequiredExtra { .. } => Report::new(ExitCode::Failed, error).hint("a newer esker wrote this; update this one"),
+        FormatError::NewerVersion { .. } | FormatError::RequiredExtra { .. } => {
+            Report::new(ExitCode::Failed, error).hint("a newer esker wrote this; update this one")
+        }
         _ => damage(error),
     }
 }

@@ -30,7 +30,9 @@ pub struct Tell<'a> {
 pub fn gather(options: &Snapshot, settings: &Settings, tell: &Tell<'_>) -> Result<Vec<Source>> {
     let mut entries = of_flags(options)?;
     if entries.iter().any(holds_password) {
-        (tell.warn)("a password stands in the arguments, where every user of this machine can read it; use password-file in a config file");
+        (tell.warn)(
+            "a password stands in the arguments, where every user of this machine can read it; use password-file in a config file",
+        );
     }
     if entries.is_empty() {
         entries = settings.sources.clone();
@@ -78,7 +80,9 @@ fn of_flags(options: &Snapshot) -> Result<Vec<SourceEntry>> {
         });
     }
     if let Some(Preset::Authentik) = options.preset {
-        add(None, &|entry| entry.authentik = Some(AuthentikEntry { directory: options.preset_dir.clone(), ..AuthentikEntry::default() }));
+        add(None, &|entry| {
+            entry.authentik = Some(AuthentikEntry { directory: options.preset_dir.clone(), ..AuthentikEntry::default() })
+        });
     }
     for named in &options.command {
         let line = text_of(named, "--command")?;
@@ -118,19 +122,14 @@ fn excludes(options: &Snapshot, settings: &Settings) -> Result<Vec<String>> {
 /// A password in a connection string or URL.
 fn holds_password(entry: &SourceEntry) -> bool {
     let of_postgres = |postgres: &PostgresEntry| {
-        postgres.connection.contains("password=") || postgres.connection.split('@').next().is_some_and(|login| login.matches(':').count() > 1)
+        postgres.connection.contains("password=")
+            || postgres.connection.split('@').next().is_some_and(|login| login.matches(':').count() > 1)
     };
     let of_redis = |redis: &RedisEntry| RedisOptions::from_url("x", &redis.url).is_ok_and(|options| options.password.is_some());
     entry.postgres.as_ref().is_some_and(of_postgres) || entry.redis.as_ref().is_some_and(of_redis)
 }
 
-fn build(
-    entry: &SourceEntry,
-    excludes: &[String],
-    optional: &[String],
-    tell: &Tell<'_>,
-    sources: &mut Vec<Source>,
-) -> Result<()> {
+fn build(entry: &SourceEntry, excludes: &[String], optional: &[String], tell: &Tell<'_>, sources: &mut Vec<Source>) -> Result<()> {
     let is_optional = |name: &str| entry.optional || optional.iter().any(|given| given == name);
     let name = entry.name.clone().unwrap_or_default();
     if let Some(path) = &entry.directory {

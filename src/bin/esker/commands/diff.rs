@@ -5,8 +5,8 @@ use esker::format::tree::{Content, Node, NodeKind};
 use esker::repository::{Reader, StoredSnapshot};
 use serde_json::{Map, Value, json};
 
-use super::place::{Place, put_bytes, shown};
 use super::Context;
+use super::place::{Place, put_bytes, shown};
 use crate::args::Diff;
 use crate::error::Usage;
 use crate::exit_code::ExitCode;

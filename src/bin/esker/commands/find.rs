@@ -6,8 +6,8 @@ use esker::format::tree::NodeKind;
 use esker::repository::{Reader, StoredSnapshot};
 use serde_json::Value;
 
-use super::place::{self, node_json, shown};
 use super::Context;
+use super::place::{self, node_json, shown};
 use crate::args::Find;
 use crate::error::Usage;
 use crate::exit_code::ExitCode;

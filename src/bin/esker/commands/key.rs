@@ -120,7 +120,8 @@ fn export(owner: bool, output: Option<&Path>, context: &mut Context) -> Result<(
         Some(path) => {
             write_key_file(path, &line)?;
             let shown = escape(path.as_os_str().as_encoded_bytes());
-            let means = if owner { "it opens everything; keep it away from the hosts" } else { "it takes snapshots and reads none" };
+            let means =
+                if owner { "it opens everything; keep it away from the hosts" } else { "it takes snapshots and reads none" };
             context.out.remark(&format!("wrote {shown} (mode 0600): {means}"))
         }
         None => context.out.line(&line),

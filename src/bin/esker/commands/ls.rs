@@ -4,8 +4,8 @@ use anyhow::Result;
 use esker::format::tree::{Node, NodeKind};
 use esker::repository::Reader;
 
-use super::place::{Place, mode_text, node_json, shown};
 use super::Context;
+use super::place::{Place, mode_text, node_json, shown};
 use crate::args::Ls;
 use crate::exit_code::ExitCode;
 use crate::terminal::escape::escape;

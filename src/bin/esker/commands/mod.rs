@@ -94,8 +94,7 @@ fn dispatch(arguments: Arguments, signals: &Signals, progress: &Arc<Progress>) -
         _ => {}
     }
     let settings = settings::load(&arguments.global, &Environment::of_process())?;
-    let mut context =
-        Context { settings, out, progress: Arc::clone(progress), stop: Stop::new(), signals: signals.clone() };
+    let mut context = Context { settings, out, progress: Arc::clone(progress), stop: Stop::new(), signals: signals.clone() };
     let code = command(arguments.command, &mut context)?;
     context.progress.finish();
     context.out.flush()?;

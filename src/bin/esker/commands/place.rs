@@ -53,12 +53,7 @@ pub fn matches(filter: &Filter, snapshot: &Snapshot) -> bool {
 }
 
 /// The snapshots that were named, or all that a filter lets through, oldest first. Damaged ones are told of.
-pub fn chosen(
-    repository: &Repository,
-    named: &[String],
-    filter: &Filter,
-    warn: &dyn Fn(&str),
-) -> Result<Vec<StoredSnapshot>> {
+pub fn chosen(repository: &Repository, named: &[String], filter: &Filter, warn: &dyn Fn(&str)) -> Result<Vec<StoredSnapshot>> {
     if named.is_empty() {
         let list = repository.snapshots()?;
         for (id, error) in &list.damaged {

@@ -86,7 +86,11 @@ fn print(summary: &SnapshotSummary, context: &mut Context) -> Result<()> {
     if !summary.reasons.is_empty() {
         context.progress.warn(&format!(
             "the snapshot is incomplete: {} not in it, or not as it should be",
-            if summary.reasons.count == 1 { "1 thing is".to_owned() } else { format!("{} things are", words::count(summary.reasons.count)) },
+            if summary.reasons.count == 1 {
+                "1 thing is".to_owned()
+            } else {
+                format!("{} things are", words::count(summary.reasons.count))
+            },
         ));
     }
     Ok(())

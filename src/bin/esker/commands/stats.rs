@@ -41,10 +41,8 @@ pub fn run(options: &Stats, context: &mut Context) -> Result<ExitCode> {
     // Against a choice of snapshots the size of the whole repository says nothing.
     let ratio = (options.snapshots.is_empty() && stored > 0).then(|| ratio(bytes, stored));
     if context.out.json {
-        let objects: serde_json::Map<String, serde_json::Value> = rows
-            .iter()
-            .map(|(folder, _, count, size)| ((*folder).to_owned(), json!({ "count": count, "bytes": size })))
-            .collect();
+        let objects: serde_json::Map<String, serde_json::Value> =
+            rows.iter().map(|(folder, _, count, size)| ((*folder).to_owned(), json!({ "count": count, "bytes": size }))).collect();
         context.out.json(&json!({
             "repository_id": repository.id().to_hex(),
             "snapshots_count": snapshots.len(),
@@ -69,7 +67,9 @@ pub fn run(options: &Stats, context: &mut Context) -> Result<ExitCode> {
         .collect();
     context.out.line(&words::table(&["Stored", "Objects", "Size"], &[1, 2], table))?;
     match ratio {
-        Some(ratio) if ratio > 1.0 => context.out.line(&format!("{} stored altogether, {ratio:.1} times less", words::size(stored)))?,
+        Some(ratio) if ratio > 1.0 => {
+            context.out.line(&format!("{} stored altogether, {ratio:.1} times less", words::size(stored)))?
+        }
         _ => context.out.line(&format!("{} stored altogether", words::size(stored)))?,
     }
     Ok(ExitCode::Done)
