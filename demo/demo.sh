@@ -7,7 +7,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
-run() { printf '  $ %s\n' "$*" >&2; "$@"; }
+# Shown where a person looks, also when the output of the command is caught.
+exec 3>&1
+run() { printf '  $ %s\n' "${*/#"$esker"/esker}" >&3; "$@"; }
 size() { numfmt --to=iec-i --suffix=B "$1"; }
 # The number that stands behind a name in a line of JSON.
 number() { sed -n "s/.*\"$1\":\([0-9.]*\).*/\1/p" <<<"$2"; }
@@ -114,7 +116,7 @@ ENV
 export ESKER_REPOSITORY=$here/repository ESKER_PASSWORD_FILE=$here/password ESKER_CACHE_DIR=$here/cache
 unset ESKER_CONFIG ESKER_PROFILE ESKER_KEY_FILE ESKER_PASSWORD ESKER_PASSWORD_COMMAND
 (umask 077 && printf 'a demo needs no secret\n' >"$ESKER_PASSWORD_FILE")
-snapshot() { run "$esker" snapshot --preset authentik --preset-dir "$here/service" --json | tail -1; }
+snapshot() { run "$esker" snapshot --preset authentik --preset-dir "$here/service" --json --quiet | tail -1; }
 cost() { # cost SUMMARY
     printf '  read %s, stored %s in %.2f s\n' "$(size "$(number total_bytes_processed "$1")")" "$(size "$(number data_added_packed "$1")")" "$(number total_duration "$1")"
 }
