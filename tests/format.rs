@@ -3,6 +3,8 @@
 //! `ESKER_WRITE_VECTORS=1 cargo test --test format` writes the vectors anew. That is for a page that gets a new rule: vectors that are
 //! there must not change, for repositories that are there will not.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may fail by panicking")]
+
 #[path = "format/repository.rs"]
 mod repository;
 #[path = "format/spec.rs"]

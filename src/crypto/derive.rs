@@ -121,7 +121,9 @@ pub fn mac(key: &Secret, parts: &[&[u8]]) -> [u8; 32] {
     for part in parts {
         hasher.update(part);
     }
-    *hasher.finalize().as_bytes()
+    let mac = *hasher.finalize().as_bytes();
+    hasher.zeroize();
+    mac
 }
 
 /// `MAC(key, length of place u16 | place | body)`: the form of `owner_mac` and of session records.

@@ -7,13 +7,17 @@ use zeroize::Zeroizing;
 use super::CryptoError;
 use super::derive::Secret;
 
-/// A passphrase as it was typed: UTF-8 bytes, without the end of its line.
-pub struct Passphrase(Zeroizing<String>);
+/// A passphrase as it was typed: bytes, UTF-8 as a rule, without the end of its line.
+pub struct Passphrase(Zeroizing<Vec<u8>>);
 
 impl Passphrase {
     /// Takes over a text.
     pub fn new(text: String) -> Self {
-        Self(Zeroizing::new(text))
+        Self(Zeroizing::new(text.into_bytes()))
+    }
+    /// Takes over bytes, such as those of a file, without the end of its line.
+    pub fn from_bytes(bytes: Zeroizing<Vec<u8>>) -> Self {
+        Self(bytes)
     }
     /// An empty passphrase protects nothing.
     pub fn is_empty(&self) -> bool {
@@ -26,7 +30,7 @@ impl Passphrase {
 
     /// The recovery key that was typed in its place, if it is one.
     pub fn as_recovery_key(&self) -> Option<super::RecoveryKey> {
-        super::RecoveryKey::from_text(&self.0).ok()
+        super::RecoveryKey::from_text(std::str::from_utf8(&self.0).ok()?).ok()
     }
 
     /// 32 bytes from it, by argon2id version 0x13. The cost is checked before anything runs.
@@ -36,7 +40,7 @@ impl Passphrase {
             .map_err(|error| CryptoError::Stretch(error.to_string()))?;
         let mut secret = Zeroizing::new([0; 32]);
         argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, parameters)
-            .hash_password_into(self.0.as_bytes(), salt, &mut *secret)
+            .hash_password_into(&self.0, salt, &mut *secret)
             .map_err(|error| CryptoError::Stretch(error.to_string()))?;
         Ok(Secret::new(*secret))
     }

@@ -516,6 +516,38 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_dead_generator_repeats_no_key_for_another_content() {
+        struct Dead;
+        impl Rng for Dead {
+            fn fill(&self, _: &mut [u8]) -> Result<(), crate::clock::RngError> {
+                Ok(())
+            }
+        }
+        let keys = Arc::new(Keys::owner(RootKey::from_bytes([7; 32]), 1));
+        let seal = |body| {
+            let sealer = Sealer::new(Arc::clone(&keys), Arc::new(Dead)).unwrap();
+            sealer.seal_body(ObjectType::Snapshot, body).unwrap()
+        };
+        let (one, two) = (seal(b"one"), seal(b"two"));
+        assert_ne!(one[64..96], two[64..96], "salts");
+        assert_ne!(one[96..128], two[96..128], "keys");
+        assert_ne!(one[128..152], two[128..152], "nonces");
+        assert_eq!(one, seal(b"one"), "the generator is dead indeed");
+    }
+
+    #[test]
+    fn a_generator_that_fails_seals_nothing() {
+        struct Failing;
+        impl Rng for Failing {
+            fn fill(&self, _: &mut [u8]) -> Result<(), crate::clock::RngError> {
+                Err(crate::clock::RngError("test".into()))
+            }
+        }
+        let keys = Arc::new(Keys::owner(RootKey::from_bytes([7; 32]), 1));
+        assert!(matches!(Sealer::new(keys, Arc::new(Failing)), Err(FormatError::Crypto(CryptoError::Rng(_)))));
+    }
+
+    #[test]
     fn bad_padding_and_claimed_lengths_are_refused() {
         assert_eq!(unpad("test", vec![1, 0, 0, 0, 9, 0, 0]).unwrap(), [9]);
         assert!(matches!(unpad("test", vec![1, 0, 0, 0, 9, 0, 1]), Err(FormatError::Field { field: "padding", .. })));

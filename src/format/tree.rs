@@ -209,6 +209,11 @@ impl TreeChunk {
         at_most(WHAT, bytes.len() as u64, limits::CHUNK_SIZE_MAX.into())?;
         let WireTree(nodes, extra) = cbor::decode(WHAT, bytes)?;
         let extra = cbor::extra_in(WHAT, &extra)?;
+        // What is not extra and not the heads of the two arrays is nodes.
+        let mut around = cbor::encode(WHAT, &cbor::extra_out(&extra))?;
+        cbor::array_head(&mut around, 2);
+        cbor::array_head(&mut around, nodes.len());
+        at_most(WHAT, (bytes.len() - around.len()) as u64, limits::TREE_SIZE_MAX as u64)?;
         let nodes = nodes.into_iter().map(node_in).collect::<Result<Vec<_>, _>>()?;
         check_order(&nodes)?;
         Ok(Self { nodes, extra })
@@ -453,6 +458,20 @@ pub(super) mod tests {
         for length in 0..bytes.len() {
             assert!(TreeChunk::decode(&bytes[..length]).is_err());
         }
+    }
+
+    #[test]
+    fn nodes_above_4_mib_are_refused() {
+        let value = || XattrValue::Inline(vec![0; 65_000]);
+        let big = |n: u8| Node { xattrs: vec![Xattr { name: b"u".to_vec(), value: value() }], ..file(&[n], vec![]) };
+        let chunk = |count: u8| {
+            let mut bytes = vec![0x82, 0x98, count];
+            (100..100 + count).for_each(|n| bytes.extend(encode_node(&big(n)).unwrap()));
+            bytes.push(0x80);
+            bytes
+        };
+        assert_eq!(TreeChunk::decode(&chunk(64)).unwrap().nodes.len(), 64);
+        assert!(matches!(TreeChunk::decode(&chunk(65)), Err(FormatError::TooLong { .. })));
     }
 
     #[test]

@@ -132,9 +132,11 @@ fn bytes(bytes: &[u8]) -> Value {
 
 const TIME: Timestamp = Timestamp { seconds: 1_800_000_000, nanoseconds: 5 };
 
+type Make = fn(&mut Maker);
+
 /// Every page with its cases.
 pub fn pages() -> Vec<(&'static str, Vec<Case>)> {
-    let makers: [(&str, fn(&mut Maker)); 12] = [
+    let makers: [(&str, Make); 12] = [
         ("keyslot", keyslots),
         ("envelope", envelopes),
         ("config", configs),
@@ -148,7 +150,7 @@ pub fn pages() -> Vec<(&'static str, Vec<Case>)> {
         ("note", notes),
         ("list", lists),
     ];
-    let make = |(page, make): (&'static str, fn(&mut Maker))| {
+    let make = |(page, make): (&'static str, Make)| {
         let mut maker = Maker { cases: Vec::new(), thing: "" };
         make(&mut maker);
         (page, maker.cases)
