@@ -92,7 +92,7 @@ fn judge(healthy: &Healthy, case: &Case) -> Result<(), String> {
         Err(error) => return Err(format!("it cannot be opened: {error}")),
     };
     let (findings, summary) = small::check(&repository, ReadData::All);
-    let is_named = |finding: &Finding| case.names.iter().any(|name| finding.object == *name);
+    let is_named = |finding: &Finding| case.names.contains(&finding.object);
     if !case.names.is_empty() && !findings.iter().any(is_named) {
         return Err(format!("verify does not name it; it found {findings:?}"));
     }
