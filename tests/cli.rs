@@ -4,6 +4,11 @@ mod cli {
     mod common;
 
     mod config;
+    mod exit_codes;
     mod help;
+    mod json;
+    mod keys;
+    mod look;
     mod secrets;
+    mod sources;
 }

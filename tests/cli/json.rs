@@ -22,8 +22,19 @@ fn snapshot_ends_with_a_summary() {
     has(
         summary,
         &[
-            "snapshot_id", "files_new", "files_changed", "files_unmodified", "dirs_new", "data_blobs", "data_added",
-            "data_added_packed", "total_files_processed", "total_bytes_processed", "total_duration", "sources", "incomplete",
+            "snapshot_id",
+            "files_new",
+            "files_changed",
+            "files_unmodified",
+            "dirs_new",
+            "data_blobs",
+            "data_added",
+            "data_added_packed",
+            "total_files_processed",
+            "total_bytes_processed",
+            "total_duration",
+            "sources",
+            "incomplete",
         ],
     );
     assert_eq!(summary["files_new"], 2);

@@ -41,11 +41,20 @@ fn a_repository_inside_a_source_is_left_out() {
     let house = House::with_repository();
     house.write("a.txt", b"a");
     let everything = house.path("");
-    exits(house.esker(), [std::ffi::OsStr::new("snapshot"), "--dir".as_ref(), {
-        let mut named = std::ffi::OsString::from("all=");
-        named.push(&everything);
-        named
-    }.as_ref()], 0);
+    exits(
+        house.esker(),
+        [
+            std::ffi::OsStr::new("snapshot"),
+            "--dir".as_ref(),
+            {
+                let mut named = std::ffi::OsString::from("all=");
+                named.push(&everything);
+                named
+            }
+            .as_ref(),
+        ],
+        0,
+    );
     let listed = stdout(&exits(house.esker(), ["ls", "-R", "latest"], 0));
     assert!(listed.contains("all/a.txt"), "{listed}");
     assert!(!listed.contains("repo/packs") && !listed.contains("repo/config"), "{listed}");

@@ -7,8 +7,8 @@ use esker::monitor::{Monitor, Phase};
 use esker::repository::Reader;
 use esker::restore::{RestoreError, stream};
 
-use super::place::Place;
 use super::Context;
+use super::place::Place;
 use crate::args::Dump;
 use crate::error::Usage;
 use crate::exit_code::ExitCode;

@@ -1,12 +1,11 @@
 //! `esker restore`: a snapshot, or a part of it, back to a directory.
 
-
 use anyhow::Result;
 use esker::restore::{self, Origin, RestoreOptions, RestoreSummary};
 use serde_json::{Map, json};
 
-use super::place::{Place, put_bytes};
 use super::Context;
+use super::place::{Place, put_bytes};
 use crate::args::{Overwrite, Restore};
 use crate::exit_code::ExitCode;
 use crate::terminal::escape::escape;

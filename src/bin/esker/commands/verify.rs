@@ -7,8 +7,8 @@ use bytesize::ByteSize;
 use esker::verify::{self, Finding, ReadData, VerifyOptions, VerifySummary};
 use serde_json::{Value, json};
 
-use super::place::put_bytes;
 use super::Context;
+use super::place::put_bytes;
 use crate::args::Verify;
 use crate::error::Usage;
 use crate::exit_code::ExitCode;
