@@ -278,7 +278,7 @@ impl Run<'_> {
         let mut node = self.node(path.as_bytes().to_vec(), NodeKind::File, 0o600, began);
         node.size = stored.bytes;
         node.content = stored.content;
-        let stream = format::Stream { path: path.as_bytes().to_vec(), bytes: stored.bytes, mac: *mac.finalize().as_bytes() };
+        let stream = format::Stream { path: shown.as_bytes().to_vec(), bytes: stored.bytes, mac: *mac.finalize().as_bytes() };
         Ok((node, stream, end))
     }
 
