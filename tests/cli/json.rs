@@ -64,12 +64,12 @@ fn snapshots_is_one_array() {
     let house = House::with_repository();
     assert_eq!(json(&exits(house.esker(), ["snapshots", "--json"], 0).stdout), Value::Array(Vec::new()));
     house.write("data/a", b"abc");
-    exits(house.esker(), ["snapshot", "data", "--tag", "nightly", "--host", "auth01"], 0);
+    exits(house.esker(), ["snapshot", "data", "--tag", "nightly", "--tag", "a", "--tag", "nightly", "--host", "auth01"], 0);
     let listed = json(&exits(house.esker(), ["snapshots", "--json"], 0).stdout);
     let one = &listed[0];
     has(one, &["id", "short_id", "time", "hostname", "tags", "sources", "complete", "total_bytes"]);
     assert_eq!(one["hostname"], "auth01");
-    assert_eq!(one["tags"][0], "nightly");
+    assert_eq!(one["tags"], serde_json::json!(["a", "nightly"]));
     assert_eq!(one["sources"][0], "data");
     assert_eq!(one["complete"], true);
     assert_eq!(one["total_bytes"], 3);

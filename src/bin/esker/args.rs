@@ -206,7 +206,7 @@ pub struct Snapshot {
     pub stdin: Option<String>,
 
     /// Demand that standard input ends with these bytes (\n, \t, \\, \xNN are understood)
-    #[arg(long, value_name = "BYTES", requires = "stdin", help_heading = "Sources")]
+    #[arg(long, value_name = "BYTES", requires = "stdin", allow_hyphen_values = true, help_heading = "Sources")]
     pub stdin_trailer: Option<String>,
 
     /// A PostgreSQL server: globals and every database, or the one that dbname= names; a libpq connection string

@@ -22,7 +22,9 @@ pub fn run(options: &Snapshot, context: &mut Context) -> Result<ExitCode> {
     let gathered = sources::gather(options, &context.settings, &tell)?;
     let repository = open(options, context)?;
     let mut tags = context.settings.tags.clone();
-    tags.extend(options.tag.iter().filter(|tag| !context.settings.tags.contains(tag)).cloned());
+    tags.extend(options.tag.iter().cloned());
+    tags.sort_unstable();
+    tags.dedup();
     let snapshot_options = SnapshotOptions {
         host: options.host.clone().unwrap_or_else(|| context.host()),
         user: uzers::get_current_username().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
