@@ -1,1 +1,281 @@
-//! restore
+//! Getting back what snapshots hold: folders into a target, single files and streams to a writer.
+//!
+//! A restore is two threads of thought. [`walk`] goes through the trees, makes folders and decides by [`plan`] what is to be done with
+//! each file; it hands on *windows* of bounded size. [`execute`] brings a window to the disk: what is there already is compared, the
+//! rest is read frame by frame, each frame once, whatever the order of the files; a file is finished (owner, attributes, mode, times)
+//! when its last piece is written, a folder after all that is in it. [`stream`] gives the bytes of one file in order.
+//!
+//! Damage does not stop a restore: it is reported, counted in the summary, and no file with wrong content stays under its name.
+//!
+//! Leans on `repository` for trees and chunks and on `filesystem` for everything that touches the target, which holds what no tree
+//! may get around: nothing outside the target is ever written. Never knows packs, keys' secrets or stores, and never prints.
+
+mod check;
+mod compare;
+mod execute;
+mod file;
+mod plan;
+mod pretend;
+mod select;
+pub mod stream;
+mod tally;
+mod walk;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::filesystem::{ExcludeError, FilesystemError, Owners, Rules, Target};
+use crate::format::tree::{Content, NodeKind};
+use crate::monitor::{Monitor, Phase, Stop};
+use crate::parallel::{self, Feed, cores};
+use crate::repository::{Reader, Repository, RepositoryError};
+
+use self::execute::Executor;
+use self::pretend::Pretended;
+use self::plan::Window;
+use self::select::Selection;
+use self::tally::Tally;
+use self::walk::Walker;
+
+/// Failures the summary names; all of them are counted and told to the monitor.
+pub const FAILURES_NAMED_MAX: usize = 1_000;
+/// Windows between the walk and the disk. One waits while one is written and one is filled.
+const WINDOWS_IN_FLIGHT: usize = 1;
+/// Reads of a remote store under way at once: there latency counts and not cores.
+const REMOTE_READS: usize = 8;
+
+/// What to do with a file that is there already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Overwrite {
+    /// Bring it to the state of the snapshot: its content is compared and only what differs is written.
+    #[default]
+    Always,
+    /// The same, but a file of the same size and modification time counts as unchanged without being read.
+    IfChanged,
+    /// Leave it as it is, its metadata too.
+    Never,
+}
+
+/// What is restored: a folder's content, or one entry.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// Root of the snapshot.
+    pub root: &'a Content,
+    /// The snapshot's name, for messages.
+    pub snapshot: &'a str,
+    /// What below the root: of a folder its content goes into the target, anything else goes there under its own name. Empty: all.
+    pub path: &'a [u8],
+}
+
+/// How to restore.
+#[derive(Clone, Debug, Default)]
+pub struct RestoreOptions {
+    /// Where to: made when it is missing. Its own metadata is not touched.
+    pub target: PathBuf,
+    /// Patterns with gitignore's meaning, relative to what is restored; when there are any, only what matches (a folder: with all it
+    /// holds) is restored.
+    pub include: Vec<String>,
+    /// Patterns of what is left out. They win over `include`.
+    pub exclude: Vec<String>,
+    /// What happens to existing files.
+    pub overwrite: Overwrite,
+    /// Remove what stands in a restored folder and is not in the snapshot, unless the patterns leave it out.
+    pub delete: bool,
+    /// Write runs of zeros as holes; holes of the original are holes in any case.
+    pub sparse: bool,
+    /// Read back each file that was written or taken for unchanged, and compare it with the snapshot.
+    pub verify: bool,
+    /// Leave owners as they come.
+    pub no_ownership: bool,
+    /// Restore owners by their numbers and ignore their names.
+    pub numeric_ids: bool,
+    /// Only find out what would be done.
+    pub dry_run: bool,
+    /// Threads that read and write; none: what suits this machine and store.
+    pub threads: Option<usize>,
+}
+
+/// An entry that could not be restored.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Where, relative to the target.
+    pub path: Vec<u8>,
+    /// What happened.
+    pub detail: String,
+    /// The repository is damaged there, not the target.
+    pub damage: bool,
+}
+
+/// What a restore did.
+#[derive(Clone, Debug, Default)]
+pub struct RestoreSummary {
+    /// Files written, new or changed.
+    pub files_restored: u64,
+    /// Files that were there with the right content.
+    pub files_unchanged: u64,
+    /// Entries left alone because they were there ([`Overwrite::Never`]).
+    pub entries_skipped: u64,
+    /// Folders made or brought up to date.
+    pub folders: u64,
+    /// Symbolic links, pipes, sockets, devices.
+    pub others: u64,
+    /// Further names of files.
+    pub hard_links: u64,
+    /// Entries removed because the snapshot has them not.
+    pub deleted: u64,
+    /// Bytes of all files restored or found unchanged, holes included.
+    pub bytes_total: u64,
+    /// Bytes written into files.
+    pub bytes_written: u64,
+    /// Files read back and found right.
+    pub files_verified: u64,
+    /// Bits of metadata that could not be put back (owners, attributes), the first told to the monitor.
+    pub shortfalls: u64,
+    /// Entries that could not be restored because the repository is damaged.
+    pub damaged: u64,
+    /// Entries that could not be restored because of the target: permissions, something in the way.
+    pub failed: u64,
+    /// The first of both, at most [`FAILURES_NAMED_MAX`].
+    pub failures: Vec<Failure>,
+}
+
+impl RestoreSummary {
+    /// Everything that was asked for is there.
+    pub fn is_whole(&self) -> bool {
+        self.damaged == 0 && self.failed == 0
+    }
+}
+
+/// Why a restore stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The repository could not be read: unreachable, wrong key, interrupted. Damage is no reason to stop.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    /// The target cannot be used, or is full.
+    #[error(transparent)]
+    Filesystem(#[from] FilesystemError),
+    /// A pattern is none.
+    #[error(transparent)]
+    Pattern(#[from] ExcludeError),
+    /// Only files and streams have bytes to give out.
+    #[error("{} is a {what}, not a file: restore it instead", crate::filesystem::shown(path))]
+    NotAFile {
+        /// Its path in the snapshot.
+        path: Vec<u8>,
+        /// What it is.
+        what: &'static str,
+    },
+    /// Whoever takes the bytes does not.
+    #[error("cannot write the output: {0}")]
+    Output(std::io::Error),
+}
+
+impl RestoreError {
+    fn stopped() -> Self {
+        RepositoryError::Stopped.into()
+    }
+}
+
+/// Is this the loss of some stored thing, rather than of the way to all of them?
+fn is_damage(error: &RepositoryError) -> bool {
+    use RepositoryError as E;
+    matches!(
+        error,
+        E::ChunkMissing(_) | E::ChunkDamaged { .. } | E::TreeDamaged { .. } | E::Object { .. } | E::Format(_) | E::Compress(_)
+    )
+}
+
+/// Restores what `origin` names into the target.
+///
+/// Comes back with a summary even when entries could not be restored ([`RestoreSummary::is_whole`]); an error means that it stopped
+/// before its end. A file that was being written then is removed, unless it was there before.
+pub fn run(
+    repository: &Arc<Repository>,
+    origin: Origin<'_>,
+    options: &RestoreOptions,
+    monitor: &Arc<dyn Monitor>,
+    stop: &Stop,
+) -> Result<RestoreSummary, RestoreError> {
+    let selection = Selection::new(&options.include, &options.exclude)?;
+    monitor.begin(Phase::Plan, 0, 0);
+    let reader = Reader::new(repository, &**monitor)?;
+    let start = Start::find(&reader, origin)?;
+    let target = match Target::open(&options.target, !options.dry_run) {
+        Err(error) if options.dry_run && error.is_vanished() => None,
+        other => Some(other?),
+    };
+    let run = Run {
+        reader: &reader,
+        target: target.as_ref(),
+        options,
+        selection: &selection,
+        rules: &Rules::new(!options.no_ownership, !options.numeric_ids, true),
+        owners: &Owners::new(),
+        tally: &Tally::new(&**monitor),
+        monitor: &**monitor,
+        stop,
+        threads: options.threads.unwrap_or_else(|| if reader.is_remote() { REMOTE_READS } else { cores() }),
+    };
+    monitor.begin(Phase::Restore, 0, 0);
+    run.restore(&start)?;
+    Ok(run.tally.summary())
+}
+
+/// Where the walk begins.
+enum Start {
+    /// The content of a folder goes into the target.
+    Folder(Content),
+    /// One entry goes there under its own name.
+    Entry(Box<crate::format::tree::Node>),
+}
+
+impl Start {
+    fn find(reader: &Reader, origin: Origin<'_>) -> Result<Self, RestoreError> {
+        Ok(match reader.resolve(origin.root, origin.path, origin.snapshot)? {
+            None => Self::Folder(origin.root.clone()),
+            Some(node) if node.kind == NodeKind::Folder => Self::Folder(node.content),
+            Some(node) => Self::Entry(Box::new(node)),
+        })
+    }
+}
+
+/// What every part of one restore shares.
+#[derive(Clone, Copy)]
+struct Run<'a> {
+    reader: &'a Reader,
+    /// None in a dry run whose target does not exist.
+    target: Option<&'a Target>,
+    options: &'a RestoreOptions,
+    selection: &'a Selection,
+    rules: &'a Rules,
+    owners: &'a Owners,
+    tally: &'a Tally<'a>,
+    monitor: &'a dyn Monitor,
+    stop: &'a Stop,
+    threads: usize,
+}
+
+impl Run<'_> {
+    fn restore(self, start: &Start) -> Result<(), RestoreError> {
+        let Some(target) = self.target.filter(|_| !self.options.dry_run) else {
+            let pretended = Pretended(self);
+            return Walker::new(self, &mut |window| pretended.execute(&window)).walk(start);
+        };
+        let executor = Executor::new(self, target);
+        let outcome = parallel::pipeline(
+            1,
+            WINDOWS_IN_FLIGHT,
+            |feed: &Feed<Window, Window>| {
+                // A closed feed: the executor has stopped, and has the reason.
+                Walker::new(self, &mut |window| feed.push(window).map_err(|_| RestoreError::stopped())).walk(start)
+            },
+            |window| window,
+            |window| executor.execute(&window),
+        );
+        if outcome.is_err() {
+            executor.give_up();
+        }
+        outcome
+    }
+}

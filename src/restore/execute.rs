@@ -1,0 +1,487 @@
+//! Windows of work, brought to the disk: compare, read, write, link, finish.
+
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::crypto::ChunkType;
+use crate::filesystem::{FilesystemError, NewFile, Target};
+use crate::format::tree::{Item, Leaves, Node, XattrValue};
+use crate::id::ChunkId;
+use crate::parallel;
+use crate::repository::RepositoryError;
+use crate::restore::compare::{Namer, holds_chunk, holds_pieces, same_metadata, zero_runs};
+use crate::restore::file::{FileJob, Handles, Way};
+use crate::restore::plan::{Action, FolderJob, LinkJob, Piece, Segment, Window};
+use crate::restore::tally::{add, count};
+use crate::restore::{Failure, Overwrite, RestoreError, Run, check, is_damage};
+
+/// The kernel takes no longer value of an attribute.
+const XATTR_SIZE_MAX: u64 = 64 << 10;
+
+/// A chunk to be read: which piece of which segment it is for.
+type Wanted = (ChunkType, ChunkId, (u32, u32));
+
+/// Executes windows one after the other; each on many threads.
+pub struct Executor<'a> {
+    pub(super) run: Run<'a>,
+    pub(super) target: &'a Target,
+    handles: Handles<'a>,
+    pub(super) namer: Namer<'a>,
+    /// Files of this window, and the one that goes on in the next: what is not settled when the restore stops is removed.
+    under_way: Mutex<Vec<Arc<FileJob>>>,
+}
+
+impl<'a> Executor<'a> {
+    /// Nothing under way yet.
+    pub fn new(run: Run<'a>, target: &'a Target) -> Self {
+        let namer = Namer(run.reader.repository().keys());
+        Self { run, target, handles: Handles::new(target), namer, under_way: Mutex::default() }
+    }
+
+    /// Everything of one window.
+    pub fn execute(&self, window: &Window) -> Result<(), RestoreError> {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.retain(|job| !job.is_settled());
+        under_way.extend(window.segments.iter().map(|segment| Arc::clone(&segment.job)));
+        drop(under_way);
+        let wanted = self.prepare(window)?;
+        self.read(window, &wanted)?;
+        if self.run.options.verify {
+            check::window(self, window)?;
+        }
+        for link in &window.links {
+            self.link(link)?;
+        }
+        for folder in &window.folders {
+            self.folder(folder)?;
+        }
+        Ok(())
+    }
+
+    /// The restore stops before its end: half a file is of no use to anybody. One that was there before stays, as its time tells that
+    /// it is not the snapshot's.
+    pub fn give_up(&self) {
+        for job in self.under_way.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            if !job.is_settled() && job.way() != Way::InPlace {
+                // It stops for another reason; what cannot be removed has mode 0600 and a new time.
+                let _ = self.handles.discard(&job);
+            }
+        }
+    }
+
+    /// Which chunks are to be read: all of new files, of existing ones those that differ. What needs no chunk is done here.
+    fn prepare(&self, window: &Window) -> Result<Vec<Wanted>, RestoreError> {
+        let mut wanted = Vec::with_capacity(window.pieces.len());
+        let mut others = Vec::new();
+        for (number, segment) in (0u32..).zip(&window.segments) {
+            let pieces = pieces(window, segment);
+            segment.job.expect(pieces.len() as u64);
+            let is_plain = segment.job.way() == Way::Fresh && segment.job.trouble().is_none();
+            if is_plain && pieces.iter().any(|piece| piece.chunk.is_some()) {
+                let holes = pieces.iter().filter(|piece| piece.chunk.is_none()).count() as u64;
+                wanted.extend(self.chunks(window, number, segment));
+                // Pieces are left: this cannot be the last word about the file.
+                let _ = segment.job.done(holes + u64::from(segment.last));
+            } else {
+                others.push((number, segment));
+            }
+        }
+        let more = Mutex::new(wanted);
+        parallel::for_each(self.run.threads, others.into_iter(), |(number, segment)| {
+            if self.run.stop.requested() {
+                return Err(RestoreError::stopped());
+            }
+            let chunks = self.prepare_one(window, number, segment)?;
+            more.lock().unwrap_or_else(PoisonError::into_inner).extend(chunks);
+            Ok(())
+        })?;
+        Ok(more.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn chunks<'w>(&self, window: &'w Window, number: u32, segment: &'w Segment) -> impl Iterator<Item = Wanted> + 'w {
+        let places = segment.pieces.clone();
+        let chunk = move |place: u32| Some((ChunkType::Data, window.pieces.get(place as usize)?.chunk?, (number, place)));
+        places.filter_map(chunk)
+    }
+
+    /// A segment of an existing, empty, hollow or broken file. What stays wanted is not counted as done.
+    fn prepare_one(&self, window: &Window, number: u32, segment: &Segment) -> Result<Vec<Wanted>, RestoreError> {
+        let job = &*segment.job;
+        let pieces = pieces(window, segment);
+        let hold = u64::from(segment.last);
+        let all = pieces.len() as u64 + hold;
+        let nothing_to_do = pieces.is_empty() && matches!(job.way(), Way::Fresh | Way::Keep);
+        if job.trouble().is_some() || nothing_to_do {
+            return self.done(job, all).map(|()| Vec::new());
+        }
+        let prepared = match job.way() {
+            // Only holes in this segment: the file is made with its size.
+            Way::Fresh => self.handles.get(job).map(|_| (all, Vec::new())),
+            Way::Keep => Ok((all, Vec::new())),
+            Way::InPlace => self.prepare_in_place(window, number, segment).map(|(right, wanted)| (right + hold, wanted)),
+            Way::Replace => match self.is_right(job, pieces) {
+                Ok(true) => {
+                    job.turn(Way::Keep);
+                    Ok((all, Vec::new()))
+                }
+                Ok(false) => match pieces {
+                    // The usual small file: written by whoever reads its chunk.
+                    [Piece { chunk: Some(_), .. }] => Ok((hold, self.chunks(window, number, segment).collect())),
+                    _ => {
+                        self.assemble(job, pieces)?;
+                        Ok((all, Vec::new()))
+                    }
+                },
+                Err(error) => Err(error),
+            },
+        };
+        match prepared {
+            Ok((done, wanted)) => self.done(job, done).map(|()| wanted),
+            Err(error) => {
+                self.refused(job, error)?;
+                self.done(job, all).map(|()| Vec::new())
+            }
+        }
+    }
+
+    /// Does the existing file hold what it should, and can its metadata be set where it is?
+    fn is_right(&self, job: &FileJob, pieces: &[Piece]) -> Result<bool, FilesystemError> {
+        if job.action != Action::CompareThenReplace {
+            return Ok(false);
+        }
+        let folder = self.target.folder(&job.folder)?;
+        let Some(mut found) = folder.look_up(&job.node.name)? else { return Ok(false) };
+        // What cannot be read is replaced.
+        let Ok(file) = folder.open_file(&mut found) else { return Ok(false) };
+        if found.node.size != job.node.size || !holds_pieces(&file, &self.namer, pieces)? {
+            return Ok(false);
+        }
+        file.complete(&mut found, self.run.owners)?;
+        Ok(self.is_same(&found.node, &job.node) || folder.update_file(&job.node.name).is_ok())
+    }
+
+    fn is_same(&self, there: &Node, node: &Node) -> bool {
+        same_metadata(there, node, !self.run.options.no_ownership)
+    }
+
+    /// Pieces of an existing file that differ, and how many others there are.
+    fn prepare_in_place(&self, window: &Window, number: u32, segment: &Segment) -> Result<(u64, Vec<Wanted>), FilesystemError> {
+        let job = &*segment.job;
+        let file = match self.handles.get(job) {
+            Ok(file) => file,
+            // Not ours to write, or it has got other names: a new one takes its place.
+            Err(_) if !job.is_opened() => {
+                job.turn(Way::Fresh);
+                self.handles.get(job)?
+            }
+            Err(error) => return Err(error),
+        };
+        if file.stat()?.size != job.node.size {
+            file.set_size(job.node.size)?;
+            job.note_written();
+        }
+        let mut buffer = Vec::new();
+        let (mut right, mut wanted) = (0, Vec::new());
+        for (place, piece) in segment.pieces.clone().zip(pieces(window, segment)) {
+            match &piece.chunk {
+                None => file.punch(piece.offset, piece.length)?,
+                Some(id) if job.way() == Way::InPlace && holds_chunk(&*file, &self.namer, id, piece, &mut buffer)? => {}
+                Some(id) => {
+                    wanted.push((ChunkType::Data, *id, (number, place)));
+                    continue;
+                }
+            }
+            right += 1;
+        }
+        Ok((right, wanted))
+    }
+
+    /// A small existing file of several pieces: its new content is put together before it takes the place of the old.
+    fn assemble(&self, job: &FileJob, pieces: &[Piece]) -> Result<(), RestoreError> {
+        let write = || -> Result<(), RestoreError> {
+            let file = self.target.folder(&job.folder)?.replace_file(&job.node.name)?;
+            file.set_size(job.node.size)?;
+            for piece in pieces {
+                let Some(id) = &piece.chunk else { continue };
+                let bytes = self.run.reader.read_chunk(ChunkType::Data, id)?;
+                if bytes.len() as u64 != piece.length {
+                    return Err(wrong_length(*id).into());
+                }
+                self.write(&file, job, piece.offset, &bytes)?;
+            }
+            self.finish_file(file, job)
+        };
+        match write() {
+            Ok(()) => Ok(()),
+            Err(RestoreError::Repository(error)) if is_damage(&error) => {
+                job.fail(error.to_string(), true);
+                Ok(())
+            }
+            Err(RestoreError::Filesystem(error)) => self.refused(job, error),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn read(&self, window: &Window, wanted: &[Wanted]) -> Result<(), RestoreError> {
+        self.run.reader.read_many(wanted, self.run.threads, self.run.stop, |(segment, piece), bytes| {
+            // Both numbers came from this window.
+            let (Some(segment), Some(piece)) = (window.segments.get(segment as usize), window.pieces.get(piece as usize)) else {
+                return Ok(());
+            };
+            let job = &*segment.job;
+            match bytes {
+                _ if job.trouble().is_some() => {}
+                Ok(bytes) if bytes.len() as u64 == piece.length => self.piece(job, piece, bytes)?,
+                Ok(_) => job.fail("a chunk has another length than the file says".to_owned(), true),
+                Err(error) if is_damage(&error) => job.fail(error.to_string(), true),
+                Err(error) => return Err(error.into()),
+            }
+            self.done(job, 1)
+        })
+    }
+
+    /// Writes one piece; a file of one piece is made, written and finished at once.
+    fn piece(&self, job: &FileJob, piece: &Piece, bytes: &[u8]) -> Result<(), RestoreError> {
+        let is_whole = piece.length == job.node.size;
+        let written = match job.way() {
+            Way::Fresh if is_whole => self.handles.create(job).and_then(|file| self.write_whole(file, job, bytes)),
+            Way::Replace => self
+                .target
+                .folder(&job.folder)
+                .and_then(|folder| folder.replace_file(&job.node.name))
+                .and_then(|file| self.write_whole(file, job, bytes)),
+            _ => self.handles.get(job).and_then(|file| self.write(&file, job, piece.offset, bytes)),
+        };
+        written.or_else(|error| self.refused(job, error))
+    }
+
+    fn write_whole(&self, file: NewFile, job: &FileJob, bytes: &[u8]) -> Result<(), FilesystemError> {
+        if self.run.options.sparse {
+            file.set_size(job.node.size)?;
+        }
+        let written = self.write(&file, job, 0, bytes);
+        match written.and_then(|()| self.finish_plain(file, job)) {
+            Err(error) => {
+                // A replacement vanishes by itself.
+                if job.way() == Way::Fresh {
+                    let _ = self.target.folder(&job.folder).and_then(|folder| folder.remove(&job.node.name));
+                }
+                Err(error)
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn write(&self, file: &NewFile, job: &FileJob, offset: u64, bytes: &[u8]) -> Result<(), FilesystemError> {
+        job.note_written();
+        if !self.run.options.sparse {
+            add(&self.run.tally.bytes_written, bytes.len() as u64);
+            return file.write_at(bytes, offset);
+        }
+        for (range, zeros) in zero_runs(bytes, offset) {
+            let (at, length) = (offset + range.start as u64, range.len() as u64);
+            match (zeros, job.way()) {
+                (false, _) => {
+                    add(&self.run.tally.bytes_written, length);
+                    file.write_at(&bytes[range], at)?;
+                }
+                (true, Way::InPlace) => file.punch(at, length)?,
+                (true, _) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// So many pieces are done with; the last one finishes the file.
+    fn done(&self, job: &FileJob, pieces: u64) -> Result<(), RestoreError> {
+        if pieces > 0 && job.done(pieces) { self.settle(job) } else { Ok(()) }
+    }
+
+    fn settle(&self, job: &FileJob) -> Result<(), RestoreError> {
+        if job.is_settled() {
+            return Ok(());
+        }
+        if job.trouble().is_none() {
+            let finished = match job.way() {
+                Way::Keep => self.finish_kept(job).map_err(RestoreError::from),
+                // Whoever put the new file together finished it too.
+                Way::Replace => Ok(()),
+                Way::InPlace | Way::Fresh => {
+                    self.handles.take(job).map_err(RestoreError::from).and_then(|file| self.finish_file(file, job))
+                }
+            };
+            match finished {
+                Ok(()) => {}
+                Err(RestoreError::Filesystem(error)) => self.refused(job, error)?,
+                Err(RestoreError::Repository(error)) if is_damage(&error) => job.fail(error.to_string(), true),
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some(trouble) = job.trouble().filter(|_| !job.is_settled()) {
+            let mut detail = trouble.detail.clone();
+            if let Err(error) = self.handles.discard(job) {
+                detail = format!("{detail}; and what was written of it could not be removed: {error}");
+            }
+            job.settle();
+            self.run.tally.failure(Failure { path: job.path(), detail, damage: trouble.damage });
+        }
+        Ok(())
+    }
+
+    /// The target refused something of this file; a full disk ends everything.
+    fn refused(&self, job: &FileJob, error: FilesystemError) -> Result<(), RestoreError> {
+        if error.is_full() {
+            return Err(error.into());
+        }
+        job.fail(error.to_string(), false);
+        Ok(())
+    }
+
+    fn finish_kept(&self, job: &FileJob) -> Result<(), FilesystemError> {
+        let folder = self.target.folder(&job.folder)?;
+        let mut found = folder.look_up(&job.node.name)?;
+        if let Some(found) = &mut found {
+            folder.complete(found, self.run.owners)?;
+        }
+        if found.is_none_or(|found| !self.is_same(&found.node, &job.node)) {
+            return self.finish_plain(folder.update_file(&job.node.name)?, job);
+        }
+        self.finished(job);
+        Ok(())
+    }
+
+    /// As [`Executor::finish_plain`], for nodes whose attributes may stand in chunks.
+    fn finish_file(&self, file: NewFile, job: &FileJob) -> Result<(), RestoreError> {
+        let node = self.with_attributes(&job.node)?;
+        let shortfalls = file.finish(&node, self.run.rules)?;
+        if !shortfalls.is_empty() {
+            self.run.tally.shortfalls(&job.path(), &shortfalls);
+        }
+        self.finished(job);
+        Ok(())
+    }
+
+    fn finish_plain(&self, file: NewFile, job: &FileJob) -> Result<(), FilesystemError> {
+        match self.finish_file(file, job) {
+            Err(RestoreError::Filesystem(error)) => Err(error),
+            Err(error) => {
+                job.fail(error.to_string(), true);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn finished(&self, job: &FileJob) {
+        let Run { tally, monitor, .. } = self.run;
+        job.settle();
+        let unchanged = job.way() == Way::Keep || (job.way() == Way::InPlace && !job.was_written());
+        count(if unchanged { &tally.files_unchanged } else { &tally.files_restored });
+        add(&tally.bytes_total, job.node.size);
+        monitor.advance(1, job.node.size);
+        monitor.entry(if unchanged { "unchanged" } else { "restored" }, &job.path(), job.node.size);
+    }
+
+    /// The node with the values of its attributes that stand in chunks.
+    fn with_attributes<'n>(&self, node: &'n Node) -> Result<Cow<'n, Node>, RepositoryError> {
+        if node.xattrs.iter().all(|xattr| matches!(xattr.value, XattrValue::Inline(_))) {
+            return Ok(Cow::Borrowed(node));
+        }
+        let mut node = node.clone();
+        for xattr in &mut node.xattrs {
+            let XattrValue::Content(content) = &xattr.value else { continue };
+            let length = content.items.iter().fold(0u64, |sum, item| sum.saturating_add(item.length()));
+            // Stays as it is: reported as an attribute that could not be set.
+            if length > XATTR_SIZE_MAX {
+                continue;
+            }
+            let mut value = Vec::new();
+            self.run.reader.for_each_item::<RepositoryError>(content, Leaves::Data, &mut |item| {
+                match *item {
+                    Item::Chunk { id, .. } => value.extend(self.run.reader.read_chunk(ChunkType::Data, &id)?),
+                    Item::Hole { length } => value.resize(value.len() + length.min(XATTR_SIZE_MAX) as usize, 0),
+                }
+                Ok(())
+            })?;
+            xattr.value = XattrValue::Inline(value);
+        }
+        Ok(Cow::Owned(node))
+    }
+
+    fn link(&self, link: &LinkJob) -> Result<(), RestoreError> {
+        let Run { tally, monitor, .. } = self.run;
+        let path = link.place.path();
+        if let Some(trouble) = link.first.job.as_ref().and_then(|job| job.trouble()) {
+            let detail = format!("another name of {}, which is not restored", crate::filesystem::shown(&link.first.place.path()));
+            tally.failure(Failure { path, detail, damage: trouble.damage });
+            return Ok(());
+        }
+        match self.make_link(link, &path) {
+            Ok(Some(failure)) => tally.failure(failure),
+            Ok(None) => {}
+            Err(error) => tally.refused(path, error)?,
+        }
+        monitor.advance(1, 0);
+        Ok(())
+    }
+
+    fn make_link(&self, link: &LinkJob, path: &[u8]) -> Result<Option<Failure>, FilesystemError> {
+        let Run { tally, monitor, options, .. } = self.run;
+        let folder = self.target.folder(&link.place.folder)?;
+        let first_folder = self.target.folder(&link.first.place.folder)?;
+        if link.look
+            && let Some(there) = folder.look_up(&link.place.name)?
+        {
+            if options.overwrite == Overwrite::Never {
+                count(&tally.entries_skipped);
+                monitor.entry("skipped", path, 0);
+                return Ok(None);
+            }
+            let first = first_folder.look_up(&link.first.place.name)?;
+            if first.is_some_and(|first| (first.stat.dev, first.stat.ino) == (there.stat.dev, there.stat.ino)) {
+                count(&tally.hard_links);
+                return Ok(None);
+            }
+            if there.node.kind == crate::format::tree::NodeKind::Folder && !options.delete {
+                let detail = "a folder is in the way; it is removed only when deleting is asked for".to_owned();
+                return Ok(Some(Failure { path: path.to_vec(), detail, damage: false }));
+            }
+            self.target.remove(path)?;
+        }
+        folder.hard_link(&link.place.name, &first_folder, &link.first.place.name)?;
+        count(&tally.hard_links);
+        monitor.entry("restored", path, link.node.size);
+        Ok(None)
+    }
+
+    fn folder(&self, folder: &FolderJob) -> Result<(), RestoreError> {
+        let Run { tally, monitor, rules, .. } = self.run;
+        let node = match self.with_attributes(&folder.node) {
+            Ok(node) => node,
+            Err(error) if is_damage(&error) => {
+                tally.failure(Failure { path: folder.path.to_vec(), detail: error.to_string(), damage: true });
+                Cow::Borrowed(&folder.node)
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let finished = self.target.folder(&folder.path).and_then(|open| open.finish(&node, rules, folder.existed));
+        match finished {
+            Ok(shortfalls) => {
+                count(&tally.folders);
+                tally.shortfalls(&folder.path, &shortfalls);
+                monitor.entry("restored", &folder.path, 0);
+                Ok(())
+            }
+            Err(error) => tally.refused(folder.path.to_vec(), error),
+        }
+    }
+}
+
+fn wrong_length(id: ChunkId) -> RepositoryError {
+    RepositoryError::ChunkDamaged { id, detail: "it has another length than the file says".to_owned() }
+}
+
+/// The pieces of a segment.
+pub fn pieces<'w>(window: &'w Window, segment: &Segment) -> &'w [Piece] {
+    window.pieces.get(segment.pieces.start as usize..segment.pieces.end as usize).unwrap_or_default()
+}

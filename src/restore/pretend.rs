@@ -1,0 +1,51 @@
+//! A dry run: the same windows, compared and counted; nothing is written.
+
+use crate::filesystem::FilesystemError;
+use crate::restore::compare::{Namer, holds_pieces};
+use crate::restore::execute::pieces;
+use crate::restore::file::FileJob;
+use crate::restore::plan::{Action, Piece, Window};
+use crate::restore::tally::{add, count};
+use crate::restore::{RestoreError, Run};
+
+/// What a dry run does with windows.
+pub struct Pretended<'a>(pub Run<'a>);
+
+impl Pretended<'_> {
+    /// Counts what would be done.
+    pub fn execute(&self, window: &Window) -> Result<(), RestoreError> {
+        let Run { tally, monitor, stop, .. } = self.0;
+        for segment in &window.segments {
+            if stop.requested() {
+                return Err(RestoreError::stopped());
+            }
+            let job = &*segment.job;
+            if !self.is_right(job, pieces(window, segment)).unwrap_or(false) {
+                job.note_written();
+            }
+            if segment.last {
+                let changed = job.was_written();
+                count(if changed { &tally.files_restored } else { &tally.files_unchanged });
+                add(&tally.bytes_total, job.node.size);
+                monitor.advance(1, job.node.size);
+                monitor.entry(if changed { "would restore" } else { "unchanged" }, &job.path(), job.node.size);
+            }
+        }
+        add(&tally.hard_links, window.links.len() as u64);
+        add(&tally.folders, window.folders.len() as u64);
+        Ok(())
+    }
+
+    fn is_right(&self, job: &FileJob, pieces: &[Piece]) -> Result<bool, FilesystemError> {
+        match (job.action, self.0.target) {
+            (Action::Keep, _) => Ok(true),
+            (Action::CompareThenReplace | Action::InPlace, Some(target)) if !job.was_written() => {
+                let folder = target.folder(&job.folder)?;
+                let Some(mut found) = folder.look_up(&job.node.name)? else { return Ok(false) };
+                let file = folder.open_file(&mut found)?;
+                Ok(found.node.size == job.node.size && holds_pieces(&file, &Namer(self.0.reader.repository().keys()), pieces)?)
+            }
+            _ => Ok(false),
+        }
+    }
+}

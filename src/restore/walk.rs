@@ -1,0 +1,470 @@
+//! The walk through the trees: makes folders, links and devices on its way, decides about files, and hands windows of work on.
+
+use std::collections::HashMap;
+use std::iter::Peekable;
+use std::sync::Arc;
+use std::vec::IntoIter;
+
+use crate::filesystem::{FilesystemError, Folder, Found};
+use crate::format::tree::{Content, HardLink, Item, Leaves, Node, NodeKind};
+use crate::repository::RepositoryError;
+use crate::repository::trees::DEPTH_MAX;
+use crate::restore::compare::same_metadata;
+use crate::restore::file::FileJob;
+use crate::restore::plan::{Action, FirstName, FolderJob, LinkJob, Piece, Place, Segment, Window, WindowSize, decide, join};
+use crate::restore::select::Selected;
+use crate::restore::tally::count;
+use crate::restore::{Failure, Overwrite, RestoreError, Run, Start, is_damage};
+
+/// Where windows go.
+pub type Send<'a> = dyn FnMut(Window) -> Result<(), RestoreError> + 'a;
+
+/// A folder on the way from the target to where the walk is.
+struct Level {
+    path: Arc<[u8]>,
+    /// None: the target itself.
+    node: Option<Node>,
+    /// Tree chunks that come after `nodes`.
+    items: IntoIter<Item>,
+    nodes: IntoIter<Node>,
+    last_name: Vec<u8>,
+    /// It is selected, and all it holds unless a pattern leaves it out.
+    selected: bool,
+    state: State,
+    /// With `delete`: what stands in it and was not met yet, in rising order.
+    listing: Option<Peekable<IntoIter<(Vec<u8>, Option<NodeKind>)>>>,
+}
+
+enum State {
+    /// Not needed yet: nothing in it was selected so far.
+    Pending,
+    /// There; in a dry run it may be no more than a thought.
+    Open { folder: Option<Arc<Folder>>, existed: bool },
+    /// Could not be made, or must be left alone: so is all it holds.
+    Closed,
+}
+
+/// See the top of this file.
+pub struct Walker<'a> {
+    run: Run<'a>,
+    send: &'a mut Send<'a>,
+    levels: Vec<Level>,
+    window: Window,
+    size: WindowSize,
+    first_names: HashMap<HardLink, Arc<FirstName>>,
+    files: u64,
+    bytes: u64,
+}
+
+impl<'a> Walker<'a> {
+    pub fn new(run: Run<'a>, send: &'a mut Send<'a>) -> Self {
+        let (window, size) = (Window::default(), WindowSize::default());
+        Self { run, send, levels: Vec::new(), window, size, first_names: HashMap::new(), files: 0, bytes: 0 }
+    }
+
+    /// Walks everything, depth first.
+    pub fn walk(mut self, start: &Start) -> Result<(), RestoreError> {
+        let root = self.run.target.map(|target| Arc::clone(target.root()));
+        let mut level = Level {
+            path: Arc::from(&[][..]),
+            node: None,
+            items: Vec::new().into_iter(),
+            nodes: Vec::new().into_iter(),
+            last_name: Vec::new(),
+            selected: self.run.selection.starts_selected(),
+            state: State::Open { existed: root.is_some(), folder: root },
+            listing: None,
+        };
+        match start {
+            Start::Entry(node) => level.nodes = vec![Node::clone(node)].into_iter(),
+            Start::Folder(content) => {
+                level.items = self.items_of(content, b"")?;
+                self.start_deleting(&mut level)?;
+            }
+        }
+        self.levels.push(level);
+        while let Some(level) = self.levels.last_mut() {
+            if self.run.stop.requested() {
+                return Err(RestoreError::stopped());
+            }
+            if let Some(node) = level.nodes.next() {
+                self.visit(node)?;
+            } else if let Some(item) = level.items.next() {
+                self.next_nodes(item)?;
+            } else {
+                self.leave()?;
+            }
+            self.send_if_full()?;
+        }
+        self.send()
+    }
+
+    /// The tree chunks of a folder; those behind a damaged list are missing, which is reported.
+    fn items_of(&self, content: &Content, path: &[u8]) -> Result<IntoIter<Item>, RestoreError> {
+        let mut items = Vec::new();
+        let listed = self.run.reader.for_each_item::<RepositoryError>(content, Leaves::Tree, &mut |item| {
+            items.push(*item);
+            Ok(())
+        });
+        if let Err(error) = listed {
+            self.damaged_folder(path, error)?;
+            // An item nobody can read: whoever comes to the end of this folder knows that it is not the true one.
+            items.push(Item::Hole { length: 0 });
+        }
+        Ok(items.into_iter())
+    }
+
+    fn damaged_folder(&self, path: &[u8], error: RepositoryError) -> Result<(), RestoreError> {
+        if !is_damage(&error) {
+            return Err(error.into());
+        }
+        let detail = format!("entries of this folder are lost: {error}");
+        self.run.tally.failure(Failure { path: path.to_vec(), detail, damage: true });
+        Ok(())
+    }
+
+    fn next_nodes(&mut self, item: Item) -> Result<(), RestoreError> {
+        let Some(level) = self.levels.last_mut() else { return Ok(()) };
+        let known_lost = matches!(item, Item::Hole { .. });
+        let nodes = match self.run.reader.nodes(&Content { level: 0, items: vec![item] }) {
+            _ if known_lost => None,
+            Ok(nodes) if nodes.first().is_some_and(|node| node.name > level.last_name) || nodes.is_empty() => Some(nodes),
+            Ok(_) => {
+                let detail = "entries of this folder are lost: its names do not rise".to_owned();
+                self.run.tally.failure(Failure { path: level.path.to_vec(), detail, damage: true });
+                None
+            }
+            Err(error) => {
+                let path = Arc::clone(&level.path);
+                self.damaged_folder(&path, error)?;
+                None
+            }
+        };
+        let Some(level) = self.levels.last_mut() else { return Ok(()) };
+        match nodes {
+            Some(nodes) => {
+                if let Some(last) = nodes.last() {
+                    level.last_name.clone_from(&last.name);
+                }
+                level.nodes = nodes.into_iter();
+            }
+            // What is lost would look as if it was not in the snapshot.
+            None => level.listing = None,
+        }
+        Ok(())
+    }
+
+    fn visit(&mut self, node: Node) -> Result<(), RestoreError> {
+        let Some(level) = self.levels.last() else { return Ok(()) };
+        let path = join(&level.path, &node.name);
+        let within = level.selected;
+        let selected = self.run.selection.select(&path, node.kind == NodeKind::Folder, within);
+        if selected == Selected::Yes && !self.open_levels()? {
+            return Ok(());
+        }
+        self.delete_up_to(Some(&node.name))?;
+        match (selected, node.kind) {
+            (Selected::No, _) => Ok(()),
+            (_, NodeKind::Folder) => self.enter(path, node, selected == Selected::Yes),
+            _ => {
+                self.run.monitor.current(&path);
+                self.entry(path, node)
+            }
+        }
+    }
+
+    fn enter(&mut self, path: Vec<u8>, node: Node, selected: bool) -> Result<(), RestoreError> {
+        if self.levels.len() > DEPTH_MAX {
+            let detail = format!("folders are nested deeper than {DEPTH_MAX}");
+            self.run.tally.failure(Failure { path, detail, damage: true });
+            return Ok(());
+        }
+        let items = self.items_of(&node.content, &path)?;
+        self.levels.push(Level {
+            path: path.into(),
+            node: Some(node),
+            items,
+            nodes: Vec::new().into_iter(),
+            last_name: Vec::new(),
+            selected,
+            state: State::Pending,
+            listing: None,
+        });
+        if selected && !self.open_levels()? {
+            self.levels.pop();
+        }
+        Ok(())
+    }
+
+    /// Makes the folders from the target to here, those that are not there yet; false: one of them cannot be used.
+    fn open_levels(&mut self) -> Result<bool, RestoreError> {
+        for place in 0..self.levels.len() {
+            match self.levels[place].state {
+                State::Open { .. } => {}
+                State::Closed => return Ok(false),
+                State::Pending => {
+                    let state = self.open_level(place)?;
+                    let usable = matches!(state, State::Open { .. });
+                    self.levels[place].state = state;
+                    if !usable {
+                        return Ok(false);
+                    }
+                    let mut level = self.levels.swap_remove(place);
+                    let started = self.start_deleting(&mut level);
+                    self.levels.push(level);
+                    let last = self.levels.len() - 1;
+                    self.levels.swap(place, last);
+                    started?;
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn open_level(&self, place: usize) -> Result<State, RestoreError> {
+        let (Some(parent), Some(level)) = (place.checked_sub(1).map(|above| &self.levels[above]), self.levels.get(place)) else {
+            return Ok(State::Closed);
+        };
+        let (Some(node), State::Open { folder: parent, existed }) = (&level.node, &parent.state) else {
+            return Ok(State::Closed);
+        };
+        match self.make_folder(parent.as_ref().filter(|_| *existed), &level.path, node) {
+            Ok(state) => Ok(state),
+            Err(error) => {
+                self.run.tally.refused(level.path.to_vec(), error)?;
+                Ok(State::Closed)
+            }
+        }
+    }
+
+    /// `parent`: to be looked into; none when it is new.
+    fn make_folder(&self, parent: Option<&Arc<Folder>>, path: &[u8], node: &Node) -> Result<State, FilesystemError> {
+        let Run { options, .. } = self.run;
+        let existing = parent.map(|parent| parent.look_up(&node.name)).transpose()?.flatten();
+        let action = decide(node, existing.as_ref(), options.overwrite, options.delete);
+        match action {
+            Action::Leave | Action::Refuse => {
+                self.left_alone(path.to_vec(), action);
+                return Ok(State::Closed);
+            }
+            _ => {}
+        }
+        let Some(target) = self.run.target.filter(|_| !options.dry_run) else {
+            let folder = match (action, parent) {
+                (Action::Keep, Some(parent)) => Some(Arc::new(parent.open_folder(&node.name)?)),
+                _ => None,
+            };
+            return Ok(State::Open { existed: folder.is_some(), folder });
+        };
+        if action == Action::Clear {
+            target.remove(path)?;
+        }
+        let created = target.create_folder(path)?;
+        Ok(State::Open { folder: Some(created.folder), existed: created.existed })
+    }
+
+    fn left_alone(&self, path: Vec<u8>, action: Action) {
+        let Run { tally, monitor, .. } = self.run;
+        if action == Action::Leave {
+            count(&tally.entries_skipped);
+            monitor.entry("skipped", &path, 0);
+        } else {
+            let detail = "a folder is in the way; it is removed only when deleting is asked for".to_owned();
+            tally.failure(Failure { path, detail, damage: false });
+        }
+    }
+
+    fn entry(&mut self, path: Vec<u8>, node: Node) -> Result<(), RestoreError> {
+        let Some(level) = self.levels.last() else { return Ok(()) };
+        let State::Open { folder, existed } = &level.state else { return Ok(()) };
+        let (folder, look, place) = (folder.clone(), *existed, Arc::clone(&level.path));
+        if let Some(group) = node.hard_link
+            && let Some(first) = self.first_names.get(&group)
+        {
+            let place = Place { folder: place, name: node.name.clone().into() };
+            self.window.push_link(LinkJob { place, first: Arc::clone(first), look, node });
+            return Ok(());
+        }
+        let Run { options, tally, .. } = self.run;
+        let existing = match folder.as_ref().filter(|_| look).map(|folder| self.look(folder, &node)).transpose() {
+            Ok(existing) => existing.flatten(),
+            Err(error) => return tally.refused(path, error),
+        };
+        let action = decide(&node, existing.as_ref(), options.overwrite, options.delete);
+        if matches!(action, Action::Leave | Action::Refuse) {
+            self.left_alone(path, action);
+            return Ok(());
+        }
+        if node.kind == NodeKind::File {
+            return self.file(place, node, action);
+        }
+        let (group, name) = (node.hard_link, node.name.clone());
+        let made = match folder {
+            Some(folder) if !options.dry_run => self.special(&folder, &path, &node, action, existing.as_ref()),
+            _ => Ok(()),
+        };
+        match made {
+            Ok(()) => {
+                count(&tally.others);
+                self.run.monitor.entry("restored", &path, 0);
+                self.remember(group, Place { folder: place, name: name.into() }, None);
+                Ok(())
+            }
+            Err(error) => tally.refused(path, error),
+        }
+    }
+
+    /// What stands there, of links and devices with all that could differ.
+    fn look(&self, folder: &Folder, node: &Node) -> Result<Option<Found>, FilesystemError> {
+        let mut existing = folder.look_up(&node.name)?;
+        if let Some(found) = &mut existing
+            && node.kind != NodeKind::File
+            && found.node.kind == node.kind
+        {
+            folder.complete(found, self.run.owners)?;
+        }
+        Ok(existing)
+    }
+
+    fn special(
+        &self,
+        folder: &Folder,
+        path: &[u8],
+        node: &Node,
+        action: Action,
+        existing: Option<&Found>,
+    ) -> Result<(), FilesystemError> {
+        let Run { target, rules, tally, options, .. } = self.run;
+        let shortfalls = match (action, existing) {
+            (Action::Keep, Some(found)) if same_metadata(&found.node, node, !options.no_ownership) => return Ok(()),
+            (Action::Keep, _) => folder.update_special(node, rules)?,
+            _ => {
+                if let (Action::Clear, Some(target)) = (action, target) {
+                    target.remove(path)?;
+                }
+                folder.create_special(node, rules)?
+            }
+        };
+        tally.shortfalls(path, &shortfalls);
+        Ok(())
+    }
+
+    fn remember(&mut self, group: Option<HardLink>, place: Place, job: Option<Arc<FileJob>>) {
+        if let Some(group) = group {
+            self.first_names.insert(group, Arc::new(FirstName { place, job }));
+        }
+    }
+
+    fn file(&mut self, folder: Arc<[u8]>, node: Node, action: Action) -> Result<(), RestoreError> {
+        self.files += 1;
+        self.bytes = self.bytes.saturating_add(node.size);
+        let job = Arc::new(FileJob::new(self.files, folder, node, action));
+        let place = Place { folder: Arc::clone(&job.folder), name: job.node.name.clone().into() };
+        self.remember(job.node.hard_link, place, Some(Arc::clone(&job)));
+        let mut first = self.window.next_piece();
+        // An unchanged file needs none, unless it is read back.
+        if action != Action::Keep || self.run.options.verify {
+            self.pieces(&job, &mut first)?;
+        }
+        let pieces = first..self.window.next_piece();
+        self.window.push_segment(Segment { job, pieces, last: true });
+        Ok(())
+    }
+
+    /// The pieces of a file, in order; a file that needs more than a window holds is cut into segments.
+    fn pieces(&mut self, job: &Arc<FileJob>, first: &mut u32) -> Result<(), RestoreError> {
+        let Self { run, send, window, size, files, bytes, .. } = self;
+        let content = &job.node.content;
+        let mut offset = 0u64;
+        let listed = run.reader.for_each_item::<RestoreError>(content, Leaves::Data, &mut |item| {
+            let (length, chunk) = match *item {
+                Item::Chunk { id, length } => (length, Some(id)),
+                Item::Hole { length } => (length, None),
+            };
+            window.push_piece(Piece { offset, length, chunk });
+            offset = offset.saturating_add(length);
+            if content.level > 0 && size.is_reached(window) {
+                let pieces = *first..window.next_piece();
+                window.push_segment(Segment { job: Arc::clone(job), pieces, last: false });
+                run.monitor.total(*files, *bytes);
+                send(size.take(window))?;
+                *first = 0;
+            }
+            Ok(())
+        });
+        match listed {
+            Ok(()) if offset == job.node.size => {}
+            Ok(()) => job.fail("its content has another length than it should".to_owned(), true),
+            Err(RestoreError::Repository(error)) if is_damage(&error) => job.fail(error.to_string(), true),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// With `delete`: lists what stands in a folder that was there before.
+    fn start_deleting(&self, level: &mut Level) -> Result<(), RestoreError> {
+        if let State::Open { folder: Some(folder), existed: true } = &level.state
+            && self.run.options.delete
+        {
+            match folder.names() {
+                Ok(names) => level.listing = Some(names.into_iter().peekable()),
+                Err(error) => self.run.tally.refused(level.path.to_vec(), error)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what stands before `name` in the folder where the walk is, or all that is left of it.
+    fn delete_up_to(&mut self, name: Option<&[u8]>) -> Result<(), RestoreError> {
+        let Some(level) = self.levels.last_mut() else { return Ok(()) };
+        let Some(listing) = &mut level.listing else { return Ok(()) };
+        let Run { selection, options, target, tally, monitor, .. } = self.run;
+        while let Some((there, kind)) = listing.next_if(|(there, _)| name.is_none_or(|name| there.as_slice() <= name)) {
+            if name == Some(there.as_slice()) {
+                continue;
+            }
+            let path = join(&level.path, &there);
+            if selection.select(&path, kind == Some(NodeKind::Folder), level.selected) != Selected::Yes {
+                continue;
+            }
+            let removed = match target {
+                Some(target) if !options.dry_run => target.remove(&path),
+                _ => Ok(()),
+            };
+            match removed {
+                Ok(()) => {
+                    count(&tally.deleted);
+                    monitor.entry("deleted", &path, 0);
+                }
+                Err(error) => tally.refused(path, error)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self) -> Result<(), RestoreError> {
+        self.delete_up_to(None)?;
+        let Some(level) = self.levels.pop() else { return Ok(()) };
+        if let (Some(node), State::Open { existed, .. }) = (level.node, level.state) {
+            // A folder that was there is touched only when it was itself asked for, and files in it may be touched.
+            let finish = !existed || (level.selected && self.run.options.overwrite != Overwrite::Never);
+            if finish {
+                self.window.push_folder(FolderJob { path: level.path, node, existed });
+            }
+        }
+        Ok(())
+    }
+
+    fn send_if_full(&mut self) -> Result<(), RestoreError> {
+        if self.size.is_reached(&self.window) { self.send() } else { Ok(()) }
+    }
+
+    fn send(&mut self) -> Result<(), RestoreError> {
+        self.run.monitor.total(self.files, self.bytes);
+        if self.window.is_empty() {
+            return Ok(());
+        }
+        (self.send)(self.size.take(&mut self.window))
+    }
+}
+
