@@ -112,7 +112,8 @@ pub fn same_metadata(there: &Node, node: &Node, ownership: bool) -> bool {
         && (!ownership || owners(there) == owners(node))
 }
 
-/// Runs of bytes that are all zeros or not, in blocks of `BLOCK` bytes of the file: (range within `bytes`, is zeros).
+/// Runs of blocks that are all zeros or not: (range within `bytes`, is zeros). A block is one of the file at `offset`, or the part of it
+/// that `bytes` has at its edges.
 pub fn zero_runs(bytes: &[u8], offset: u64) -> impl Iterator<Item = (Range<usize>, bool)> + '_ {
     const BLOCK: u64 = 4096;
     const ZEROS: [u8; BLOCK as usize] = [0; BLOCK as usize];
@@ -120,8 +121,7 @@ pub fn zero_runs(bytes: &[u8], offset: u64) -> impl Iterator<Item = (Range<usize
         let into = (offset + at as u64) % BLOCK;
         bytes.len().min(at + (BLOCK - into) as usize)
     };
-    // A block at an edge that belongs only in part to this piece is written: its other part is another piece's.
-    let is_hole = move |from: usize, to: usize| to - from == BLOCK as usize && bytes[from..to] == ZEROS;
+    let is_hole = move |from: usize, to: usize| bytes[from..to] == ZEROS[..to - from];
     let mut at = 0;
     std::iter::from_fn(move || {
         if at >= bytes.len() {
@@ -146,14 +146,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_of_zeros_are_whole_blocks_of_the_file() {
+    fn runs_of_zeros_follow_the_blocks_of_the_file() {
         let mut bytes = vec![0u8; 4096 * 4];
         bytes[4096 * 2] = 1;
         let runs: Vec<_> = zero_runs(&bytes, 8192).collect();
         assert_eq!(runs, [(0..8192, true), (8192..12288, false), (12288..16384, true)]);
-        // Shifted by one byte: the blocks at the edges are cut, and data whatever they hold.
+        // Shifted by one byte: the block with the one that is not zero starts and ends a byte earlier.
         let runs: Vec<_> = zero_runs(&bytes, 1).collect();
-        assert_eq!(runs, [(0..4095, false), (4095..8191, true), (8191..12287, false), (12287..16383, true), (16383..16384, false)]);
+        assert_eq!(runs, [(0..8191, true), (8191..12287, false), (12287..16384, true)]);
+        assert_eq!(zero_runs(&[1, 0], 4095).collect::<Vec<_>>(), [(0..1, false), (1..2, true)]);
         assert_eq!(zero_runs(&[], 5).count(), 0);
     }
 }

@@ -17,7 +17,7 @@ const JOB_BYTES: u64 = 1 << 20;
 /// Jobs read ahead of the writer.
 const JOBS_IN_FLIGHT: usize = 8;
 /// Zeros written at once where a hole is.
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// Neighbouring parts of the file that are best read together.
 enum Job {
@@ -64,7 +64,7 @@ pub fn dump(
                 }
             }
             monitor.advance(0, written - before);
-            Ok(())
+            Ok::<(), RestoreError>(())
         },
     )?;
     out.flush().map_err(RestoreError::Output)?;

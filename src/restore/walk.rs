@@ -19,6 +19,9 @@ use crate::restore::{Failure, Overwrite, RestoreError, Run, Start, is_damage};
 /// Where windows go.
 pub type Send<'a> = dyn FnMut(Window) -> Result<(), RestoreError> + 'a;
 
+/// A row of a folder in the target.
+type Listed = (Vec<u8>, Option<NodeKind>);
+
 /// A folder on the way from the target to where the walk is.
 struct Level {
     path: Arc<[u8]>,
@@ -32,7 +35,7 @@ struct Level {
     selected: bool,
     state: State,
     /// With `delete`: what stands in it and was not met yet, in rising order.
-    listing: Option<Peekable<IntoIter<(Vec<u8>, Option<NodeKind>)>>>,
+    listing: Option<Peekable<IntoIter<Listed>>>,
 }
 
 enum State {
