@@ -21,6 +21,16 @@ const XATTR_SIZE_MAX: u64 = 64 << 10;
 /// A chunk to be read: which piece of which segment it is for.
 type Wanted = (ChunkType, ChunkId, (u32, u32));
 
+/// What stands under the name of a small file.
+enum Right {
+    /// It differs in nothing.
+    Altogether,
+    /// Its content is right, and its metadata can be set.
+    ButMetadata,
+    /// It is to be replaced.
+    No,
+}
+
 /// Executes windows one after the other; each on many threads.
 pub struct Executor<'a> {
     pub(super) run: Run<'a>,
@@ -120,11 +130,16 @@ impl<'a> Executor<'a> {
             Way::Keep => Ok((all, Vec::new())),
             Way::InPlace => self.prepare_in_place(window, number, segment).map(|(right, wanted)| (right + hold, wanted)),
             Way::Replace => match self.is_right(job, pieces) {
-                Ok(true) => {
+                Ok(Right::Altogether) => {
+                    job.turn(Way::Keep);
+                    self.finished(job);
+                    Ok((all, Vec::new()))
+                }
+                Ok(Right::ButMetadata) => {
                     job.turn(Way::Keep);
                     Ok((all, Vec::new()))
                 }
-                Ok(false) => match pieces {
+                Ok(Right::No) => match pieces {
                     // The usual small file: written by whoever reads its chunk.
                     [Piece { chunk: Some(_), .. }] => Ok((hold, self.chunks(window, number, segment).collect())),
                     _ => {
@@ -145,19 +160,24 @@ impl<'a> Executor<'a> {
     }
 
     /// Does the existing file hold what it should, and can its metadata be set where it is?
-    fn is_right(&self, job: &FileJob, pieces: &[Piece]) -> Result<bool, FilesystemError> {
+    fn is_right(&self, job: &FileJob, pieces: &[Piece]) -> Result<Right, FilesystemError> {
         if job.action != Action::CompareThenReplace {
-            return Ok(false);
+            return Ok(Right::No);
         }
         let folder = self.target.folder(&job.folder)?;
-        let Some(mut found) = folder.look_up(&job.node.name)? else { return Ok(false) };
+        let Some(mut found) = folder.look_up(&job.node.name)? else { return Ok(Right::No) };
         // What cannot be read is replaced.
-        let Ok(file) = folder.open_file(&mut found) else { return Ok(false) };
+        let Ok(file) = folder.open_file(&mut found) else { return Ok(Right::No) };
         if found.node.size != job.node.size || !holds_pieces(&file, &self.namer, pieces)? {
-            return Ok(false);
+            return Ok(Right::No);
         }
         file.complete(&mut found, self.run.owners)?;
-        Ok(self.is_same(&found.node, &job.node) || folder.update_file(&job.node.name).is_ok())
+        Ok(match self.is_same(&found.node, &job.node) {
+            true => Right::Altogether,
+            // One that has other names too gets a file of its own: its metadata is theirs as well.
+            false if folder.update_file(&job.node.name).is_ok() => Right::ButMetadata,
+            false => Right::No,
+        })
     }
 
     fn is_same(&self, there: &Node, node: &Node) -> bool {

@@ -29,6 +29,7 @@ use crate::format::tree::{Content, NodeKind};
 use crate::monitor::{Monitor, Phase, Stop};
 use crate::parallel::{self, Feed, cores};
 use crate::repository::{Reader, Repository, RepositoryError};
+use crate::store::ReadUnit;
 
 use self::execute::Executor;
 use self::pretend::Pretended;
@@ -215,11 +216,18 @@ pub fn run(
         tally: &Tally::new(&**monitor),
         monitor: &**monitor,
         stop,
-        threads: options.threads.unwrap_or_else(|| if reader.is_remote() { REMOTE_READS } else { cores() }),
+        threads: options.threads.unwrap_or_else(|| threads(&reader)),
     };
     monitor.begin(Phase::Restore, 0, 0);
     run.restore(&start)?;
     Ok(run.tally.summary())
+}
+
+fn threads(reader: &Reader) -> usize {
+    match reader.repository().store().read_unit() {
+        ReadUnit::Exact => cores(),
+        ReadUnit::Window => REMOTE_READS,
+    }
 }
 
 /// Where the walk begins.

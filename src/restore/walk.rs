@@ -7,8 +7,7 @@ use std::vec::IntoIter;
 
 use crate::filesystem::{FilesystemError, Folder, Found};
 use crate::format::tree::{Content, HardLink, Item, Leaves, Node, NodeKind};
-use crate::repository::RepositoryError;
-use crate::repository::trees::DEPTH_MAX;
+use crate::repository::{DEPTH_MAX, RepositoryError};
 use crate::restore::compare::same_metadata;
 use crate::restore::file::FileJob;
 use crate::restore::plan::{Action, FirstName, FolderJob, LinkJob, Piece, Place, Segment, Window, WindowSize, decide, join};
