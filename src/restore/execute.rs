@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::crypto::ChunkType;
 use crate::filesystem::{FilesystemError, NewFile, Target};
-use crate::format::tree::{Item, Leaves, Node, XattrValue};
+use crate::format::content::Leaves;
+use crate::format::tree::{Item, Node, XattrValue};
 use crate::id::ChunkId;
 use crate::parallel;
 use crate::repository::RepositoryError;

@@ -3,7 +3,8 @@
 use std::io::Write;
 
 use crate::crypto::ChunkType;
-use crate::format::tree::{Item, Leaves, Node, NodeKind};
+use crate::format::content::Leaves;
+use crate::format::tree::{Item, Node, NodeKind};
 use crate::id::ChunkId;
 use crate::monitor::{Monitor, Stop};
 use crate::parallel::{self, Feed, cores};

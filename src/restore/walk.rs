@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::vec::IntoIter;
 
 use crate::filesystem::{FilesystemError, Folder, Found};
-use crate::format::tree::{Content, HardLink, Item, Leaves, Node, NodeKind};
-use crate::repository::{DEPTH_MAX, RepositoryError};
+use crate::format::content::Leaves;
+use crate::format::limits::DEPTH_MAX;
+use crate::format::tree::{Content, HardLink, Item, Node, NodeKind};
+use crate::repository::RepositoryError;
 use crate::restore::compare::same_metadata;
 use crate::restore::file::FileJob;
 use crate::restore::plan::{Action, FirstName, FolderJob, LinkJob, Piece, Place, Segment, Window, WindowSize, decide, join};
@@ -127,9 +129,11 @@ impl<'a> Walker<'a> {
 
     fn next_nodes(&mut self, item: Item) -> Result<(), RestoreError> {
         let Some(level) = self.levels.last_mut() else { return Ok(()) };
-        let known_lost = matches!(item, Item::Hole { .. });
+        if matches!(item, Item::Hole { .. }) {
+            level.listing = None;
+            return Ok(());
+        }
         let nodes = match self.run.reader.nodes(&Content { level: 0, items: vec![item] }) {
-            _ if known_lost => None,
             Ok(nodes) if nodes.first().is_some_and(|node| node.name > level.last_name) || nodes.is_empty() => Some(nodes),
             Ok(_) => {
                 let detail = "entries of this folder are lost: its names do not rise".to_owned();
