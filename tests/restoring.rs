@@ -11,8 +11,9 @@ use std::sync::{Arc, Mutex};
 use esker::monitor::{Monitor, Problem, Quiet, Stop};
 use esker::restore::{self, Origin, Overwrite, RestoreError, RestoreOptions, RestoreSummary};
 
-mod common;
-use common::rig::Rig;
+#[path = "common/rig.rs"]
+mod rig;
+use rig::Rig;
 
 fn options(target: &Path) -> RestoreOptions {
     RestoreOptions { target: target.to_owned(), ..RestoreOptions::default() }
@@ -278,7 +279,7 @@ impl Monitor for Problems {
 fn damage_is_told_and_the_rest_restored() {
     let case = case(everything);
     let large = pattern(2, 9_000_000);
-    case.rig.lose(&case.source.join("deep/er/and/deeper/large"));
+    case.rig.damage(b"deep/er/and/deeper/large");
     let problems = Arc::new(Problems::default());
     let monitor: Arc<dyn Monitor> = problems.clone();
     let origin = Origin { root: &case.rig.root, snapshot: "test", path: b"" };
@@ -328,7 +329,7 @@ fn a_stream_is_given_out_in_order() {
 #[test]
 fn a_damaged_stream_ends_with_an_error_after_right_bytes() {
     let case = case(everything);
-    case.rig.lose(&case.source.join("deep/er/and/deeper/large"));
+    case.rig.damage(b"deep/er/and/deeper/large");
     let mut out = Vec::new();
     assert!(case.rig.dump(b"deep/er/and/deeper/large", &mut out).is_err());
     assert!(pattern(2, 9_000_000).starts_with(&out) && out.len() < 9_000_000);

@@ -1,7 +1,8 @@
 //! Random histories: files change, snapshots are taken, old ones restored over whatever is there; every restored tree equals a plain
 //! model of what was there when the snapshot was taken.
 
-mod common;
+#[path = "common/rig.rs"]
+mod rig;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags, lgetxattr, llistxattr, lremovexattr, lsetxattr, utimensat};
 
-use common::rig::Rig;
+use rig::Rig;
 use esker::restore::{Overwrite, RestoreOptions};
 
 const NAMES: [&[u8]; 6] = [b"a", b"folder", b"\xff\xfe not text", "ü — n.tmp".as_bytes(), b".hidden\n", b"zz"];
