@@ -5,7 +5,7 @@ use std::iter::Peekable;
 use std::sync::Arc;
 use std::vec::IntoIter;
 
-use crate::filesystem::{FilesystemError, Folder, Found};
+use crate::filesystem::{FilesystemError, Folder, Found, Named};
 use crate::format::content::Leaves;
 use crate::format::limits::DEPTH_MAX;
 use crate::format::tree::{Content, HardLink, Item, Node, NodeKind};
@@ -20,9 +20,6 @@ use crate::restore::{Failure, Overwrite, RestoreError, Run, Start, is_damage};
 /// Where windows go.
 pub type Send<'a> = dyn FnMut(Window) -> Result<(), RestoreError> + 'a;
 
-/// A row of a folder in the target.
-type Listed = (Vec<u8>, Option<NodeKind>);
-
 /// A folder on the way from the target to where the walk is.
 struct Level {
     path: Arc<[u8]>,
@@ -36,7 +33,7 @@ struct Level {
     selected: bool,
     state: State,
     /// With `delete`: what stands in it and was not met yet, in rising order.
-    listing: Option<Peekable<IntoIter<Listed>>>,
+    listing: Option<Peekable<IntoIter<Named>>>,
 }
 
 enum State {
@@ -425,12 +422,12 @@ impl<'a> Walker<'a> {
         let Some(level) = self.levels.last_mut() else { return Ok(()) };
         let Some(listing) = &mut level.listing else { return Ok(()) };
         let Run { selection, options, target, tally, monitor, .. } = self.run;
-        while let Some((there, kind)) = listing.next_if(|(there, _)| name.is_none_or(|name| there.as_slice() <= name)) {
-            if name == Some(there.as_slice()) {
+        while let Some(there) = listing.next_if(|there| name.is_none_or(|name| there.name.as_slice() <= name)) {
+            if name == Some(there.name.as_slice()) {
                 continue;
             }
-            let path = join(&level.path, &there);
-            if selection.select(&path, kind == Some(NodeKind::Folder), level.selected) != Selected::Yes {
+            let path = join(&level.path, &there.name);
+            if selection.select(&path, there.kind == Some(NodeKind::Folder), level.selected) != Selected::Yes {
                 continue;
             }
             let removed = match target {
