@@ -169,7 +169,11 @@ fn whatever_moment_it_is_killed_at_nothing_acknowledged_is_lost() {
         acknowledged.push((id, tree(&world.path("source"))));
         let allowed = world.unique_bytes + world.unique_bytes / 20 + world.runs * RUN_OVERHEAD_BYTES;
         let packs = world.pack_bytes();
-        assert!(packs <= allowed, "{packs} bytes of packs for {} of data: what killed runs uploaded is not used", world.unique_bytes);
+        assert!(
+            packs <= allowed,
+            "{packs} bytes of packs for {} of data: what killed runs uploaded is not used",
+            world.unique_bytes
+        );
         restore_killed(&mut world, &acknowledged);
     }
     assert!(killed > 0, "nothing was killed; the machine is too slow or the runs too short");

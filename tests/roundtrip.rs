@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags, lgetxattr, llistxattr, lremovexattr, lsetxattr, utimensat};
 
-use rig::Rig;
 use esker::restore::{Overwrite, RestoreOptions};
+use rig::Rig;
 
 const NAMES: [&[u8]; 6] = [b"a", b"folder", b"\xff\xfe not text", "ü — n.tmp".as_bytes(), b".hidden\n", b"zz"];
 
@@ -39,9 +39,17 @@ enum Step {
     Change(Change),
     Snapshot,
     /// Restores one of the snapshots, into a new folder or over what an earlier restore left, some of it spoiled.
-    Restore { which: usize, over: bool, spoil: Option<(usize, bool)>, overwrite: bool, sparse: bool },
+    Restore {
+        which: usize,
+        over: bool,
+        spoil: Option<(usize, bool)>,
+        overwrite: bool,
+        sparse: bool,
+    },
     /// Closes the repository and opens it again, with or without the cache.
-    Reopen { forget_cache: bool },
+    Reopen {
+        forget_cache: bool,
+    },
 }
 
 fn path() -> impl Strategy<Value = Vec<usize>> {
@@ -116,14 +124,24 @@ fn seen(model: &Model) -> BTreeMap<Vec<u8>, String> {
     let mut first: BTreeMap<u64, &Vec<u8>> = BTreeMap::new();
     let describe = |inode: &Inode, what: &str| {
         let digest = blake3::hash(&inode.data).to_hex();
-        format!("{what} {:?} {} {} {:?}", inode.meta, inode.data.len(), &digest[..16], inode.target.as_deref().map(OsStr::from_bytes))
+        format!(
+            "{what} {:?} {} {} {:?}",
+            inode.meta,
+            inode.data.len(),
+            &digest[..16],
+            inode.target.as_deref().map(OsStr::from_bytes)
+        )
     };
     let one = |(path, entry)| -> (Vec<u8>, String) {
         let path: &Vec<u8> = path;
         let text = match entry {
             &Entry::Folder(ref meta) => format!("folder {meta:?}"),
-            Entry::File { inode } => describe(&model.inodes[inode], "file") + &format!(" = {:?}", first.entry(*inode).or_insert(path)),
-            Entry::Other { inode } => describe(&model.inodes[inode], "other") + &format!(" = {:?}", first.entry(*inode).or_insert(path)),
+            Entry::File { inode } => {
+                describe(&model.inodes[inode], "file") + &format!(" = {:?}", first.entry(*inode).or_insert(path))
+            }
+            Entry::Other { inode } => {
+                describe(&model.inodes[inode], "other") + &format!(" = {:?}", first.entry(*inode).or_insert(path))
+            }
         };
         (path.clone(), text)
     };
@@ -320,7 +338,8 @@ impl World {
         }
         fs::rename(self.at(from), self.at(to)).unwrap();
         let below = [from, b"/"].concat();
-        let moved: Vec<Vec<u8>> = self.model.entries.keys().filter(|name| *name == from || name.starts_with(&below)).cloned().collect();
+        let moved: Vec<Vec<u8>> =
+            self.model.entries.keys().filter(|name| *name == from || name.starts_with(&below)).cloned().collect();
         for name in moved {
             let entry = self.model.entries.remove(&name).unwrap();
             self.model.entries.insert([to, &name[from.len()..]].concat(), entry);
@@ -415,8 +434,14 @@ fn play(steps: &[Step], local: bool) -> Result<(), TestCaseError> {
                     spoil(&target, *which, *hard);
                 }
                 let overwrite = if *overwrite { Overwrite::Always } else { Overwrite::IfChanged };
-                let options =
-                    RestoreOptions { target: target.clone(), overwrite, delete: true, sparse: *sparse, verify: true, ..RestoreOptions::default() };
+                let options = RestoreOptions {
+                    target: target.clone(),
+                    overwrite,
+                    delete: true,
+                    sparse: *sparse,
+                    verify: true,
+                    ..RestoreOptions::default()
+                };
                 let summary = rig.restore(*id, &options);
                 prop_assert!(summary.is_whole(), "{:?}", summary.failures);
                 let (found, expected) = (seen(&read_tree(&target)), seen(model));

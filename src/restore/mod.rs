@@ -32,8 +32,8 @@ use crate::repository::{Reader, Repository, RepositoryError};
 use crate::store::ReadUnit;
 
 use self::execute::Executor;
-use self::pretend::Pretended;
 use self::plan::Window;
+use self::pretend::Pretended;
 use self::select::Selection;
 use self::tally::Tally;
 use self::walk::Walker;

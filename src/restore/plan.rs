@@ -49,7 +49,9 @@ pub fn decide(node: &Node, existing: Option<&Found>, overwrite: Overwrite, delet
         (_, NodeKind::Folder) if delete => Action::Clear,
         (_, NodeKind::Folder) => Action::Refuse,
         (NodeKind::File, NodeKind::File) => decide_file(node, found, overwrite),
-        (kind, there_kind) if kind == there_kind && node.device == there.device && node.link_target == there.link_target => Action::Keep,
+        (kind, there_kind) if kind == there_kind && node.device == there.device && node.link_target == there.link_target => {
+            Action::Keep
+        }
         _ => Action::Clear,
     }
 }

@@ -470,4 +470,3 @@ impl<'a> Walker<'a> {
         (self.send)(self.size.take(&mut self.window))
     }
 }
-
