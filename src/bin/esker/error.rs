@@ -5,6 +5,7 @@ use std::fmt;
 use esker::crypto::CryptoError;
 use esker::format::FormatError;
 use esker::repository::RepositoryError;
+use esker::restore::RestoreError;
 use esker::snapshot::SnapshotError;
 use esker::source::SourceError;
 use esker::store::StoreError;
@@ -112,6 +113,7 @@ pub fn report(error: &anyhow::Error) -> Option<Report> {
         }
         None.or_else(|| cause.downcast_ref().map(of_repository))
             .or_else(|| cause.downcast_ref().map(of_snapshot))
+            .or_else(|| cause.downcast_ref().map(of_restore))
             .or_else(|| cause.downcast_ref().map(of_verify))
             .or_else(|| cause.downcast_ref().map(of_store))
             .or_else(|| cause.downcast_ref().map(of_source))
@@ -168,6 +170,14 @@ fn of_source(error: &SourceError) -> Report {
             Report::new(ExitCode::Usage, error)
         }
         _ => Report::new(ExitCode::SourceFailed, error),
+    }
+}
+
+fn of_restore(error: &RestoreError) -> Report {
+    match error {
+        RestoreError::Repository(inner) => of_repository(inner),
+        RestoreError::Pattern(_) => Report::new(ExitCode::Usage, error),
+        other => Report::new(ExitCode::Failed, other),
     }
 }
 

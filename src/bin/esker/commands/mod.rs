@@ -3,12 +3,14 @@
 mod cache;
 mod completions;
 mod diff;
+mod dump;
 mod find;
 mod init;
 mod key;
 mod ls;
 mod man;
 mod place;
+mod restore;
 mod snapshot;
 mod snapshots;
 mod stats;
@@ -110,8 +112,9 @@ fn command(command: Command, context: &mut Context) -> Result<ExitCode> {
         Command::Ls(options) => ls::run(&options, context),
         Command::Find(options) => find::run(&options, context),
         Command::Diff(options) => diff::run(&options, context),
+        Command::Restore(options) => restore::run(&options, context),
+        Command::Dump(options) => dump::run(&options, context),
         Command::Verify(options) => verify::run(&options, context),
-        Command::Restore(_) | Command::Dump(_) => anyhow::bail!("not yet"),
         Command::Stats(options) => stats::run(&options, context),
         Command::Key(options) => key::run(&options, context),
         Command::Cache(options) => cache::run(&options, context),
