@@ -1,5 +1,7 @@
 //! The promises of the command line, kept by the real binary: exit codes, JSON, messages.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 mod cli {
     mod common;
 

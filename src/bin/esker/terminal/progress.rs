@@ -218,12 +218,12 @@ impl Monitor for Progress {
         self.items_total.store(items_total, Ordering::Relaxed);
         self.bytes_total.store(bytes_total, Ordering::Relaxed);
         if self.mode == Mode::Bar {
-            self.bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
             self.bar.set_prefix(name(phase));
             self.bar.set_message("");
             self.bar.reset();
-            self.bar.set_position(0);
             self.show_totals(bytes_total);
+            // Last, so that nothing is painted in the style of the phase before.
+            self.bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
             self.bar.enable_steady_tick(Duration::from_millis(200));
         }
     }
