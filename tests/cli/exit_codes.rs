@@ -204,3 +204,50 @@ fn ctrl_c_is_130_and_leaves_a_repository_that_works() {
     house.snapshot();
     exits(house.esker(), ["verify", "--read-data"], 0);
 }
+
+#[test]
+fn a_repository_of_a_newer_format_says_so() {
+    let house = House::with_snapshot();
+    let config = house.path("repo/config/00000001");
+    std::fs::set_permissions(&config, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let mut bytes = std::fs::read(&config).unwrap();
+    bytes[8] = 2;
+    std::fs::write(&config, bytes).unwrap();
+    let output = exits(house.esker(), ["snapshots"], 1);
+    assert!(stderr(&output).contains("version 2") && stderr(&output).contains("newer"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_full_disk_is_11_and_loses_nothing() {
+    let house = House::new();
+    std::fs::create_dir(house.path("repo")).unwrap();
+    let run = |program: &str, arguments: &[&str]| {
+        let status = std::process::Command::new(program).args(arguments).arg(house.path("repo")).stderr(std::process::Stdio::null()).status();
+        status.is_ok_and(|status| status.success())
+    };
+    // Only root may mount, and not everywhere.
+    if !run("mount", &["-t", "tmpfs", "-o", "size=4m", "none"]) {
+        return;
+    }
+    let unmount = Defer(|| assert!(run("umount", &["-l"])));
+    house.esker().args(["init", "--kdf", "low"]).assert().success();
+    house.write("data/small", b"small");
+    house.snapshot();
+    let mut noise = vec![0; 20_000_000];
+    blake3::Hasher::new().finalize_xof().fill(&mut noise);
+    house.write("data/large", &noise);
+    let output = exits(house.esker(), ["snapshot", "data"], 11);
+    assert!(stderr(&output).contains("full"), "{}", stderr(&output));
+    std::fs::remove_file(house.path("data/large")).unwrap();
+    assert_eq!(house.snapshot_count(), 1);
+    assert_eq!(stdout(&exits(house.esker(), ["dump", "latest:data/small"], 0)), "small");
+    drop(unmount);
+}
+
+struct Defer<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for Defer<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}

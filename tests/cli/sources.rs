@@ -104,3 +104,20 @@ fn a_postgres_that_is_not_there_is_4_and_commits_nothing() {
     exits(house.esker(), ["snapshot", "data", "--redis", "cache=redis://127.0.0.1:1"], 4);
     assert_eq!(house.snapshot_count(), 0);
 }
+
+#[test]
+fn a_sparse_file_of_100_gb_costs_neither_time_nor_room() {
+    let house = House::with_repository();
+    let path = house.write("data/disk.img", b"begins");
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    if file.set_len(100_000_000_000).is_err() {
+        return;
+    }
+    let begun = std::time::Instant::now();
+    let summary = json(&exits(house.esker(), ["snapshot", "data", "--json"], 0).stdout);
+    assert_eq!(summary["total_bytes_processed"], 100_000_000_000_u64);
+    assert!(summary["data_added_packed"].as_u64().unwrap() < 2_000_000, "{summary}");
+    exits(house.esker(), ["restore", "latest", "--target", "out"], 0);
+    assert_eq!(std::fs::metadata(house.path("out/data/disk.img")).unwrap().len(), 100_000_000_000);
+    assert!(begun.elapsed().as_secs() < 60, "holes are not read");
+}
