@@ -222,7 +222,11 @@ fn a_full_disk_is_11_and_loses_nothing() {
     let house = House::new();
     std::fs::create_dir(house.path("repo")).unwrap();
     let run = |program: &str, arguments: &[&str]| {
-        let status = std::process::Command::new(program).args(arguments).arg(house.path("repo")).stderr(std::process::Stdio::null()).status();
+        let status = std::process::Command::new(program)
+            .args(arguments)
+            .arg(house.path("repo"))
+            .stderr(std::process::Stdio::null())
+            .status();
         status.is_ok_and(|status| status.success())
     };
     // Only root may mount, and not everywhere.
