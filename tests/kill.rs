@@ -1,6 +1,8 @@
 //! The real program, killed at random moments: every snapshot it acknowledged restores, the next run just works, and what a killed
 //! run had uploaded is used. `ESKER_SOAK=SECONDS` goes on for so long, `ESKER_SEED=N` repeats a run's choices.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail, and tells its seed")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -212,7 +214,10 @@ fn the_next_run_uses_what_a_killed_one_uploaded() {
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     let summary: serde_json::Value = serde_json::from_str(text.lines().next_back().unwrap()).unwrap();
     let stored = summary["data_added_packed"].as_u64().unwrap();
-    assert!(uploaded > 32 << 20 && stored < BYTES as u64 + (2 << 20) - uploaded, "{uploaded} bytes were there, {stored} stored again");
+    assert!(
+        uploaded > 32 << 20 && stored < BYTES as u64 + (2 << 20) - uploaded,
+        "{uploaded} bytes were there, {stored} stored again"
+    );
     let id = snapshot_id(&output).unwrap();
     world.run(&["restore", &format!("{id}:data"), "--target", &world.path("target").display().to_string()]);
     assert!(tree(&world.path("target")) == tree(&world.path("source")));

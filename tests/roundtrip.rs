@@ -1,6 +1,8 @@
 //! Random histories: files change, snapshots are taken, old ones restored over whatever is there; every restored tree equals a plain
 //! model of what was there when the snapshot was taken.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 #[path = "common/rig.rs"]
 mod rig;
 
@@ -132,10 +134,10 @@ fn seen(model: &Model) -> BTreeMap<Vec<u8>, String> {
             inode.target.as_deref().map(OsStr::from_bytes)
         )
     };
-    let one = |(path, entry)| -> (Vec<u8>, String) {
-        let path: &Vec<u8> = path;
+    let mut all = BTreeMap::new();
+    for (path, entry) in &model.entries {
         let text = match entry {
-            &Entry::Folder(ref meta) => format!("folder {meta:?}"),
+            Entry::Folder(meta) => format!("folder {meta:?}"),
             Entry::File { inode } => {
                 describe(&model.inodes[inode], "file") + &format!(" = {:?}", first.entry(*inode).or_insert(path))
             }
@@ -143,9 +145,9 @@ fn seen(model: &Model) -> BTreeMap<Vec<u8>, String> {
                 describe(&model.inodes[inode], "other") + &format!(" = {:?}", first.entry(*inode).or_insert(path))
             }
         };
-        (path.clone(), text)
-    };
-    model.entries.iter().map(one).collect()
+        all.insert(path.clone(), text);
+    }
+    all
 }
 
 fn bytes_of(path: &[usize]) -> Vec<u8> {

@@ -1,23 +1,18 @@
-//! Windows of work, brought to the disk: compare, read, write, link, finish.
+//! Windows of work, brought to the disk: compare, read, write. [`finish`](super::finish) has the end of each entry.
 
-use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::crypto::ChunkType;
 use crate::filesystem::{FilesystemError, NewFile, Target};
-use crate::format::content::Leaves;
-use crate::format::tree::{Item, Node, XattrValue};
+use crate::format::tree::Node;
 use crate::id::ChunkId;
 use crate::parallel;
 use crate::repository::RepositoryError;
 use crate::restore::compare::{Namer, holds_chunk, holds_pieces, same_metadata, zero_runs};
 use crate::restore::file::{FileJob, Handles, Way};
-use crate::restore::plan::{Action, FolderJob, LinkJob, Piece, Segment, Window};
-use crate::restore::tally::{add, count};
-use crate::restore::{Failure, Overwrite, RestoreError, Run, check, is_damage};
-
-/// The kernel takes no longer value of an attribute.
-const XATTR_SIZE_MAX: u64 = 64 << 10;
+use crate::restore::plan::{Action, Piece, Segment, Window};
+use crate::restore::tally::add;
+use crate::restore::{RestoreError, Run, check, is_damage};
 
 /// A chunk to be read: which piece of which segment it is for.
 type Wanted = (ChunkType, ChunkId, (u32, u32));
@@ -36,7 +31,7 @@ enum Right {
 pub struct Executor<'a> {
     pub(super) run: Run<'a>,
     pub(super) target: &'a Target,
-    handles: Handles<'a>,
+    pub(super) handles: Handles<'a>,
     pub(super) namer: Namer<'a>,
     /// Files of this window, and the one that goes on in the next: what is not settled when the restore stops is removed.
     under_way: Mutex<Vec<Arc<FileJob>>>,
@@ -181,7 +176,7 @@ impl<'a> Executor<'a> {
         })
     }
 
-    fn is_same(&self, there: &Node, node: &Node) -> bool {
+    pub(super) fn is_same(&self, there: &Node, node: &Node) -> bool {
         same_metadata(there, node, !self.run.options.no_ownership)
     }
 
@@ -311,190 +306,6 @@ impl<'a> Executor<'a> {
             }
         }
         Ok(())
-    }
-
-    /// So many pieces are done with; the last one finishes the file.
-    fn done(&self, job: &FileJob, pieces: u64) -> Result<(), RestoreError> {
-        if pieces > 0 && job.done(pieces) { self.settle(job) } else { Ok(()) }
-    }
-
-    fn settle(&self, job: &FileJob) -> Result<(), RestoreError> {
-        if job.is_settled() {
-            return Ok(());
-        }
-        if job.trouble().is_none() {
-            let finished = match job.way() {
-                Way::Keep => self.finish_kept(job).map_err(RestoreError::from),
-                // Whoever put the new file together finished it too.
-                Way::Replace => Ok(()),
-                Way::InPlace | Way::Fresh => {
-                    self.handles.take(job).map_err(RestoreError::from).and_then(|file| self.finish_file(file, job))
-                }
-            };
-            match finished {
-                Ok(()) => {}
-                Err(RestoreError::Filesystem(error)) => self.refused(job, error)?,
-                Err(RestoreError::Repository(error)) if is_damage(&error) => job.fail(error.to_string(), true),
-                Err(error) => return Err(error),
-            }
-        }
-        if let Some(trouble) = job.trouble().filter(|_| !job.is_settled()) {
-            let mut detail = trouble.detail.clone();
-            if let Err(error) = self.handles.discard(job) {
-                detail = format!("{detail}; and what was written of it could not be removed: {error}");
-            }
-            job.settle();
-            self.run.tally.failure(Failure { path: job.path(), detail, damage: trouble.damage });
-        }
-        Ok(())
-    }
-
-    /// The target refused something of this file; a full disk ends everything.
-    fn refused(&self, job: &FileJob, error: FilesystemError) -> Result<(), RestoreError> {
-        if error.is_full() {
-            return Err(error.into());
-        }
-        job.fail(error.to_string(), false);
-        Ok(())
-    }
-
-    fn finish_kept(&self, job: &FileJob) -> Result<(), FilesystemError> {
-        let folder = self.target.folder(&job.folder)?;
-        let mut found = folder.look_up(&job.node.name)?;
-        if let Some(found) = &mut found {
-            folder.complete(found, self.run.owners)?;
-        }
-        if found.is_none_or(|found| !self.is_same(&found.node, &job.node)) {
-            return self.finish_plain(folder.update_file(&job.node.name)?, job);
-        }
-        self.finished(job);
-        Ok(())
-    }
-
-    /// As [`Executor::finish_plain`], for nodes whose attributes may stand in chunks.
-    fn finish_file(&self, file: NewFile, job: &FileJob) -> Result<(), RestoreError> {
-        let node = self.with_attributes(&job.node)?;
-        let shortfalls = file.finish(&node, self.run.rules)?;
-        if !shortfalls.is_empty() {
-            self.run.tally.shortfalls(&job.path(), &shortfalls);
-        }
-        self.finished(job);
-        Ok(())
-    }
-
-    fn finish_plain(&self, file: NewFile, job: &FileJob) -> Result<(), FilesystemError> {
-        match self.finish_file(file, job) {
-            Err(RestoreError::Filesystem(error)) => Err(error),
-            Err(error) => {
-                job.fail(error.to_string(), true);
-                Ok(())
-            }
-            Ok(()) => Ok(()),
-        }
-    }
-
-    fn finished(&self, job: &FileJob) {
-        let Run { tally, monitor, .. } = self.run;
-        job.settle();
-        let unchanged = job.way() == Way::Keep || (job.way() == Way::InPlace && !job.was_written());
-        count(if unchanged { &tally.files_unchanged } else { &tally.files_restored });
-        add(&tally.bytes_total, job.node.size);
-        monitor.advance(1, job.node.size);
-        monitor.entry(if unchanged { "unchanged" } else { "restored" }, &job.path(), job.node.size);
-    }
-
-    /// The node with the values of its attributes that stand in chunks.
-    fn with_attributes<'n>(&self, node: &'n Node) -> Result<Cow<'n, Node>, RepositoryError> {
-        if node.xattrs.iter().all(|xattr| matches!(xattr.value, XattrValue::Inline(_))) {
-            return Ok(Cow::Borrowed(node));
-        }
-        let mut node = node.clone();
-        for xattr in &mut node.xattrs {
-            let XattrValue::Content(content) = &xattr.value else { continue };
-            let length = content.items.iter().fold(0u64, |sum, item| sum.saturating_add(item.length()));
-            // Stays as it is: reported as an attribute that could not be set.
-            if length > XATTR_SIZE_MAX {
-                continue;
-            }
-            let mut value = Vec::new();
-            self.run.reader.for_each_item::<RepositoryError>(content, Leaves::Data, &mut |item| {
-                match *item {
-                    Item::Chunk { id, .. } => value.extend(self.run.reader.read_chunk(ChunkType::Data, &id)?),
-                    Item::Hole { length } => value.resize(value.len() + length.min(XATTR_SIZE_MAX) as usize, 0),
-                }
-                Ok(())
-            })?;
-            xattr.value = XattrValue::Inline(value);
-        }
-        Ok(Cow::Owned(node))
-    }
-
-    fn link(&self, link: &LinkJob) -> Result<(), RestoreError> {
-        let Run { tally, monitor, .. } = self.run;
-        let path = link.place.path();
-        if let Some(trouble) = link.first.job.as_ref().and_then(|job| job.trouble()) {
-            let detail = format!("another name of {}, which is not restored", crate::filesystem::shown(&link.first.place.path()));
-            tally.failure(Failure { path, detail, damage: trouble.damage });
-            return Ok(());
-        }
-        match self.make_link(link, &path) {
-            Ok(Some(failure)) => tally.failure(failure),
-            Ok(None) => {}
-            Err(error) => tally.refused(path, error)?,
-        }
-        monitor.advance(1, 0);
-        Ok(())
-    }
-
-    fn make_link(&self, link: &LinkJob, path: &[u8]) -> Result<Option<Failure>, FilesystemError> {
-        let Run { tally, monitor, options, .. } = self.run;
-        let folder = self.target.folder(&link.place.folder)?;
-        let first_folder = self.target.folder(&link.first.place.folder)?;
-        if link.look
-            && let Some(there) = folder.look_up(&link.place.name)?
-        {
-            if options.overwrite == Overwrite::Never {
-                count(&tally.entries_skipped);
-                monitor.entry("skipped", path, 0);
-                return Ok(None);
-            }
-            let first = first_folder.look_up(&link.first.place.name)?;
-            if first.is_some_and(|first| (first.stat.dev, first.stat.ino) == (there.stat.dev, there.stat.ino)) {
-                count(&tally.hard_links);
-                return Ok(None);
-            }
-            if there.node.kind == crate::format::tree::NodeKind::Folder && !options.delete {
-                let detail = "a folder is in the way; it is removed only when deleting is asked for".to_owned();
-                return Ok(Some(Failure { path: path.to_vec(), detail, damage: false }));
-            }
-            self.target.remove(path)?;
-        }
-        folder.hard_link(&link.place.name, &first_folder, &link.first.place.name)?;
-        count(&tally.hard_links);
-        monitor.entry("restored", path, link.node.size);
-        Ok(None)
-    }
-
-    fn folder(&self, folder: &FolderJob) -> Result<(), RestoreError> {
-        let Run { tally, monitor, rules, .. } = self.run;
-        let node = match self.with_attributes(&folder.node) {
-            Ok(node) => node,
-            Err(error) if is_damage(&error) => {
-                tally.failure(Failure { path: folder.path.to_vec(), detail: error.to_string(), damage: true });
-                Cow::Borrowed(&folder.node)
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let finished = self.target.folder(&folder.path).and_then(|open| open.finish(&node, rules, folder.existed));
-        match finished {
-            Ok(shortfalls) => {
-                count(&tally.folders);
-                tally.shortfalls(&folder.path, &shortfalls);
-                monitor.entry("restored", &folder.path, 0);
-                Ok(())
-            }
-            Err(error) => tally.refused(folder.path.to_vec(), error),
-        }
     }
 }
 

@@ -211,6 +211,11 @@ impl<'a> Handles<'a> {
         }
     }
 
+    /// Nothing more is written to a file.
+    pub fn close(&self, job: &FileJob) {
+        self.open.remove(&job.number);
+    }
+
     /// Removes what was written of a file.
     pub fn discard(&self, job: &FileJob) -> Result<(), FilesystemError> {
         self.open.remove(&job.number);

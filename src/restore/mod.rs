@@ -14,6 +14,7 @@ mod check;
 mod compare;
 mod execute;
 mod file;
+mod finish;
 mod plan;
 mod pretend;
 mod select;
@@ -46,6 +47,9 @@ const WINDOWS_IN_FLIGHT: usize = 1;
 const REMOTE_READS: usize = 8;
 
 /// What to do with a file that is there already.
+///
+/// A file up to [`plan::REPLACED_SIZE_MAX`] that differs is replaced by a new one when that is complete; a larger one is written in
+/// place, only where it differs, if it has no other names. A file whose content and metadata are right is not touched at all.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Overwrite {
     /// Bring it to the state of the snapshot: its content is compared and only what differs is written.

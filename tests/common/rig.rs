@@ -1,6 +1,6 @@
 //! A repository to test with: taken from folders, restored to folders, and damaged where a test wants it.
 
-#![allow(dead_code, reason = "each test uses its part")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test uses its part, and may fail")]
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
