@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
-use crate::crypto::ChunkType;
+use crate::crypto::{BOX_OVERHEAD, ChunkType};
 use crate::format::names;
 use crate::format::pack::{self, Class, Codec, Encoding, PackFacts, PreparedChunk, PreparedFrame};
 use crate::format::{Sealer, limits};
@@ -20,6 +20,8 @@ use crate::{compress, repository::RepositoryError};
 const FRAME_SIZE_BYTES: usize = 1 << 20;
 /// Sealed size at which a pack is closed.
 const PACK_SIZE_TARGET_BYTES: usize = 16 << 20;
+/// Padding that is taken for nothing.
+const PADDING_WASTE_BYTES: u64 = 32 << 10;
 /// Rows of a directory at which a pack is closed, well below the limit of the format.
 const PACK_CHUNKS_TARGET: usize = 65_536;
 /// Packs sealed and put side by side.
@@ -64,6 +66,16 @@ struct Assembly {
     chunk_count: usize,
 }
 
+impl Assembly {
+    /// Size of the pack if it were closed now, before padding: literal rows only, as this writer makes them.
+    fn pack_size_bytes(&self) -> usize {
+        const FRAME: usize = BOX_OVERHEAD + 16;
+        const CHUNK_ROW: usize = 52;
+        // The DIRECTORY box and an empty PAD box come on top of the frames' own.
+        pack::PREFIX_SIZE + 2 * BOX_OVERHEAD + self.size_bytes + self.frames.len() * FRAME + self.chunk_count * CHUNK_ROW
+    }
+}
+
 struct PackJob {
     class: Class,
     assembly: Assembly,
@@ -78,6 +90,14 @@ pub struct Packer {
     uploading: OrderedPool<PackJob, Result<StoredPack, RepositoryError>>,
     stored: Vec<StoredPack>,
     own: Arc<Mutex<HashSet<PackId>>>,
+}
+
+/// A pack is closed between three quarters of the target and the target, as soon as padding would cost nearly nothing: its size is
+/// padded to a step of 256 KiB there, and waiting for a good frame edge saves most of that.
+fn is_good_size(size_bytes: usize) -> bool {
+    let size = size_bytes as u64;
+    let waste = limits::padme(size) - size;
+    size_bytes >= PACK_SIZE_TARGET_BYTES || (size_bytes >= PACK_SIZE_TARGET_BYTES / 4 * 3 && waste <= PADDING_WASTE_BYTES)
 }
 
 fn slot(class: Class) -> usize {
@@ -196,7 +216,7 @@ impl Packer {
         assembly.size_bytes += ready.frame.bytes.len();
         assembly.chunk_count += ready.frame.chunks.len();
         assembly.frames.push(ready.frame);
-        if assembly.size_bytes >= PACK_SIZE_TARGET_BYTES
+        if is_good_size(assembly.pack_size_bytes())
             || assembly.chunk_count >= PACK_CHUNKS_TARGET
             || assembly.frames.len() >= limits::PACK_FRAMES_MAX as usize / 2
         {

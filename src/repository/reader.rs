@@ -179,16 +179,13 @@ impl Reader {
 
     /// Reads many chunks, each frame opened once, frames side by side on `threads`; `each` gets the bytes of every wanted chunk, or why
     /// they could not be had, in no order. The slice may be any length; memory holds one frame a thread.
-    pub fn read_many<T: Copy2, E: Send>(
+    pub fn read_many<T: std::marker::Copy + Send + Sync, E: From<RepositoryError> + Send>(
         &self,
         wanted: &[(ChunkType, ChunkId, T)],
         threads: usize,
         stop: &Stop,
         each: impl Fn(T, Result<&[u8], RepositoryError>) -> Result<(), E> + Sync,
-    ) -> Result<(), E>
-    where
-        E: From<RepositoryError>,
-    {
+    ) -> Result<(), E> {
         let keys: Vec<(ChunkType, ChunkId)> = wanted.iter().map(|&(kind, id, _)| (kind, id)).collect();
         let located = self.locate(&keys)?;
         let mut order: Vec<(Option<Location>, usize)> = located.into_iter().zip(0..).collect();
@@ -207,7 +204,7 @@ impl Reader {
         })
     }
 
-    fn read_group<T: Copy2, E>(
+    fn read_group<T: std::marker::Copy, E>(
         &self,
         group: &[(Option<Location>, usize)],
         wanted: &[(ChunkType, ChunkId, T)],
@@ -381,10 +378,6 @@ impl Reader {
         self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
-
-/// What may travel with a wanted chunk.
-pub trait Copy2: std::marker::Copy + Send + Sync {}
-impl<T: std::marker::Copy + Send + Sync> Copy2 for T {}
 
 fn slice(frame: &[u8], offset: u32, length: u32) -> Option<&[u8]> {
     frame.get(offset as usize..(offset as usize).checked_add(length as usize)?)

@@ -7,6 +7,9 @@ use crate::format::{FormatError, folder, limits};
 use crate::id::ChunkId;
 use crate::repository::{Reader, RepositoryError};
 
+/// Gets a path and a node, and says whether to go into it if it is a folder.
+pub type Visit<'a, E> = dyn FnMut(&[u8], &Node) -> Result<bool, E> + 'a;
+
 impl Reader {
     /// Calls `each` for every leaf item of a content, in order: data chunks and holes of a file, tree chunks of a folder.
     pub fn for_each_item<E: From<RepositoryError>>(
@@ -69,7 +72,7 @@ impl Reader {
     pub fn walk<E: From<RepositoryError>>(
         &self,
         root: &Content,
-        each: &mut dyn FnMut(&[u8], &Node) -> Result<bool, E>,
+        each: &mut Visit<'_, E>,
     ) -> Result<(), E> {
         self.walk_below(root, &mut Vec::new(), 0, each)
     }
@@ -79,7 +82,7 @@ impl Reader {
         content: &Content,
         path: &mut Vec<u8>,
         depth: usize,
-        each: &mut dyn FnMut(&[u8], &Node) -> Result<bool, E>,
+        each: &mut Visit<'_, E>,
     ) -> Result<(), E> {
         if depth > limits::DEPTH_MAX {
             return Err(RepositoryError::Inconclusive(format!("folders are nested deeper than {}", limits::DEPTH_MAX)).into());

@@ -91,8 +91,9 @@ impl PendingStates {
         let Some(source) = self.waiting.front().map(|front| front.source.clone()) else { return Ok(()) };
         let mut states = Vec::new();
         while states.len() < STATES_TOGETHER
-            && let Some(next) = self.waiting.pop_front_if(|next| next.source == source && ready(writer, next))
+            && self.waiting.front().is_some_and(|next| next.source == source && ready(writer, next))
         {
+            let Some(next) = self.waiting.pop_front() else { break };
             let state = record(writer, next.old.as_ref(), next.files);
             let pages = state.encode().chunks(PAGE_BYTES).map(<[u8]>::to_vec).collect();
             states.push(cache::FolderState { path: next.path, pages });

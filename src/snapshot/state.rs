@@ -10,6 +10,9 @@ use crate::clock::Timestamp;
 /// A file changed this close to the start of a session may have changed again within one tick of its clock: not remembered.
 pub const SETTLED_SECONDS: i64 = 2;
 
+/// A session is over long before a time this far ahead of its start.
+const FAR_FUTURE_SECONDS: i64 = 30 * 86_400;
+
 /// What must be equal for a file to count as unchanged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stat {
@@ -32,9 +35,13 @@ impl Stat {
         ctime: Timestamp { seconds: i64::MIN, nanoseconds: u32::MAX },
     };
 
-    /// Were both times long enough before `start` that a later change would show?
+    /// Were its times long enough before `start` that a later change would show?
+    ///
+    /// ctime is the system's own and decides. mtime may be anything a user has set, also far in the future, where no change made
+    /// now can collide with it; only one near the present may stand for a file system whose ctime means something else.
     pub fn is_settled(&self, start: Timestamp) -> bool {
-        self.mtime.max(self.ctime).seconds.saturating_add(SETTLED_SECONDS) <= start.seconds
+        let before = |time: Timestamp| time.seconds.saturating_add(SETTLED_SECONDS) <= start.seconds;
+        before(self.ctime) && (before(self.mtime) || self.mtime.seconds > start.seconds.saturating_add(FAR_FUTURE_SECONDS))
     }
 }
 
@@ -224,9 +231,14 @@ mod tests {
     #[test]
     fn a_file_changed_just_before_the_session_is_not_settled() {
         let start = Timestamp { seconds: 100, nanoseconds: 0 };
-        let at = |seconds| Stat { mtime: Timestamp { seconds, nanoseconds: 0 }, ctime: Timestamp::default(), ..stat(1) };
-        assert!(at(98).is_settled(start));
-        assert!(!at(99).is_settled(start));
-        assert!(!at(500).is_settled(start));
+        let time = |seconds| Timestamp { seconds, nanoseconds: 0 };
+        let at = |mtime, ctime| Stat { mtime: time(mtime), ctime: time(ctime), ..stat(1) };
+        assert!(at(98, 98).is_settled(start));
+        assert!(!at(99, 98).is_settled(start));
+        assert!(!at(98, 99).is_settled(start));
+        assert!(!at(500, 98).is_settled(start));
+        // A date set by hand, years ahead: nothing written during the session can have it.
+        assert!(at(100_000_000, 98).is_settled(start));
+        assert!(!at(98, 100_000_000).is_settled(start));
     }
 }

@@ -1,4 +1,4 @@
 //! What several tests share.
-#![allow(dead_code, missing_docs)]
+#![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
 pub mod repository;
