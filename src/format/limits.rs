@@ -21,7 +21,7 @@ pub const RECIPE_RANGES_MAX: usize = 65_536;
 /// A chunk, in bytes.
 pub const CHUNK_SIZE_MAX: u32 = 16 << 20;
 /// Plaintext of a frame of several chunks, in bytes; a single chunk may take [`CHUNK_SIZE_MAX`].
-pub const FRAME_RAW_SIZE_MAX: u32 = 1 << 20;
+pub const FRAME_RAW_SIZE_MAX: u32 = 4 << 20;
 /// What a sealed frame may have above its raw length, in bytes.
 pub const FRAME_EXCESS_MAX: u32 = 1 << 10;
 /// Least size of a pack, in bytes: smaller ones are padded up to it.

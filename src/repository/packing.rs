@@ -16,12 +16,13 @@ use crate::parallel::{OrderedPool, cores};
 use crate::store::{Store, StoreError};
 use crate::{compress, repository::RepositoryError};
 
-/// Plaintext of one frame: enough for zstd to find what chunks share, little enough to read one chunk cheaply.
-const FRAME_SIZE_BYTES: usize = 1 << 20;
+/// Plaintext of one frame of data. zstd finds what chunks share only inside a frame: against 1 MiB, 4 MiB save 5 % of a dump and
+/// 20 % of an RDB; opening one to read a single chunk costs about 5 ms.
+const DATA_FRAME_SIZE_BYTES: usize = limits::FRAME_RAW_SIZE_MAX as usize;
+/// Of one frame of trees, lists or recipes, which are read one by one.
+const METADATA_FRAME_SIZE_BYTES: usize = 1 << 20;
 /// Sealed size at which a pack is closed.
 const PACK_SIZE_TARGET_BYTES: usize = 16 << 20;
-/// Padding that is taken for nothing.
-const PADDING_WASTE_BYTES: u64 = 32 << 10;
 /// Rows of a directory at which a pack is closed, well below the limit of the format.
 const PACK_CHUNKS_TARGET: usize = 65_536;
 /// Packs sealed and put side by side.
@@ -67,13 +68,50 @@ struct Assembly {
 }
 
 impl Assembly {
+    fn push(&mut self, number: FrameNumber, frame: PreparedFrame) {
+        self.numbers.push(number);
+        self.size_bytes += frame.bytes.len();
+        self.chunk_count += frame.chunks.len();
+        self.frames.push(frame);
+    }
+
     /// Size of the pack if it were closed now, before padding: literal rows only, as this writer makes them.
     fn pack_size_bytes(&self) -> usize {
-        const FRAME: usize = BOX_OVERHEAD + 16;
-        const CHUNK_ROW: usize = 52;
-        // The DIRECTORY box and an empty PAD box come on top of the frames' own.
-        pack::PREFIX_SIZE + 2 * BOX_OVERHEAD + self.size_bytes + self.frames.len() * FRAME + self.chunk_count * CHUNK_ROW
+        pack_size_bytes(self.size_bytes, self.frames.len(), self.chunk_count)
     }
+
+    /// Packs are padded in steps of up to 512 KiB. Of the frame edges in the last half, takes the one where that costs least, and
+    /// gives the frames behind it back for the next pack.
+    fn split_where_padding_is_least(&mut self) -> Self {
+        let (mut size_bytes, mut chunk_count) = (0, 0);
+        let mut best = (u64::MAX, self.frames.len());
+        for (nth, frame) in self.frames.iter().enumerate() {
+            size_bytes += frame.bytes.len();
+            chunk_count += frame.chunks.len();
+            let size = pack_size_bytes(size_bytes, nth + 1, chunk_count);
+            if size >= PACK_SIZE_TARGET_BYTES / 2 {
+                // In millionths of the pack, so that small packs are not preferred.
+                let waste = (limits::padme(size as u64) - size as u64) * 1_000_000 / size as u64;
+                best = best.min((waste, nth + 1));
+            }
+        }
+        let mut rest = Self::default();
+        let numbers = self.numbers.split_off(best.1);
+        let frames = self.frames.split_off(best.1);
+        for (number, frame) in numbers.into_iter().zip(frames) {
+            self.size_bytes -= frame.bytes.len();
+            self.chunk_count -= frame.chunks.len();
+            rest.push(number, frame);
+        }
+        rest
+    }
+}
+
+fn pack_size_bytes(frames_bytes: usize, frame_count: usize, chunk_count: usize) -> usize {
+    const FRAME: usize = BOX_OVERHEAD + 16;
+    const CHUNK_ROW: usize = 52;
+    // The DIRECTORY box and an empty PAD box come on top of the frames' own.
+    pack::PREFIX_SIZE + 2 * BOX_OVERHEAD + frames_bytes + frame_count * FRAME + chunk_count * CHUNK_ROW
 }
 
 struct PackJob {
@@ -90,14 +128,6 @@ pub struct Packer {
     uploading: OrderedPool<PackJob, Result<StoredPack, RepositoryError>>,
     stored: Vec<StoredPack>,
     own: Arc<Mutex<HashSet<PackId>>>,
-}
-
-/// A pack is closed between three quarters of the target and the target, as soon as padding would cost nearly nothing: its size is
-/// padded to a step of 256 KiB there, and waiting for a good frame edge saves most of that.
-fn is_good_size(size_bytes: usize) -> bool {
-    let size = size_bytes as u64;
-    let waste = limits::padme(size) - size;
-    size_bytes >= PACK_SIZE_TARGET_BYTES || (size_bytes >= PACK_SIZE_TARGET_BYTES / 4 * 3 && waste <= PADDING_WASTE_BYTES)
 }
 
 fn slot(class: Class) -> usize {
@@ -122,7 +152,7 @@ impl Packer {
         Self {
             open: Default::default(),
             next_frame: 0,
-            compressing: OrderedPool::new("esker-compress", cores(), cores() * 2 + 2, move |job| compress_frame(level, job)),
+            compressing: OrderedPool::new("esker-compress", cores(), cores() + 2, move |job| compress_frame(level, job)),
             assembling: Default::default(),
             uploading: OrderedPool::new("esker-upload", UPLOAD_THREADS, UPLOAD_THREADS, move |job: PackJob| {
                 put_pack(&*store, &sealer, &announced, job)
@@ -135,17 +165,21 @@ impl Packer {
     /// Takes a new chunk into the open frame of its class; says in which frame it will be.
     pub fn append(&mut self, chunk_type: ChunkType, id: ChunkId, bytes: &[u8]) -> Result<FrameNumber, RepositoryError> {
         let class = class_of(chunk_type);
+        let full = match class {
+            Class::Data => DATA_FRAME_SIZE_BYTES,
+            Class::Metadata => METADATA_FRAME_SIZE_BYTES,
+        };
         let open = &self.open[slot(class)];
-        if !open.chunks.is_empty() && open.raw.len() + bytes.len() > FRAME_SIZE_BYTES {
+        if !open.chunks.is_empty() && open.raw.len() + bytes.len() > full {
             self.close_frame(class)?;
         }
         let open = &mut self.open[slot(class)];
         if open.chunks.is_empty() {
             open.number = self.next_frame;
             self.next_frame += 1;
-            open.raw.reserve_exact(bytes.len().max(FRAME_SIZE_BYTES));
+            open.raw.reserve_exact(bytes.len().max(full));
         }
-        // Both fit: a frame holds at most 1 MiB or one chunk, and chunks are at most 16 MiB.
+        // Both fit: a frame holds at most 4 MiB or one chunk, and chunks are at most 16 MiB.
         let (offset, length) = (open.raw.len() as u32, bytes.len() as u32);
         open.raw.extend_from_slice(bytes);
         open.chunks.push(PreparedChunk { id, chunk_type, encoding: Encoding::Literal { offset, length } });
@@ -212,15 +246,14 @@ impl Packer {
 
     fn assemble(&mut self, ready: ReadyFrame) -> Result<(), RepositoryError> {
         let assembly = &mut self.assembling[slot(ready.class)];
-        assembly.numbers.push(ready.number);
-        assembly.size_bytes += ready.frame.bytes.len();
-        assembly.chunk_count += ready.frame.chunks.len();
-        assembly.frames.push(ready.frame);
-        if is_good_size(assembly.pack_size_bytes())
+        assembly.push(ready.number, ready.frame);
+        if assembly.pack_size_bytes() >= PACK_SIZE_TARGET_BYTES
             || assembly.chunk_count >= PACK_CHUNKS_TARGET
             || assembly.frames.len() >= limits::PACK_FRAMES_MAX as usize / 2
         {
+            let rest = assembly.split_where_padding_is_least();
             self.close_pack(ready.class)?;
+            self.assembling[slot(ready.class)] = rest;
         }
         Ok(())
     }

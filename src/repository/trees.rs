@@ -69,11 +69,7 @@ impl Reader {
 
     /// Walks everything below a folder, depth first in order of names. `each` gets the path (relative, `/`-separated), the node, and says
     /// whether to go into a folder.
-    pub fn walk<E: From<RepositoryError>>(
-        &self,
-        root: &Content,
-        each: &mut Visit<'_, E>,
-    ) -> Result<(), E> {
+    pub fn walk<E: From<RepositoryError>>(&self, root: &Content, each: &mut Visit<'_, E>) -> Result<(), E> {
         self.walk_below(root, &mut Vec::new(), 0, each)
     }
 
