@@ -303,7 +303,7 @@ mod tests {
         refused(Class::Data, PreparedFrame { chunks: good.chunks[1..].to_vec(), ..good.clone() });
         refused(Class::Data, PreparedFrame { bytes: vec![0; 1100], ..good.clone() });
         refused(Class::Data, composed(&sealer));
-        let wide = vec![0; (1 << 20) + 1];
+        let wide = vec![0; limits::FRAME_RAW_SIZE_MAX as usize + 1];
         refused(Class::Data, literal(&sealer, ChunkType::Data, &[&wide, b"x"]));
         assert!(
             seal_pack(&sealer, Class::Data, vec![literal(&sealer, ChunkType::Data, &[&wide])]).is_ok(),
