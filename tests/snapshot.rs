@@ -4,8 +4,6 @@
 
 mod common;
 
-use std::sync::Arc;
-
 use common::repository::{Place, directory};
 use esker::format::tree::NodeKind;
 use esker::repository::Reader;
@@ -107,5 +105,31 @@ fn losing_every_index_file_loses_nothing() {
     let summary = place.snapshot(vec![directory("files", place.source())]);
     assert_eq!(summary.totals.data_chunks_new, 0);
     assert_eq!(place.names("index").len(), 1);
-    let _ = Arc::clone(place.store());
+}
+
+#[test]
+fn a_store_that_lost_the_last_snapshot_of_this_host_stops_the_next_one() {
+    let place = Place::new();
+    place.write("a", b"something");
+    place.snapshot(vec![directory("files", place.source())]);
+    for name in place.names("snapshots") {
+        place.store().delete(&name).unwrap();
+    }
+    let error = place.try_snapshot(vec![directory("files", place.source())]).unwrap_err();
+    assert!(error.to_string().contains("safety brake"), "{error}");
+    assert!(place.names("snapshots").is_empty());
+}
+
+#[test]
+fn a_failed_source_commits_nothing_and_leaves_what_it_stored_for_the_next_run() {
+    let place = Place::new();
+    place.write("a", &common::repository::noise(3, 400_000));
+    let missing = place.source().join("nowhere");
+    let error = place
+        .try_snapshot(vec![directory("files", place.source()), directory("gone", &missing)])
+        .unwrap_err();
+    assert!(matches!(error, esker::snapshot::SnapshotError::SourceFailed { .. }), "{error}");
+    assert!(place.open().snapshots().unwrap().snapshots.is_empty());
+    let next = place.snapshot(vec![directory("files", place.source())]);
+    assert_eq!(next.totals.data_chunks_new, 0);
 }

@@ -152,6 +152,41 @@ impl Repository {
         self.seen.lock().ok().and_then(|seen| seen.last)
     }
 
+    /// Does the store still show what this host saw of it last? A snapshot that was forgotten may be gone.
+    fn check_not_rolled_back(&self, gc_number: u64) -> Result<(), RepositoryError> {
+        let seen = self.seen.lock().map(|seen| *seen).unwrap_or_default();
+        if gc_number < seen.gc {
+            return Err(RepositoryError::Brake(format!(
+                "the store shows gc records up to {gc_number}, this host has seen {}: it was rolled back{}",
+                seen.gc,
+                self.state_advice()
+            )));
+        }
+        self.remember(|seen| seen.gc = gc_number);
+        let Some((id, _)) = seen.last else { return Ok(()) };
+        let missing = matches!(self.store.size(&names::snapshot_name(id)), Err(crate::store::StoreError::NotFound(_)));
+        if missing {
+            let mut explained = false;
+            self.store.list(&format!("{}/{id}", names::FORGOTTEN), &mut |_| explained = true)?;
+            if !explained {
+                return Err(RepositoryError::Brake(format!(
+                    "snapshot {} that this host committed last is gone and was not forgotten: the store was rolled back or somebody \
+                     deleted it{}",
+                    id.short(),
+                    self.state_advice()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn state_advice(&self) -> String {
+        match &self.state {
+            Some(path) => format!(" (if that was you, remove {})", path.display()),
+            None => String::new(),
+        }
+    }
+
     fn remember_commit(&self, id: SnapshotId, hash: ObjectHash) {
         self.remember(|seen| seen.last = Some((id, hash)));
     }

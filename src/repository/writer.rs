@@ -123,6 +123,7 @@ impl Writer {
         let mut session = if options.dry_run { None } else { Some(Session::start(repository)?) };
         let mut cache = repository.open_cache()?;
         let view = reindex::sync(repository, &mut cache, &**monitor)?;
+        repository.check_not_rolled_back(view.gc_number)?;
         if let Some(session) = &mut session {
             session.acknowledge(repository, view.gc_number, &[])?;
         }
@@ -279,9 +280,13 @@ impl Writer {
         if self.options.dry_run {
             return Ok(Committed { id: SnapshotId([0; 16]), totals: self.totals });
         }
-        self.flush()?;
-        self.acknowledge()?;
+        let ready = self.flush().and_then(|()| self.acknowledge());
         let Some(session) = self.session.take() else { return Err(RepositoryError::Revoked) };
+        if let Err(error) = ready {
+            // Nothing was committed and nothing will be: nobody has to wait for this session.
+            let _ = session.give_up(&self.repository);
+            return Err(error);
+        }
         let (id, stored) = session.commit(&self.repository, snapshot)?;
         self.totals.bytes_stored += stored;
         self.monitor.uploaded(stored);

@@ -113,9 +113,17 @@ impl Place {
     }
 
     pub fn snapshot_with(&self, repository: &Arc<Repository>, sources: Vec<Source>) -> SnapshotSummary {
+        Self::run(repository, sources).unwrap()
+    }
+
+    pub fn try_snapshot(&self, sources: Vec<Source>) -> Result<SnapshotSummary, snapshot::SnapshotError> {
+        Self::run(&self.open(), sources)
+    }
+
+    fn run(repository: &Arc<Repository>, sources: Vec<Source>) -> Result<SnapshotSummary, snapshot::SnapshotError> {
         let options = SnapshotOptions { host: "host".into(), user: "user".into(), program: "test".into(), ..Default::default() };
         let monitor: Arc<dyn Monitor> = Arc::new(Quiet);
-        snapshot::run(repository, sources, &options, &monitor, &Stop::new()).unwrap()
+        snapshot::run(repository, sources, &options, &monitor, &Stop::new())
     }
 
     pub fn bytes(&self, reader: &Reader, node: &Node) -> Vec<u8> {

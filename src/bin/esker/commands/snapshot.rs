@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
+use esker::filesystem::Owners;
 use esker::repository::Repository;
 use esker::snapshot::{self, SnapshotOptions, SnapshotSummary, SourceStatus, SourceSummary};
 use esker::store::location::Location;
@@ -27,7 +28,7 @@ pub fn run(options: &Snapshot, context: &mut Context) -> Result<ExitCode> {
     tags.dedup();
     let snapshot_options = SnapshotOptions {
         host: options.host.clone().unwrap_or_else(|| context.host()),
-        user: uzers::get_current_username().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+        user: Owners::new().user_name(rustix::process::geteuid().as_raw()).unwrap_or_default(),
         tags,
         program: concat!("esker ", env!("CARGO_PKG_VERSION")).to_owned(),
         force: options.force,
