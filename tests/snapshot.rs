@@ -125,9 +125,7 @@ fn a_failed_source_commits_nothing_and_leaves_what_it_stored_for_the_next_run() 
     let place = Place::new();
     place.write("a", &common::repository::noise(3, 400_000));
     let missing = place.source().join("nowhere");
-    let error = place
-        .try_snapshot(vec![directory("files", place.source()), directory("gone", &missing)])
-        .unwrap_err();
+    let error = place.try_snapshot(vec![directory("files", place.source()), directory("gone", &missing)]).unwrap_err();
     assert!(matches!(error, esker::snapshot::SnapshotError::SourceFailed { .. }), "{error}");
     assert!(place.open().snapshots().unwrap().snapshots.is_empty());
     let next = place.snapshot(vec![directory("files", place.source())]);
