@@ -1,6 +1,6 @@
 //! The user's files: walked, read and put back.
 //!
-//! [`scan`] walks a folder tree and delivers its folders depth first in the order of their names; [`read`] opens what it found and
+//! [`scan()`] walks a folder tree and delivers its folders depth first in the order of their names; [`read`] opens what it found and
 //! notices when it changes meanwhile; [`create`] puts entries back without ever leaving the target, whatever the tree or somebody
 //! on this machine does; [`exclude`] decides by patterns. A [`Folder`] is an open folder: everything that happens in it happens
 //! relative to its descriptor, with single names, and never through a symbolic link.
