@@ -131,3 +131,15 @@ fn a_failed_source_commits_nothing_and_leaves_what_it_stored_for_the_next_run() 
     let next = place.snapshot(vec![directory("files", place.source())]);
     assert_eq!(next.totals.data_chunks_new, 0);
 }
+
+#[test]
+fn a_record_larger_than_any_record_stops_nobody() {
+    let place = Place::new();
+    place.write("a", b"something");
+    let huge = vec![0; (16 << 20) + 1];
+    let name = |text: &str| esker::store::Name::new(text).unwrap();
+    place.store().create(&name("gc/0000000000000001-condemn"), &[&huge]).unwrap();
+    place.store().create(&name(&format!("forgotten/{}/{}", "0".repeat(32), "0".repeat(64))), &[&huge]).unwrap();
+    place.snapshot(vec![directory("files", place.source())]);
+    assert_eq!(place.open().snapshots().unwrap().snapshots.len(), 1);
+}

@@ -6,6 +6,7 @@ use crate::format::names::{self, ObjectName};
 use crate::format::{FormatError, gc, limits};
 use crate::id::PackId;
 use crate::repository::{Repository, RepositoryError};
+use crate::store::StoreError;
 
 /// What a listing of `gc/` says.
 #[derive(Debug, Default)]
@@ -35,8 +36,15 @@ pub fn read(repository: &Repository) -> Result<GcState, RepositoryError> {
         let Some(parsed) = ObjectName::parse(name) else { continue };
         let (ObjectName::GcCondemn(number) | ObjectName::GcVerdict(number)) = parsed else { continue };
         let records = numbers.entry(number).or_default();
-        let sealed = repository.store.get(name, limits::GC_SIZE_MAX)?;
-        match (parsed, read_packs(repository, &parsed, number, &sealed)) {
+        let packs = match repository.store.get(name, limits::GC_SIZE_MAX) {
+            Ok(sealed) => read_packs(repository, &parsed, number, &sealed),
+            // Larger than any record: as unreadable as one that does not open, and no reason to stop every command.
+            Err(StoreError::Size { size, .. }) => {
+                Err(FormatError::TooLong { what: "gc record", length: size, most: limits::GC_SIZE_MAX })
+            }
+            Err(error) => return Err(error.into()),
+        };
+        match (parsed, packs) {
             (ObjectName::GcCondemn(_), Ok(packs)) => records.condemned = Some(packs),
             (ObjectName::GcCondemn(_), Err(_)) => records.unreadable = true,
             (_, Ok(packs)) => records.verdict = Some(packs),

@@ -41,7 +41,7 @@ use crate::format::pack::PackFacts;
 use crate::format::{Opener, Sealer, forgotten, limits};
 use crate::id::{ChunkId, ObjectHash, RepositoryId, SnapshotId};
 use crate::repository::host_state::HostState;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// An opened repository.
 pub struct Repository {
@@ -138,7 +138,11 @@ impl Repository {
         let mut good = HashSet::new();
         for name in listed {
             let Some(ObjectName::Forgotten(id, _)) = ObjectName::parse(&name) else { continue };
-            let sealed = self.store.get(&name, limits::FORGOTTEN_SIZE_MAX)?;
+            let sealed = match self.store.get(&name, limits::FORGOTTEN_SIZE_MAX) {
+                Ok(sealed) => sealed,
+                Err(StoreError::Size { .. }) => continue,
+                Err(error) => return Err(error.into()),
+            };
             // A record without a good owner_mac forgets nothing: a thief with a writer key could have made it.
             if let Ok((record, _)) = forgotten::open(&self.opener, id, &sealed) {
                 good.insert((record.snapshot, record.hash));
@@ -164,7 +168,7 @@ impl Repository {
         }
         self.remember(|seen| seen.gc = gc_number);
         let Some((id, _)) = seen.last else { return Ok(()) };
-        let missing = matches!(self.store.size(&names::snapshot_name(id)), Err(crate::store::StoreError::NotFound(_)));
+        let missing = matches!(self.store.size(&names::snapshot_name(id)), Err(StoreError::NotFound(_)));
         if missing {
             let mut explained = false;
             self.store.list(&format!("{}/{id}", names::FORGOTTEN), &mut |_| explained = true)?;
