@@ -8,7 +8,8 @@ PACKAGES := postgresql redis-server acl attr
 
 # `make soak` runs for hours; both limits can be given.
 SOAK_CASES ?= 2000
-SOAK_KILLS ?= 2000
+# Seconds of kills; being set at all, it also makes the damage tests flip every byte.
+SOAK_SECONDS ?= 7200
 # Seconds for each fuzz target of `make fuzz`.
 FUZZ_SECONDS ?= 60
 
@@ -33,7 +34,7 @@ bench:
 
 # Long random histories and many kills.
 soak: packages
-	PROPTEST_CASES=$(SOAK_CASES) ESKER_KILLS=$(SOAK_KILLS) cargo test --release --locked --no-fail-fast -- --include-ignored
+	PROPTEST_CASES=$(SOAK_CASES) ESKER_SOAK=$(SOAK_SECONDS) cargo test --release --locked --no-fail-fast -- --include-ignored
 
 # Every fuzz target for a while (needs a nightly toolchain and cargo-fuzz).
 fuzz:
