@@ -7,13 +7,13 @@
 //! ```text
 //!  5   bin/esker                                    arguments in, words and exit code out
 //!      --------------------------------------------------------------------------------------
-//!  4   snapshot     restore     verify              the operations; none knows another
+//!  4   snapshot   restore   verify   prune   repair   the operations; none knows another
 //!      --------------------------------------------------------------------------------------
 //!  3   source       filesystem     repository       what is read | the user's files | the narrow waist
 //!      --------------------------------------------------------------------------------------
 //!  2                format                          plaintext things <-> sealed bytes (the spec in Rust)
 //!  1                crypto        cache             keys | which pack holds which chunk (SQLite)
-//!  0   chunker      compress      store             cut | squeeze | names -> bytes
+//!  0   chunker   compress   parity   store          cut | squeeze | mend | names -> bytes
 //!      --------------------------------------------------------------------------------------
 //!  0   id   monitor   parallel   clock              used by whoever needs them
 //! ```
@@ -29,6 +29,7 @@ pub mod parallel;
 // floor 0
 pub mod chunker;
 pub mod compress;
+pub mod parity;
 pub mod store;
 
 // floor 1
@@ -44,6 +45,8 @@ pub mod repository;
 pub mod source;
 
 // floor 4
+pub mod prune;
+pub mod repair;
 pub mod restore;
 pub mod snapshot;
 pub mod verify;
