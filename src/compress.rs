@@ -18,8 +18,40 @@ const PROBED_LENGTH_MIN: usize = 1 << 20;
 /// How many samples are taken, and the bytes of each: a stretch that shrinks is missed only if it is below a thirtieth of the whole.
 const SAMPLES: usize = 32;
 const SAMPLE_LENGTH: usize = 4 << 10;
+/// Bytes of a piece whose spread of values is looked at, one for so many bytes of a chunk, and at most so many.
+const PIECE_LENGTH: usize = 1 << 10;
+const PIECE_EVERY: usize = 32 << 10;
+const PIECES_MAX: usize = 16;
 /// log2 of the largest window a frame may ask for: 16 MiB, the whole of the longest frame.
 const WINDOW_LOG_MAX: u32 = 24;
+
+/// Do all pieces of `bytes` look like noise: compressed or encrypted before? Then they are better kept apart from what shrinks. About
+/// a microsecond a piece; what is shorter than one piece never looks so.
+///
+/// A piece's sum of squared counts of byte values is N + N(N-1)/256 on average for noise (5116 of 1024 bytes) and grows with every
+/// preference; up to 1.3 times that, order-0 coding would save less than 3 %.
+pub fn looks_dense(bytes: &[u8]) -> bool {
+    let pieces = (bytes.len() / PIECE_EVERY).clamp(1, PIECES_MAX);
+    bytes.len() >= PIECE_LENGTH && bytes.chunks(bytes.len() / pieces).take(pieces).all(|part| is_spread(&part[..PIECE_LENGTH]))
+}
+
+fn is_spread(piece: &[u8]) -> bool {
+    let mut counts = [0_u32; 256];
+    for &byte in piece {
+        counts[usize::from(byte)] += 1;
+    }
+    let (sum, length) = (counts.iter().map(|&count| u64::from(count * count)).sum::<u64>(), piece.len() as u64);
+    sum * 10 <= (length + length * (length - 1) / 256) * 13
+}
+
+/// The default level's parameters for a frame of a MiB and more: a window over all of it (zstd's own is 2 MiB), larger tables for it,
+/// and no matches shorter than 6 bytes. Of 4 MiB frames at the same speed: an RDB 5.5 % smaller, a dump 2.7 %, text 1 %, programs and
+/// random words 0.6 % larger.
+const LONG_FRAMES: [CParameter; 4] =
+    [CParameter::WindowLog(22), CParameter::HashLog(18), CParameter::ChainLog(17), CParameter::MinMatch(6)];
+/// Back to what the level says.
+const OF_THE_LEVEL: [CParameter; 4] =
+    [CParameter::WindowLog(0), CParameter::HashLog(0), CParameter::ChainLog(0), CParameter::MinMatch(0)];
 
 /// Why something could not be compressed or decompressed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +81,8 @@ fn library(error: impl std::fmt::Display) -> CompressError {
 pub struct Compressor {
     context: zstd::bulk::Compressor<'static>,
     level: i32,
+    /// [`LONG_FRAMES`] are set.
+    long: bool,
     /// Where zstd writes; reused, so that what is handed out has its exact size.
     scratch: Vec<u8>,
 }
@@ -62,7 +96,7 @@ impl Compressor {
         let mut context = zstd::bulk::Compressor::new(level).map_err(library)?;
         // The AEAD box around every frame already detects any change.
         context.set_parameter(CParameter::ChecksumFlag(false)).map_err(library)?;
-        Ok(Self { context, level, scratch: Vec::new() })
+        Ok(Self { context, level, long: false, scratch: Vec::new() })
     }
 
     /// One zstd frame with all of `raw`; `None` when that saves less than 3 %: then the raw bytes are stored.
@@ -79,6 +113,13 @@ impl Compressor {
     }
 
     fn squeeze(&mut self, raw: &[u8]) -> Result<usize, CompressError> {
+        let long = self.level == LEVEL_DEFAULT && raw.len() >= PROBED_LENGTH_MIN;
+        if long != self.long {
+            for parameter in if long { LONG_FRAMES } else { OF_THE_LEVEL } {
+                self.context.set_parameter(parameter).map_err(library)?;
+            }
+            self.long = long;
+        }
         self.scratch.clear();
         self.scratch.reserve(zstd::zstd_safe::compress_bound(raw.len()));
         self.context.compress_to_buffer(raw, &mut self.scratch).map_err(library)
@@ -179,6 +220,20 @@ mod tests {
             mixed[start..start + (1 << 20)].fill(7);
             assert!(compressor.compress(&mixed).unwrap().is_some_and(|bytes| bytes.len() < 3_300_000), "from {start}");
         }
+    }
+
+    #[test]
+    fn noise_looks_dense_and_words_base64_and_mixtures_do_not() {
+        for length in [1024, 1025, 5000, 100_000, 1 << 20] {
+            assert!(looks_dense(&noise(length)), "{length}");
+            assert!(!looks_dense(&text(length)), "{length}");
+            let base64: Vec<u8> = noise(length).iter().map(|byte| b'A' + byte % 64).collect();
+            assert!(!looks_dense(&base64), "{length}");
+        }
+        let mut mixed = noise(1 << 20);
+        mixed[200_000..300_000].fill(b' ');
+        assert!(!looks_dense(&mixed));
+        assert!(!looks_dense(b"") && !looks_dense(&noise(1023)));
     }
 
     fn noise(length: usize) -> Vec<u8> {

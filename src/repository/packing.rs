@@ -1,6 +1,7 @@
 //! From new chunks to packs in the store: open frames, compression, assembly, sealing, put.
 //!
-//! New chunks of one class are laid end to end in an *open frame*; a full frame is compressed on any core; compressed frames come back
+//! New chunks of one class are laid end to end in an *open frame*, those of data that look like noise in one of their own: among
+//! pictures, drawings would be stored uncompressed with them. A full frame is compressed on any core; compressed frames come back
 //! in order and are assembled; a full pack is sealed, named and put on an upload thread. At most a few frames and packs are between
 //! the stages, so memory does not depend on how much is stored.
 
@@ -19,8 +20,11 @@ use crate::{compress, repository::RepositoryError};
 /// Plaintext of one frame of data. zstd finds what chunks share only inside a frame: against 1 MiB, 4 MiB save 5 % of a dump and
 /// 20 % of an RDB; opening one to read a single chunk costs about 5 ms.
 const DATA_FRAME_SIZE_BYTES: usize = limits::FRAME_RAW_SIZE_MAX as usize;
-/// Of one frame of trees, lists or recipes, which are read one by one.
-const METADATA_FRAME_SIZE_BYTES: usize = 1 << 20;
+/// Of one frame of trees, lists or recipes, which are read one by one; and of data that does not shrink, where a larger frame saves
+/// nothing and small ones leave more edges to close a pack at (see `split_where_padding_is_least`).
+const SMALL_FRAME_SIZE_BYTES: usize = 1 << 20;
+/// A frame is closed at the latest when so many others were opened after it, so that whoever waits for its pack does not wait for ever.
+const FRAME_OPEN_MAX: FrameNumber = 256;
 /// Sealed size at which a pack is closed.
 const PACK_SIZE_TARGET_BYTES: usize = 16 << 20;
 /// Rows of a directory at which a pack is closed, well below the limit of the format.
@@ -121,13 +125,21 @@ struct PackJob {
 
 /// See the top of this file.
 pub struct Packer {
-    open: [OpenFrame; 2],
+    open: [OpenFrame; LANES],
     next_frame: FrameNumber,
     compressing: OrderedPool<FrameJob, Result<ReadyFrame, RepositoryError>>,
     assembling: [Assembly; 2],
     uploading: OrderedPool<PackJob, Result<StoredPack, RepositoryError>>,
     stored: Vec<StoredPack>,
     own: Arc<Mutex<HashSet<PackId>>>,
+}
+
+/// Open frames: data that shrinks, metadata, data that does not.
+const LANES: usize = 3;
+const DENSE: usize = 2;
+
+fn lane(class: Class, bytes: &[u8]) -> usize {
+    if class == Class::Data && compress::looks_dense(bytes) { DENSE } else { slot(class) }
 }
 
 fn slot(class: Class) -> usize {
@@ -165,20 +177,20 @@ impl Packer {
     /// Takes a new chunk into the open frame of its class; says in which frame it will be.
     pub fn append(&mut self, chunk_type: ChunkType, id: ChunkId, bytes: &[u8]) -> Result<FrameNumber, RepositoryError> {
         let class = class_of(chunk_type);
-        let full = match class {
-            Class::Data => DATA_FRAME_SIZE_BYTES,
-            Class::Metadata => METADATA_FRAME_SIZE_BYTES,
-        };
-        let open = &self.open[slot(class)];
+        let lane = lane(class, bytes);
+        let full = if lane == slot(Class::Data) { DATA_FRAME_SIZE_BYTES } else { SMALL_FRAME_SIZE_BYTES };
+        let open = &self.open[lane];
         if !open.chunks.is_empty() && open.raw.len() + bytes.len() > full {
-            self.close_frame(class)?;
+            self.close_lane(lane, class)?;
         }
-        let open = &mut self.open[slot(class)];
+        let open = &mut self.open[lane];
         if open.chunks.is_empty() {
             open.number = self.next_frame;
-            self.next_frame += 1;
             open.raw.reserve_exact(bytes.len().max(full));
+            self.next_frame += 1;
+            self.close_stale()?;
         }
+        let open = &mut self.open[lane];
         // Both fit: a frame holds at most 4 MiB or one chunk, and chunks are at most 16 MiB.
         let (offset, length) = (open.raw.len() as u32, bytes.len() as u32);
         open.raw.extend_from_slice(bytes);
@@ -186,9 +198,25 @@ impl Packer {
         Ok(open.number)
     }
 
-    /// Ends the open frame, so that what follows (another source) stands in frames of its own.
+    /// Ends the open frames, so that what follows (another source) stands in frames of its own.
     pub fn close_frame(&mut self, class: Class) -> Result<(), RepositoryError> {
-        let open = std::mem::take(&mut self.open[slot(class)]);
+        if class == Class::Data {
+            self.close_lane(DENSE, class)?;
+        }
+        self.close_lane(slot(class), class)
+    }
+
+    fn close_stale(&mut self) -> Result<(), RepositoryError> {
+        for (lane, class) in [(slot(Class::Data), Class::Data), (slot(Class::Metadata), Class::Metadata), (DENSE, Class::Data)] {
+            if self.next_frame - self.open[lane].number > FRAME_OPEN_MAX {
+                self.close_lane(lane, class)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn close_lane(&mut self, lane: usize, class: Class) -> Result<(), RepositoryError> {
+        let open = std::mem::take(&mut self.open[lane]);
         if open.chunks.is_empty() {
             return Ok(());
         }
