@@ -36,6 +36,9 @@ pub enum RepositoryError {
     /// A writer key cannot do this.
     #[error("{0} needs an owner key; this is a writer key, which can only take snapshots")]
     NeedsOwner(&'static str),
+    /// The config names write features that only a newer esker knows: reading is fine, writing, pruning and repairing are not.
+    #[error("this repository is written by rules that only a newer esker knows (features {0:#x}); this one may only read it")]
+    NewerFeatures(u64),
     /// A keyslot could not be found, or may not be removed.
     #[error("{0}")]
     Keyslot(String),

@@ -1,77 +1,212 @@
 //! What gc records mean to everybody: a number, and which packs are bad (protocol.md, "Objects").
+//!
+//! A record never changes and its name never becomes free, so what was read stands in the caller's cache and nobody reads it twice.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use crate::cache::Cache;
+use crate::clock::Timestamp;
+use crate::format::gc::{Condemn, Verdict};
 use crate::format::names::{self, ObjectName};
 use crate::format::{FormatError, gc, limits};
-use crate::id::PackId;
+use crate::id::{ObjectHash, PackId};
 use crate::repository::{Repository, RepositoryError};
-use crate::store::StoreError;
+use crate::store::{Name, StoreError};
+
+/// What stands under a name in `gc/`.
+#[derive(Debug)]
+pub enum Slot<T> {
+    /// Nothing was listed.
+    Free,
+    /// Something that does not open: damaged, of a newer program or generation, too large.
+    Unreadable(FormatError),
+    /// Opens, but not with the owner's mark: for an owner it condemns and deletes nothing, for ever, and its name is taken. (A writer
+    /// cannot tell, and obeys.)
+    Forged,
+    /// What it says, and the BLAKE3 of its object.
+    Read(T, ObjectHash),
+}
+
+impl<T> Slot<T> {
+    /// What it says, if it can be read.
+    pub fn read(&self) -> Option<&T> {
+        match self {
+            Self::Read(record, _) => Some(record),
+            _ => None,
+        }
+    }
+
+    fn is_read(&self) -> bool {
+        matches!(self, Self::Read(..))
+    }
+}
+
+/// One number of gc.
+#[derive(Debug)]
+pub struct Numbered {
+    /// From 1.
+    pub number: u64,
+    /// What was condemned.
+    pub condemn: Slot<Condemn>,
+    /// What was decided.
+    pub verdict: Slot<Verdict>,
+}
+
+impl Numbered {
+    /// Packs nobody may rely on because of this number: the verdict's list, or without a verdict everything condemned.
+    pub fn bad(&self) -> &[PackId] {
+        match (&self.verdict, &self.condemn) {
+            (Slot::Read(verdict, _), _) => &verdict.delete,
+            // A forged verdict deletes nothing, for ever; one that is only damaged may be carried out by somebody who read it before.
+            (Slot::Forged, _) => &[],
+            (_, Slot::Read(condemn, _)) => &condemn.packs,
+            _ => &[],
+        }
+    }
+
+    /// Does it say all that a writer must know before it acknowledges this number?
+    fn is_understood(&self) -> bool {
+        // A LIST that is not atomic can show a verdict without its condemn record.
+        self.verdict.is_read() || matches!(self.condemn, Slot::Read(..) | Slot::Forged)
+    }
+}
 
 /// What a listing of `gc/` says.
 #[derive(Debug, Default)]
 pub struct GcState {
-    /// The highest n for which each of 1..=n has a name in the listing and was understood.
+    /// The highest n for which each of 1..=n has a name in the listing and was understood: what a writer acknowledges.
     pub number: u64,
+    /// The first number that has a name and is not understood.
+    pub blocked_at: Option<u64>,
     /// Packs nobody may rely on.
     pub bad: HashSet<PackId>,
-}
-
-#[derive(Default)]
-struct Records {
-    condemned: Option<Vec<PackId>>,
-    verdict: Option<Vec<PackId>>,
-    unreadable: bool,
+    /// Those of them that a verdict lists: bad for ever.
+    pub deleted: HashSet<PackId>,
 }
 
 /// Lists and reads `gc/`.
 ///
 /// Bad is the union over numbers of the verdict's delete list, or, without a verdict, all packs of the condemn record. A record of an
 /// older generation counts as read and empty for a writer: it names no pack of the writer's generation.
-pub fn read(repository: &Repository) -> Result<GcState, RepositoryError> {
-    let mut listed = Vec::new();
-    repository.store.list(names::GC, &mut |entry| listed.push(entry.name))?;
-    let mut numbers: BTreeMap<u64, Records> = BTreeMap::new();
-    for name in &listed {
-        let Some(parsed) = ObjectName::parse(name) else { continue };
-        let (ObjectName::GcCondemn(number) | ObjectName::GcVerdict(number)) = parsed else { continue };
-        let records = numbers.entry(number).or_default();
-        let packs = match repository.store.get(name, limits::GC_SIZE_MAX) {
-            Ok(sealed) => read_packs(repository, &parsed, number, &sealed),
-            // Larger than any record: as unreadable as one that does not open, and no reason to stop every command.
-            Err(StoreError::Size { size, .. }) => {
-                Err(FormatError::TooLong { what: "gc record", length: size, most: limits::GC_SIZE_MAX })
-            }
-            Err(error) => return Err(error.into()),
-        };
-        match (parsed, packs) {
-            (ObjectName::GcCondemn(_), Ok(packs)) => records.condemned = Some(packs),
-            (ObjectName::GcCondemn(_), Err(_)) => records.unreadable = true,
-            (_, Ok(packs)) => records.verdict = Some(packs),
-            (_, Err(_)) => {}
-        }
-    }
+pub fn read(repository: &Repository, cache: &mut Cache) -> Result<GcState, RepositoryError> {
     let mut state = GcState::default();
-    let mut gap = false;
-    for (expected, (number, records)) in (1u64..).zip(numbers) {
-        // A LIST that is not atomic can show 6 without 5; an unreadable condemn without a verdict stops the count below it.
-        gap |= number != expected || (records.unreadable && records.verdict.is_none());
-        if !gap {
-            state.number = number;
+    for_each(repository, cache, &mut |numbered| {
+        let follows = state.blocked_at.is_none() && numbered.number == state.number + 1;
+        if follows && numbered.is_understood() {
+            state.number = numbered.number;
+        } else if follows {
+            state.blocked_at = Some(numbered.number);
         }
-        state.bad.extend(records.verdict.or(records.condemned).unwrap_or_default());
-    }
+        state.bad.extend(numbered.bad());
+        state.deleted.extend(numbered.verdict.read().into_iter().flat_map(|verdict| &verdict.delete));
+        Ok(())
+    })?;
     Ok(state)
 }
 
-fn read_packs(repository: &Repository, name: &ObjectName, number: u64, sealed: &[u8]) -> Result<Vec<PackId>, FormatError> {
-    let opened = match name {
-        ObjectName::GcVerdict(_) => gc::open_verdict(&repository.opener, number, sealed).map(|opened| opened.record.delete),
-        _ => gc::open_condemn(&repository.opener, number, sealed).map(|opened| opened.record.packs),
+/// Lists `gc/` and hands over every number that has a name, in rising order. Returns the number of the listing: the highest n for which
+/// every one of 1..=n has a name in it, whatever stands there.
+pub fn for_each(
+    repository: &Repository,
+    cache: &mut Cache,
+    each: &mut dyn FnMut(Numbered) -> Result<(), RepositoryError>,
+) -> Result<u64, RepositoryError> {
+    let mut numbers: BTreeMap<u64, [Option<Name>; 2]> = BTreeMap::new();
+    repository.store.list(names::GC, &mut |entry| match ObjectName::parse(&entry.name) {
+        Some(ObjectName::GcCondemn(number)) => numbers.entry(number).or_default()[0] = Some(entry.name),
+        Some(ObjectName::GcVerdict(number)) => numbers.entry(number).or_default()[1] = Some(entry.name),
+        _ => {}
+    })?;
+    let mut named = 0;
+    for (number, [condemn, verdict]) in numbers {
+        // A LIST that is not atomic can show 6 without 5.
+        if number == named + 1 {
+            named = number;
+        }
+        each(Numbered {
+            number,
+            condemn: load(repository, cache, number, condemn)?,
+            verdict: load(repository, cache, number, verdict)?,
+        })?;
+    }
+    Ok(named)
+}
+
+/// Both kinds of record, as far as reading them is the same.
+trait Record: Sized {
+    fn open(repository: &Repository, number: u64, sealed: &[u8]) -> Result<Self, FormatError>;
+    fn encode(&self) -> Result<Vec<u8>, FormatError>;
+    fn decode(body: &[u8]) -> Result<Self, FormatError>;
+    fn empty(number: u64) -> Self;
+}
+
+impl Record for Condemn {
+    fn open(repository: &Repository, number: u64, sealed: &[u8]) -> Result<Self, FormatError> {
+        gc::open_condemn(&repository.opener, number, sealed).map(|opened| opened.record)
+    }
+    fn encode(&self) -> Result<Vec<u8>, FormatError> {
+        self.encode()
+    }
+    fn decode(body: &[u8]) -> Result<Self, FormatError> {
+        Self::decode(body)
+    }
+    fn empty(number: u64) -> Self {
+        let time = Timestamp::default();
+        Self { number, time, packs: Vec::new(), written: Vec::new(), snapshots: Vec::new(), extra: Vec::new() }
+    }
+}
+
+impl Record for Verdict {
+    fn open(repository: &Repository, number: u64, sealed: &[u8]) -> Result<Self, FormatError> {
+        gc::open_verdict(&repository.opener, number, sealed).map(|opened| opened.record)
+    }
+    fn encode(&self) -> Result<Vec<u8>, FormatError> {
+        self.encode()
+    }
+    fn decode(body: &[u8]) -> Result<Self, FormatError> {
+        Self::decode(body)
+    }
+    fn empty(number: u64) -> Self {
+        let (time, condemn) = (Timestamp::default(), ObjectHash([0; 32]));
+        Self { number, time, condemn, delete: Vec::new(), pardon: Vec::new(), extra: Vec::new() }
+    }
+}
+
+fn load<T: Record>(
+    repository: &Repository,
+    cache: &mut Cache,
+    number: u64,
+    name: Option<Name>,
+) -> Result<Slot<T>, RepositoryError> {
+    let Some(name) = name else { return Ok(Slot::Free) };
+    // What an owner took for good was checked against the owner's mark; a writer's note of the same record was not.
+    let role = if repository.keys.is_owner() { "owner" } else { "writer" };
+    let note = format!("{role} {name}").into_bytes();
+    if let Some(kept) = cache.meta(&note)?
+        && let Some((hash, body)) = kept.split_first_chunk::<32>()
+        && let Ok(record) = T::decode(body)
+    {
+        return Ok(Slot::Read(record, ObjectHash(*hash)));
+    }
+    let sealed = match repository.store.get(&name, limits::GC_SIZE_MAX) {
+        Ok(sealed) => sealed,
+        // Larger than any record: as unreadable as one that does not open, and no reason to stop every command.
+        Err(StoreError::Size { size, .. }) => {
+            return Ok(Slot::Unreadable(FormatError::TooLong { what: "gc record", length: size, most: limits::GC_SIZE_MAX }));
+        }
+        Err(error) => return Err(error.into()),
     };
-    match opened {
-        Err(FormatError::OtherGeneration { generation, .. }) if generation < repository.keys.generation() => Ok(Vec::new()),
-        other => other,
+    let hash = names::hash_of(&[&sealed]);
+    match T::open(repository, number, &sealed) {
+        Ok(record) => {
+            cache.put_meta(&note, Some(&[&hash.0[..], &record.encode()?].concat()))?;
+            Ok(Slot::Read(record, hash))
+        }
+        Err(FormatError::OtherGeneration { generation, .. }) if generation < repository.keys.generation() => {
+            Ok(Slot::Read(T::empty(number), hash))
+        }
+        Err(FormatError::WrongOwnerMac { .. }) => Ok(Slot::Forged),
+        Err(error) => Ok(Slot::Unreadable(error)),
     }
 }
 

@@ -14,7 +14,8 @@ mod open;
 mod packing;
 mod reader;
 pub mod reindex;
-mod session;
+pub mod session;
+mod sessions;
 mod snapshots;
 mod trees;
 pub mod view;
@@ -24,7 +25,8 @@ pub use error::RepositoryError;
 pub use keyslots::{KeyslotInfo, NewSlot};
 pub use open::{Environment, InitOptions, Initialised, Secret};
 pub use packing::create_same;
-pub use reader::{BadCopy, Location, Reader};
+pub use reader::{BadCopy, FactsFrom, Location, Reader};
+pub use sessions::{SessionNames, SessionState};
 pub use snapshots::{SnapshotList, StoredSnapshot};
 
 use std::collections::HashSet;
@@ -117,6 +119,14 @@ impl Repository {
         if self.keys.is_owner() { Ok(()) } else { Err(RepositoryError::NeedsOwner(what)) }
     }
 
+    /// A clear refusal for what would change a repository whose rules only a newer esker knows.
+    pub fn need_write_features(&self) -> Result<(), RepositoryError> {
+        match self.config.unknown_write_features() {
+            0 => Ok(()),
+            unknown => Err(RepositoryError::NewerFeatures(unknown)),
+        }
+    }
+
     /// The id a chunk of this pack must have: under the keys of the pack's generation.
     pub fn chunk_id_in(&self, facts: &PackFacts, chunk_type: ChunkType, bytes: &[u8]) -> Option<ChunkId> {
         self.keys.chunk_id_at(facts.generation(), chunk_type, bytes)
@@ -128,6 +138,17 @@ impl Repository {
         Ok(match &self.cache {
             Some(folder) => Cache::open(folder, &id, &key)?,
             None => Cache::temporary(&id, &key)?,
+        })
+    }
+
+    /// A cache of what packs say of themselves, and of nothing else. Its key is the owner's alone: whoever holds a writer key and can
+    /// write on this disk must not be able to put words into the mouths of packs.
+    pub fn open_pack_cache(&self) -> Result<Cache, RepositoryError> {
+        let Some(root) = self.keys.root() else { return Err(RepositoryError::NeedsOwner("reading packs")) };
+        let key = zeroize::Zeroizing::new(blake3::derive_key("esker 2026-11 v1 cache of packs", root.expose()));
+        Ok(match &self.cache {
+            Some(folder) => Cache::open(&folder.join("packs"), &self.id(), &key)?,
+            None => Cache::temporary(&self.id(), &key)?,
         })
     }
 

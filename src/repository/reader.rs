@@ -13,7 +13,7 @@ use crate::crypto::ChunkType;
 use crate::format::names;
 use crate::format::pack::{self, PackFacts, RowEncoding, recipe};
 use crate::id::ChunkId;
-use crate::monitor::{Monitor, Stop};
+use crate::monitor::{Monitor, Quiet, Stop};
 use crate::parallel;
 use crate::repository::view::View;
 use crate::repository::{Repository, RepositoryError, reindex};
@@ -59,6 +59,15 @@ impl Weighter<PackNumber, Arc<PackFacts>> for ByRows {
     }
 }
 
+/// Where facts about packs come from when they are looked for again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FactsFrom {
+    /// Index files, and packs nobody indexed: for reading.
+    IndexFiles,
+    /// The packs' own directories alone: for verifying and deleting.
+    Packs,
+}
+
 struct Known {
     cache: Cache,
     view: View,
@@ -68,6 +77,7 @@ struct Known {
 pub struct Reader {
     repository: Arc<Repository>,
     known: Mutex<Known>,
+    from: FactsFrom,
     facts: Bounded<PackNumber, Arc<PackFacts>, ByRows>,
     frames: Bounded<(PackNumber, u32), Arc<Vec<u8>>, ByBytes>,
 }
@@ -81,19 +91,30 @@ pub struct BadCopy {
     pub error: RepositoryError,
 }
 
+impl Known {
+    fn sync(&mut self, repository: &Repository, from: FactsFrom, monitor: &dyn Monitor) -> Result<(), RepositoryError> {
+        self.view = match from {
+            FactsFrom::IndexFiles => reindex::sync(repository, &mut self.cache, monitor)?,
+            FactsFrom::Packs => reindex::sync_from_packs(repository, &mut self.cache, monitor)?,
+        };
+        Ok(())
+    }
+}
+
 impl Reader {
     /// A reader over what the repository holds now.
     pub fn new(repository: &Arc<Repository>, monitor: &dyn Monitor) -> Result<Self, RepositoryError> {
         repository.need_owner("reading")?;
         let mut cache = repository.open_cache()?;
         let view = reindex::sync(repository, &mut cache, monitor)?;
-        Self::over(repository, cache, view)
+        Self::over(repository, cache, view, FactsFrom::IndexFiles)
     }
 
     /// A reader over facts that were gathered elsewhere: verification believes neither index files nor the local cache.
-    pub fn over(repository: &Arc<Repository>, cache: Cache, view: View) -> Result<Self, RepositoryError> {
+    pub fn over(repository: &Arc<Repository>, cache: Cache, view: View, from: FactsFrom) -> Result<Self, RepositoryError> {
         repository.need_owner("reading")?;
         Ok(Self {
+            from,
             repository: Arc::clone(repository),
             known: Mutex::new(Known { cache, view }),
             facts: Bounded::with_weighter(64, DIRECTORY_ROWS_KEPT, ByRows),
@@ -111,6 +132,18 @@ impl Reader {
         self.lock().view.clone()
     }
 
+    /// The cache and the view behind this reader, for whoever decides over them. Lookers-up on other threads wait meanwhile.
+    pub fn with_known<T>(&self, work: impl FnOnce(&mut Cache, &mut View) -> T) -> T {
+        let Known { cache, view } = &mut *self.lock();
+        work(cache, view)
+    }
+
+    /// Lists again what there is.
+    pub fn sync_again(&self, monitor: &dyn Monitor) -> Result<(), RepositoryError> {
+        let known = &mut *self.lock();
+        known.sync(&self.repository, self.from, monitor)
+    }
+
     /// One chunk, its id recomputed; every copy is tried before it counts as damaged.
     pub fn read_chunk(&self, chunk_type: ChunkType, id: &ChunkId) -> Result<Vec<u8>, RepositoryError> {
         let mut listings = 0;
@@ -123,7 +156,7 @@ impl Reader {
             listings += 1;
             // A prune may have moved it: sync and list again before it is damage.
             if (gone || bad.is_empty()) && listings < if gone { LISTINGS_MAX } else { 2 } {
-                self.sync_again()?;
+                self.sync_again(&Quiet)?;
                 continue;
             }
             return match bad.into_iter().next_back() {
@@ -154,12 +187,18 @@ impl Reader {
     pub fn locate(&self, wanted: &[(ChunkType, ChunkId)]) -> Result<Vec<Option<Location>>, RepositoryError> {
         let keys: Vec<ChunkKey> = wanted.iter().map(|&(kind, id)| ChunkKey { kind: kind as u8, id }).collect();
         let mut copies: Vec<Option<Copy>> = vec![None; wanted.len()];
-        self.find(&keys, |nth, copy| {
-            let best = &mut copies[nth];
-            if best.is_none_or(|best| (copy.composed, copy.pack) < (best.composed, best.pack)) {
-                *best = Some(copy);
+        let mut found = Vec::new();
+        self.find(&keys, |nth, copy| found.push((nth, copy)))?;
+        {
+            let view = &self.lock().view;
+            let key = |copy: &Copy| (!view.contains(copy.pack), copy.composed, copy.pack);
+            for (nth, copy) in found {
+                let best = &mut copies[nth];
+                if best.as_ref().is_none_or(|best| key(&copy) < key(best)) {
+                    *best = Some(copy);
+                }
             }
-        })?;
+        }
         let mut order: Vec<usize> = (0..wanted.len()).collect();
         order.sort_unstable_by_key(|&nth| copies[nth].map(|copy| copy.pack));
         let mut found = vec![None; wanted.len()];
@@ -239,7 +278,9 @@ impl Reader {
     pub fn copies(&self, chunk_type: ChunkType, id: &ChunkId) -> Result<Vec<Copy>, RepositoryError> {
         let mut copies = Vec::new();
         self.find(&[ChunkKey { kind: chunk_type as u8, id: *id }], |_, copy| copies.push(copy))?;
-        copies.sort_unstable_by_key(|copy| (copy.composed, copy.pack, copy.row));
+        let view = &self.lock().view;
+        // A bad pack may go at any moment.
+        copies.sort_unstable_by_key(|copy| (!view.contains(copy.pack), copy.composed, copy.pack, copy.row));
         Ok(copies)
     }
 
@@ -340,28 +381,23 @@ impl Reader {
     }
 
     fn find(&self, keys: &[ChunkKey], mut each: impl FnMut(usize, Copy)) -> Result<(), RepositoryError> {
-        let Known { cache, view } = &mut *self.lock();
+        let known = &mut *self.lock();
         let mut found = Vec::new();
         for _ in 0..2 {
             found.clear();
+            let Known { cache, view } = &*known;
             match cache.find(keys, &mut |nth, copy| {
-                if view.contains(copy.pack) {
+                if view.can_read(copy.pack) {
                     found.push((nth, copy));
                 }
             }) {
                 Ok(()) => break,
                 // Pack numbers from before are unknown now; whoever still holds one takes the slow way through `read_chunk`.
-                Err(CacheError::Reset(_)) => *view = reindex::sync(&self.repository, cache, &crate::monitor::Quiet)?,
+                Err(CacheError::Reset(_)) => known.sync(&self.repository, self.from, &Quiet)?,
                 Err(error) => return Err(error.into()),
             }
         }
         found.into_iter().for_each(|(nth, copy)| each(nth, copy));
-        Ok(())
-    }
-
-    fn sync_again(&self) -> Result<(), RepositoryError> {
-        let known = &mut *self.lock();
-        known.view = reindex::sync(&self.repository, &mut known.cache, &crate::monitor::Quiet)?;
         Ok(())
     }
 

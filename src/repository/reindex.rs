@@ -3,7 +3,7 @@
 //! Index files are facts about packs, and facts never change; LIST of `packs/` decides which packs exist. So the cache may be lost or
 //! wrong: what it says counts only for packs that are listed with the right size.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::cache::{Cache, CacheError, ChunkKey, Copy, NewPack, PackNumber, PackRow, PackedChunk};
 use crate::crypto::ChunkType;
@@ -12,24 +12,43 @@ use crate::format::pack::{self, Directory, HEAD_SIZE, Head, PackFacts, RowEncodi
 use crate::format::{FormatError, limits, names};
 use crate::id::{IndexId, PackId};
 use crate::monitor::{Monitor, Problem};
+use crate::parallel::{self, Feed};
+use crate::repository::gc::GcState;
 use crate::repository::view::View;
 use crate::repository::{Repository, RepositoryError, gc};
+use crate::store::StoreError;
+
+/// How often an index file that vanished between its listing and its reading makes sync begin again: a prune merges index files.
+const LISTINGS_MAX: usize = 5;
+/// Facts added to a cache of packs in one transaction: this many packs, or this many rows.
+const BATCH_PACKS: usize = 64;
+const BATCH_ROWS: usize = 200_000;
+/// Facts that come from the packs themselves: the cache wants to know an index file for them, and this is the name of none.
+const FROM_PACKS: IndexId = IndexId([0; 32]);
+/// Read of a pack before it is known how long its directory is: no pack is smaller.
+const FRONT_SIZE_BYTES: u64 = limits::PACK_SIZE_MIN;
 
 /// Cache note: ids, end to end, of packs that are durable but that no index file of ours names yet.
 const UNINDEXED: &[u8] = b"unindexed";
 
 /// S1 and S2: lists gc, packs and index files, reads what the cache lacks, and says which packs may be relied on.
 pub fn sync(repository: &Repository, cache: &mut Cache, monitor: &dyn Monitor) -> Result<View, RepositoryError> {
-    match sync_once(repository, cache, monitor) {
-        // A damaged cache was dropped on the way: it is empty now, and a second pass fills it.
-        Err(RepositoryError::Cache(CacheError::Reset(_))) => sync_once(repository, cache, monitor),
-        other => other,
+    let mut listings = 0;
+    loop {
+        listings += 1;
+        match sync_once(repository, cache, monitor) {
+            // A damaged cache was dropped on the way: it is empty now, and a second pass fills it.
+            Err(RepositoryError::Cache(CacheError::Reset(_))) if listings < 2 => {}
+            Err(RepositoryError::Store(StoreError::NotFound(name)))
+                if listings < LISTINGS_MAX && names::parse_index(&name).is_some() => {}
+            other => return other,
+        }
     }
 }
 
 fn sync_once(repository: &Repository, cache: &mut Cache, monitor: &dyn Monitor) -> Result<View, RepositoryError> {
-    let gc = gc::read(repository)?;
-    let mut listed = gc::list_packs(repository)?;
+    let gc = gc::read(repository, cache)?;
+    let listed = gc::list_packs(repository)?;
     let mut index_files = Vec::new();
     repository.store.list(names::INDEX, &mut |entry| {
         if let Some(id) = names::parse_index(&entry.name) {
@@ -54,23 +73,108 @@ fn sync_once(repository: &Repository, cache: &mut Cache, monitor: &dyn Monitor) 
             }),
         }
     }
-    let mut view = View::default();
-    view.gc_number = gc.number;
-    cache.packs(&mut |number, id, size| {
-        match listed.remove(&id) {
-            _ if gc.bad.contains(&id) => {}
-            Some(found) if found == size => view.insert(number, id),
-            Some(_) => view.wrong_size.push(id),
-            None => {}
-        };
-    })?;
-    view.without_facts = listed.into_iter().filter(|(id, _)| !gc.bad.contains(id)).collect();
-    view.without_facts.sort_unstable();
-    view.bad = gc.bad;
+    let mut view = view_of(cache, gc, listed)?;
     if repository.keys.is_owner() {
         read_directories(repository, cache, &mut view, monitor)?;
     }
     Ok(view)
+}
+
+/// What these listings make of what the cache knows.
+fn view_of(cache: &Cache, gc: GcState, mut listed: HashMap<PackId, u64>) -> Result<View, RepositoryError> {
+    let mut view = View::default();
+    (view.gc_number, view.gc_blocked_at) = (gc.number, gc.blocked_at);
+    cache.packs(&mut |number, id, size| {
+        match listed.remove(&id) {
+            Some(found) if found == size && gc.bad.contains(&id) => view.insert_condemned(number, id),
+            Some(found) if found == size => view.insert(number, id),
+            Some(_) if !gc.bad.contains(&id) => view.wrong_size.push(id),
+            _ => {}
+        };
+    })?;
+    view.without_facts = listed.into_iter().filter(|(id, _)| !gc.deleted.contains(id)).collect();
+    view.without_facts.sort_unstable();
+    view.bad = gc.bad;
+    Ok(view)
+}
+
+/// The same from the packs alone, into a cache that holds nothing else: each pack's own directory is read once. This is what deleting
+/// rests on; an index file may be a thief's.
+pub fn sync_from_packs(repository: &Repository, cache: &mut Cache, monitor: &dyn Monitor) -> Result<View, RepositoryError> {
+    let once = |cache: &mut Cache| {
+        let gc = gc::read(repository, cache)?;
+        let listed = gc::list_packs(repository)?;
+        let mut view = view_of(cache, gc, listed)?;
+        learn_packs(repository, cache, &mut view, monitor)?;
+        Ok(view)
+    };
+    match once(cache) {
+        Err(RepositoryError::Cache(CacheError::Reset(_))) => once(cache),
+        other => other,
+    }
+}
+
+/// Reads the directories of packs without facts, side by side.
+fn learn_packs(repository: &Repository, cache: &mut Cache, view: &mut View, monitor: &dyn Monitor) -> Result<(), RepositoryError> {
+    let unknown = std::mem::take(&mut view.without_facts);
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let (mut batch, mut rows) = (Vec::new(), 0);
+    let mut flush = |batch: &mut Vec<PackFacts>, view: &mut View| -> Result<(), RepositoryError> {
+        let numbers = add_facts(cache, batch, Some(FROM_PACKS))?;
+        for (number, facts) in numbers.into_iter().zip(batch.drain(..)) {
+            if view.bad.contains(&facts.id) {
+                view.insert_condemned(number, facts.id);
+            } else {
+                view.insert(number, facts.id);
+            }
+        }
+        Ok(())
+    };
+    let threads = parallel::cores();
+    parallel::pipeline(
+        threads,
+        threads * 2 + 2,
+        |feed: &Feed<_, _>| -> Result<(), RepositoryError> {
+            for pack in unknown {
+                // The taker went away with an error, which is what is returned then.
+                if feed.push(pack).is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        },
+        |(id, size)| (id, size, facts_from_pack(repository, &id, size)),
+        |(id, size, facts)| -> Result<(), RepositoryError> {
+            match facts {
+                Ok(facts) => {
+                    rows += facts.directory.chunks.len();
+                    batch.push(facts);
+                }
+                // Deleted since it was listed.
+                Err(RepositoryError::Store(StoreError::NotFound(_))) => {}
+                Err(error @ RepositoryError::Store(StoreError::Io(_) | StoreError::Denied(_) | StoreError::NoStore(_))) => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    ignore_pack(monitor, &id, &error);
+                    view.without_facts.push((id, size));
+                }
+            }
+            if batch.len() >= BATCH_PACKS || rows >= BATCH_ROWS {
+                flush(&mut batch, view)?;
+                rows = 0;
+            }
+            Ok(())
+        },
+    )?;
+    flush(&mut batch, view)
+}
+
+fn ignore_pack(monitor: &dyn Monitor, id: &PackId, error: &RepositoryError) {
+    monitor
+        .problem(Problem { subject: names::pack_name(*id).as_str().as_bytes().to_vec(), detail: format!("pack ignored: {error}") });
 }
 
 /// An owner indexes packs nobody has facts about from their own directories; I8: losing `index/` loses nothing.
@@ -85,14 +189,18 @@ fn read_directories(
         match facts_from_pack(repository, &id, size) {
             Ok(facts) => {
                 let number = add_facts(cache, std::slice::from_ref(&facts), None)?;
-                view.insert(number[0], id);
+                let Some(&number) = number.first() else { continue };
+                if view.bad.contains(&id) {
+                    view.insert_condemned(number, id);
+                } else {
+                    view.insert(number, id);
+                }
             }
+            // Deleted since it was listed.
+            Err(RepositoryError::Store(StoreError::NotFound(_))) => {}
             Err(error @ RepositoryError::Store(_)) => return Err(error),
             Err(error) => {
-                monitor.problem(Problem {
-                    subject: names::pack_name(id).as_str().as_bytes().to_vec(),
-                    detail: format!("pack ignored: {error}"),
-                });
+                ignore_pack(monitor, &id, &error);
                 unknown.push((id, size));
             }
         }
@@ -101,12 +209,11 @@ fn read_directories(
     Ok(())
 }
 
-/// Opens a pack's own directory.
+/// Opens a pack's own directory: one read when it is short, else two.
 pub fn facts_from_pack(repository: &Repository, id: &PackId, size: u64) -> Result<PackFacts, RepositoryError> {
     let name = names::pack_name(*id);
-    let prefix_length = (pack::PREFIX_SIZE as u64).min(size) as usize;
-    let prefix = repository.store.get_range(&name, 0, prefix_length)?;
-    let head = pack::read_head(&repository.opener, &prefix).map_err(RepositoryError::object(&name))?;
+    let mut front = repository.store.get_range(&name, 0, FRONT_SIZE_BYTES.min(size) as usize)?;
+    let head = pack::read_head(&repository.opener, &front).map_err(RepositoryError::object(&name))?;
     if head.size() != size {
         return Err(RepositoryError::Object {
             object: name.to_string(),
@@ -114,9 +221,11 @@ pub fn facts_from_pack(repository: &Repository, id: &PackId, size: u64) -> Resul
         });
     }
     let (start, length) = head.directory_range();
-    let mut sealed = repository.store.get_range(&name, start, length as usize)?;
-    let directory = pack::read_directory(&repository.opener, &head, &mut sealed).map_err(RepositoryError::object(&name))?;
-    Ok(head.facts(*id, directory))
+    let directory = match front.get_mut(start as usize..start as usize + length as usize) {
+        Some(sealed) => pack::read_directory(&repository.opener, &head, sealed),
+        None => pack::read_directory(&repository.opener, &head, &mut repository.store.get_range(&name, start, length as usize)?),
+    };
+    Ok(head.facts(*id, directory.map_err(RepositoryError::object(&name))?))
 }
 
 /// Adds facts in one transaction; packs already there keep their number. `index_file` is where they were read, if in one.

@@ -1,6 +1,8 @@
 //! One run of a writer, recorded in the repository while it lives: start, acknowledgements, commit, closed.
 
 use crate::clock;
+use crate::format::config::StoreClass;
+use crate::format::limits;
 use crate::format::names::{self, ObjectName};
 use crate::format::revocation::{self, Revocation};
 use crate::format::session::{self, Acknowledgement, Closed, Start};
@@ -25,10 +27,10 @@ impl Session {
             time: repository.clock.now(),
             host: repository.host.clone(),
             program: concat!("esker ", env!("CARGO_PKG_VERSION")).to_owned(),
-            machine: first_line("/etc/machine-id"),
-            boot: first_line("/proc/sys/kernel/random/boot_id"),
+            machine: machine(),
+            boot: first_line(BOOT),
             pid: std::process::id(),
-            process_start: process_start(),
+            process_start: process_start("self").unwrap_or(0),
             encapsulated: *repository.sealer.encapsulated(),
             extra: Vec::new(),
         };
@@ -62,12 +64,16 @@ impl Session {
             Ok(()) => {}
             // A lost reply, or a revocation: what stands there tells. Anything but our own bytes means we lost.
             Err(StoreError::AlreadyExists(_)) => {
-                let found = repository.store.get(&name, crate::format::limits::SNAPSHOT_SIZE_MAX);
+                let found = repository.store.get(&name, limits::SNAPSHOT_SIZE_MAX);
                 if !found.is_ok_and(|found| found == sealed) {
                     return Err(RepositoryError::Revoked);
                 }
             }
             Err(error) => return Err(error.into()),
+        }
+        // Without create-if-absent a revoker writes beside the snapshot: then nothing was committed.
+        if repository.config.class == StoreClass::SingleMaintainer && is_revoked_beside(repository, self.id)? {
+            return Err(RepositoryError::Revoked);
         }
         repository.remember_commit(id, ObjectHash(*blake3::hash(&sealed).as_bytes()));
         // Housekeeping only: nothing believes it, so failing to write it is nothing.
@@ -77,13 +83,7 @@ impl Session {
 
     /// A run that gives up writes its own revocation, so that nobody waits for it.
     pub fn give_up(self, repository: &Repository) -> Result<(), RepositoryError> {
-        let revocation =
-            Revocation { session: self.id, time: repository.clock.now(), reason: "the run gave up".to_owned(), extra: Vec::new() };
-        let sealed = revocation::seal(&repository.sealer, &revocation)?;
-        match repository.store.create(&names::snapshot_name(self.id.into()), &[&sealed]) {
-            Ok(()) | Err(StoreError::AlreadyExists(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
+        revoke(repository, self.id, "the run gave up")?;
         self.close(repository)
     }
 
@@ -93,16 +93,118 @@ impl Session {
     }
 }
 
-/// Machine, boot and start time tell a dead session of this machine from a live one. What cannot be read is empty and proves nothing.
+/// Ends a session: exactly one of its writer and this wins. True: it is over and committed nothing; false: it committed.
+///
+/// Where create-if-absent cannot be trusted the revocation stands beside, and the writer looks for it after its commit.
+pub fn revoke(repository: &Repository, session: SessionId, reason: &str) -> Result<bool, RepositoryError> {
+    let revocation = Revocation { session, time: repository.clock.now(), reason: reason.to_owned(), extra: Vec::new() };
+    let sealed = revocation::seal(&repository.sealer, &revocation)?;
+    let name = match repository.config.class {
+        StoreClass::Shared => names::snapshot_name(session.into()),
+        StoreClass::SingleMaintainer => ObjectName::Revoked(session).name(),
+    };
+    match repository.store.create(&name, &[&sealed]) {
+        Ok(()) => Ok(true),
+        // What stands there tells: somebody's revocation (ours, if the reply was lost), or the snapshot.
+        Err(StoreError::AlreadyExists(_)) => {
+            let found = repository.store.get(&name, limits::SNAPSHOT_SIZE_MAX)?;
+            Ok(revocation::stands_here(&found))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn is_revoked_beside(repository: &Repository, session: SessionId) -> Result<bool, RepositoryError> {
+    let mut revoked = false;
+    let name = ObjectName::Revoked(session).name();
+    repository.store.list(names::REVOKED, &mut |entry| revoked |= entry.name == name)?;
+    Ok(revoked)
+}
+
+// -- what tells a dead run of this machine from a live one --------------------------------------------
+
+const BOOT: &str = "/proc/sys/kernel/random/boot_id";
+
+/// Is it proved that the process behind this record is gone? Only its own machine can prove that: it was started again since, or no
+/// process has that id, or the process that has it was started at another time. Whatever cannot be read proves nothing.
+pub fn is_dead_here(start: &Start) -> bool {
+    let (machine, boot) = (machine(), first_line(BOOT));
+    if machine.is_empty() || boot.is_empty() || start.machine != machine || start.boot.is_empty() || start.pid == 0 {
+        return false;
+    }
+    if start.boot != boot {
+        return true;
+    }
+    // Without /proc nothing can be said.
+    let Some(_) = process_start("self") else { return false };
+    match process_start(&start.pid.to_string()) {
+        Some(running) => start.process_start != 0 && running != start.process_start,
+        None => !std::path::Path::new(&format!("/proc/{}", start.pid)).exists(),
+    }
+}
+
+/// Which machine this is, and which of its namespaces of process ids: in another one our ids mean other processes. Empty when it has no
+/// identity.
+fn machine() -> Vec<u8> {
+    let machine = first_line("/etc/machine-id");
+    let namespace =
+        std::fs::read_link("/proc/self/ns/pid").map(|link| link.into_os_string().into_encoded_bytes()).unwrap_or_default();
+    if machine.is_empty() || namespace.is_empty() {
+        return Vec::new();
+    }
+    [machine.as_slice(), b" ", &namespace].concat().into_iter().take(64).collect()
+}
+
+/// What cannot be read is empty and proves nothing.
 fn first_line(path: &str) -> Vec<u8> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.lines().next().unwrap_or_default().trim().as_bytes().iter().copied().take(64).collect()
 }
 
-/// Field 22 of `/proc/self/stat`: clock ticks since boot; a process id may be used again, not together with this.
-fn process_start() -> u64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+/// Field 22 of `/proc/<pid>/stat`: clock ticks since boot; a process id may be used again, not together with this.
+fn process_start(pid: &str) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field is the program's name in parentheses and may hold anything.
-    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    rest.split_whitespace().nth(19).and_then(|field| field.parse().ok()).unwrap_or(0)
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+
+    fn here() -> Start {
+        Start {
+            session: SessionId([1; 16]),
+            time: Timestamp::default(),
+            host: "host".into(),
+            program: "test".into(),
+            machine: machine(),
+            boot: first_line(BOOT),
+            pid: std::process::id(),
+            process_start: process_start("self").unwrap(),
+            encapsulated: [0; 32],
+            extra: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_live_run_and_one_of_another_machine_are_never_taken_for_dead() {
+        assert!(!is_dead_here(&here()));
+        let nobody = u32::MAX - 1;
+        assert!(!is_dead_here(&Start { machine: b"another".to_vec(), pid: nobody, ..here() }));
+        assert!(!is_dead_here(&Start { machine: Vec::new(), pid: nobody, ..here() }));
+        assert!(!is_dead_here(&Start { boot: Vec::new(), pid: nobody, ..here() }));
+    }
+
+    #[test]
+    fn a_run_of_this_machine_whose_process_is_gone_is_dead() {
+        if machine().is_empty() {
+            return;
+        }
+        assert!(is_dead_here(&Start { pid: u32::MAX - 1, ..here() }));
+        assert!(is_dead_here(&Start { boot: b"another boot".to_vec(), ..here() }));
+        assert!(is_dead_here(&Start { process_start: 1, ..here() }), "its id belongs to another process now");
+    }
 }

@@ -13,6 +13,8 @@ use crate::id::PackId;
 pub struct View {
     packs: HashMap<PackNumber, PackId>,
     numbers: HashMap<PackId, PackNumber>,
+    /// Listed with the right size, but bad: still good to read from, and not to be relied on.
+    condemned: HashMap<PackNumber, PackId>,
     /// Listed, but nobody said yet what is in them.
     pub without_facts: Vec<(PackId, u64)>,
     /// Listed in the cache under another size than the store shows: damaged or still arriving.
@@ -21,6 +23,8 @@ pub struct View {
     pub bad: std::collections::HashSet<PackId>,
     /// The number of the gc listing behind `bad`.
     pub gc_number: u64,
+    /// The first number of that listing that could not be understood.
+    pub gc_blocked_at: Option<u64>,
 }
 
 impl View {
@@ -28,9 +32,21 @@ impl View {
     pub fn contains(&self, number: PackNumber) -> bool {
         self.packs.contains_key(&number)
     }
-    /// The pack behind a number.
+    /// May copies in this pack be read? A bad pack that is still there may.
+    pub fn can_read(&self, number: PackNumber) -> bool {
+        self.packs.contains_key(&number) || self.condemned.contains_key(&number)
+    }
+    /// The pack behind a number that can be read.
     pub fn id(&self, number: PackNumber) -> Option<PackId> {
-        self.packs.get(&number).copied()
+        self.packs.get(&number).or_else(|| self.condemned.get(&number)).copied()
+    }
+    /// Lets a bad pack be read.
+    pub fn insert_condemned(&mut self, number: PackNumber, id: PackId) {
+        self.condemned.insert(number, id);
+    }
+    /// Bad packs that can be read, in no order.
+    pub fn condemned(&self) -> impl Iterator<Item = (PackNumber, PackId)> + '_ {
+        self.condemned.iter().map(|(&number, &id)| (number, id))
     }
     /// The number of a pack in the view.
     pub fn number(&self, id: &PackId) -> Option<PackNumber> {

@@ -26,6 +26,9 @@ const INDEX_EVERY: Duration = Duration::from_secs(180);
 const INDEX_CHUNKS_MAX: usize = 200_000;
 /// How often a session acknowledges gc records.
 const ACKNOWLEDGE_EVERY: Duration = Duration::from_secs(600);
+/// Acknowledgements in a row that stop below a record which cannot be read before this run makes way. A shorter run commits: what it
+/// does not acknowledge only makes a prune wait for its end, and a thief's garbage in gc/ must not stop backups.
+const ROUNDS_BLOCKED_MAX: u32 = 3;
 /// A dry run remembers this many new chunks to count repetitions once.
 const DRY_RUN_CHUNKS_MAX: usize = 1 << 20;
 
@@ -107,6 +110,7 @@ pub struct Writer {
     last_used: Option<PackNumber>,
     indexed_at: Duration,
     acknowledged_at: Duration,
+    rounds_blocked: u32,
     totals: WriterTotals,
 }
 
@@ -118,15 +122,20 @@ impl Writer {
         monitor: &Arc<dyn Monitor>,
         stop: &Stop,
     ) -> Result<Self, RepositoryError> {
+        repository.need_write_features()?;
         monitor.begin(Phase::Sync, 0, 0);
         // R10: the session record is durable before anything is listed.
         let mut session = if options.dry_run { None } else { Some(Session::start(repository)?) };
-        let mut cache = repository.open_cache()?;
-        let view = reindex::sync(repository, &mut cache, &**monitor)?;
-        repository.check_not_rolled_back(view.gc_number)?;
-        if let Some(session) = &mut session {
-            session.acknowledge(repository, view.gc_number, &[])?;
-        }
+        let (cache, view) = match Self::look_around(repository, &mut session, &**monitor) {
+            Ok(seen) => seen,
+            Err(error) => {
+                // Nothing was written and nothing will be: nobody has to wait for this session.
+                if let Some(session) = session {
+                    let _ = session.give_up(repository);
+                }
+                return Err(error);
+            }
+        };
         let now = repository.clock.monotonic();
         let mut writer = Self {
             repository: Arc::clone(repository),
@@ -145,10 +154,33 @@ impl Writer {
             last_used: None,
             indexed_at: now,
             acknowledged_at: now,
+            rounds_blocked: 0,
             totals: WriterTotals::default(),
         };
-        writer.adopt_orphans()?;
+        if let Err(error) = writer.adopt_orphans() {
+            if let Some(session) = writer.session.take() {
+                let _ = session.give_up(repository);
+            }
+            return Err(error);
+        }
         Ok(writer)
+    }
+
+    /// S1, S2 and the first acknowledgement.
+    fn look_around(
+        repository: &Arc<Repository>,
+        session: &mut Option<Session>,
+        monitor: &dyn Monitor,
+    ) -> Result<(Cache, View), RepositoryError> {
+        let mut cache = repository.open_cache()?;
+        let view = reindex::sync(repository, &mut cache, monitor)?;
+        repository.check_not_rolled_back(view.gc_number)?;
+        if let Some(session) = session {
+            session.acknowledge(repository, view.gc_number, &[])?;
+            // For the next prune, which would wait for them; it finds out itself what is not found out here.
+            let _ = repository.revoke_dead_here(Some(session.id()));
+        }
+        Ok((cache, view))
     }
 
     /// The repository this writes to.
@@ -463,7 +495,10 @@ impl Writer {
     /// R8: list gc, drop new bad packs from the view, say which of ours are bad.
     fn acknowledge(&mut self) -> Result<(), RepositoryError> {
         let Some(session) = &mut self.session else { return Ok(()) };
-        let gc = super::gc::read(&self.repository)?;
+        let gc = match super::gc::read(&self.repository, &mut self.cache) {
+            Err(RepositoryError::Cache(CacheError::Reset(_))) => super::gc::read(&self.repository, &mut self.cache)?,
+            other => other?,
+        };
         let own = self.packer.own();
         let mut pins: Vec<PackId> = gc.bad.iter().filter(|id| self.used.contains(id) || own.contains(id)).copied().collect();
         pins.sort_unstable();
@@ -474,6 +509,13 @@ impl Writer {
         self.view.gc_number = gc.number;
         session.acknowledge(&self.repository, gc.number, &pins)?;
         self.acknowledged_at = self.repository.clock.monotonic();
-        Ok(())
+        self.rounds_blocked = if gc.blocked_at.is_some() { self.rounds_blocked + 1 } else { 0 };
+        match gc.blocked_at {
+            Some(number) if self.rounds_blocked >= ROUNDS_BLOCKED_MAX => Err(RepositoryError::Inconclusive(format!(
+                "gc record {number} has been unreadable for this run for long, and no prune can finish while it goes on: an owner's \
+                 prune answers it"
+            ))),
+            _ => Ok(()),
+        }
     }
 }

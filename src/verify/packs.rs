@@ -11,7 +11,7 @@ use crate::format::{index, limits, names};
 use crate::id::{IndexId, PackId};
 use crate::parallel::{self, Feed};
 use crate::repository::view::View;
-use crate::repository::{Reader, Repository, RepositoryError, gc, reindex};
+use crate::repository::{FactsFrom, Reader, Repository, RepositoryError, gc, reindex};
 use crate::store::Name;
 use crate::verify::Run;
 use crate::verify::damage::{CauseNumber, Damage};
@@ -40,13 +40,15 @@ struct Known {
 pub(super) fn learn(run: &mut Run<'_>) -> Result<(Lookup, Vec<(PackId, u64)>), RepositoryError> {
     let repository = run.repository;
     let index_files = list_index_files(repository)?;
-    let gc = gc::read(repository)?;
+    let mut cache = Cache::temporary(&repository.id(), &repository.keys().cache_key())?;
+    let gc = gc::read(repository, &mut cache)?;
     let listed = gc::list_packs(repository)?;
     let mut known = Known {
-        cache: Cache::temporary(&repository.id(), &repository.keys().cache_key())?,
+        cache,
         damage: Damage::default(),
         listed,
-        bad: gc.bad,
+        // What is only condemned may be needed and is then pardoned: until a verdict it is as good as any.
+        bad: gc.deleted,
         closed: HashMap::new(),
         indexed: HashSet::new(),
     };
@@ -260,14 +262,14 @@ impl Known {
             }
         })?;
         for id in absent.values().filter(|id| self.bad.contains(*id)) {
-            let detail = "a snapshot needs it, and a gc record condemned it";
+            let detail = "a snapshot needs it, and a gc record deleted it";
             let cause = self.damage.cause(FindingKind::PackMissing, names::pack_name(*id).to_string(), detail);
             self.damage.bad_pack(*id, cause);
         }
         let opaque = self.closed.iter().filter(|(id, _)| !with_facts.contains(*id)).map(|(_, &cause)| cause).collect();
         let everywhere = self.cache.reader()?;
         Ok(Lookup {
-            reader: Reader::over(repository, self.cache, view.clone())?,
+            reader: Reader::over(repository, self.cache, view.clone(), FactsFrom::Packs)?,
             view,
             damage: self.damage.into(),
             unindexed,

@@ -145,6 +145,7 @@ fn of_repository(error: &RepositoryError) -> Report {
         E::Brake(_) => Report::new(ExitCode::Brake, error)
             .hint("something is missing that was there before; find out why before anything else writes to this repository"),
         E::Inconclusive(_) => Report::new(ExitCode::Unreachable, error),
+        E::NewerFeatures(_) => Report::new(ExitCode::Failed, error).hint("a newer esker wrote this; update this one"),
         E::Cache(_) => Report::new(ExitCode::Failed, error)
             .hint("is the disk of the cache full? `esker cache path` says where it is; it may be deleted"),
         E::Format(_) | E::Crypto(_) | E::Keyslot(_) | E::Rng(_) | E::SnapshotAmbiguous { .. } | E::Revoked | E::Stopped => {
