@@ -303,10 +303,11 @@ impl Packer {
 
 fn compress_frame(level: i32, job: FrameJob) -> Result<ReadyFrame, RepositoryError> {
     let raw_length = job.raw.len() as u32;
-    let (codec, bytes) = match compress::with_compressor(level, |compressor| compressor.compress(&job.raw))? {
-        Some(squeezed) => (Codec::Zstd, squeezed),
-        None => (Codec::Raw, job.raw),
-    };
+    let (codec, bytes) =
+        match compress::with_compressor(level, |compressor| compressor.compress_pieces(&job.raw, job.chunks.len()))? {
+            Some(squeezed) => (Codec::Zstd, squeezed),
+            None => (Codec::Raw, job.raw),
+        };
     let frame = PreparedFrame { codec, raw_length, bytes, chunks: job.chunks };
     Ok(ReadyFrame { class: job.class, number: job.number, frame })
 }
