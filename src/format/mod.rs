@@ -18,6 +18,7 @@ pub mod limits;
 pub mod names;
 pub mod note;
 pub mod pack;
+pub mod proof;
 pub mod revocation;
 pub mod session;
 pub mod snapshot;

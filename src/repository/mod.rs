@@ -10,6 +10,7 @@ mod error;
 pub mod gc;
 mod host_state;
 mod keyslots;
+mod notes;
 mod open;
 mod packing;
 mod reader;
@@ -17,6 +18,7 @@ pub mod reindex;
 pub mod session;
 mod sessions;
 mod snapshots;
+mod tombstones;
 mod trees;
 pub mod view;
 pub mod writer;
@@ -24,12 +26,13 @@ pub mod writer;
 pub use error::RepositoryError;
 pub use keyslots::{KeyslotInfo, NewSlot};
 pub use open::{Environment, InitOptions, Initialised, Secret};
+pub use notes::{Notes, SnapshotNotes, TEXT_SIZE_MAX, Verified};
 pub use packing::create_same;
 pub use reader::{BadCopy, FactsFrom, Location, Reader};
 pub use sessions::{SessionNames, SessionState};
-pub use snapshots::{SnapshotList, StoredSnapshot};
+pub use snapshots::{Forgone, SnapshotList, StoredSnapshot};
+pub use tombstones::Tombstones;
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -38,9 +41,9 @@ use crate::chunker::Sizes;
 use crate::clock::{Clock, Rng};
 use crate::crypto::{ChunkType, Keys};
 use crate::format::config::Config;
-use crate::format::names::{self, ObjectName};
+use crate::format::names;
 use crate::format::pack::PackFacts;
-use crate::format::{Opener, Sealer, forgotten, limits};
+use crate::format::{Opener, Sealer};
 use crate::id::{ChunkId, ObjectHash, RepositoryId, SnapshotId};
 use crate::repository::host_state::HostState;
 use crate::store::{Store, StoreError};
@@ -150,26 +153,6 @@ impl Repository {
             Some(folder) => Cache::open(&folder.join("packs"), &self.id(), &key)?,
             None => Cache::temporary(&self.id(), &key)?,
         })
-    }
-
-    /// Snapshots with a good `forgotten` record beside them: (id, hash of the snapshot it forgets).
-    pub fn forgotten(&self) -> Result<HashSet<(SnapshotId, ObjectHash)>, RepositoryError> {
-        let mut listed = Vec::new();
-        self.store.list(names::FORGOTTEN, &mut |entry| listed.push(entry.name))?;
-        let mut good = HashSet::new();
-        for name in listed {
-            let Some(ObjectName::Forgotten(id, _)) = ObjectName::parse(&name) else { continue };
-            let sealed = match self.store.get(&name, limits::FORGOTTEN_SIZE_MAX) {
-                Ok(sealed) => sealed,
-                Err(StoreError::Size { .. }) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            // A record without a good owner_mac forgets nothing: a thief with a writer key could have made it.
-            if let Ok((record, _)) = forgotten::open(&self.opener, id, &sealed) {
-                good.insert((record.snapshot, record.hash));
-            }
-        }
-        Ok(good)
     }
 
     /// The last snapshot committed from this host.

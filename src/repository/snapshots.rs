@@ -1,9 +1,11 @@
 //! Snapshots: listed, opened, found by what a person types.
 
+use crate::clock::Timestamp;
 use crate::format::snapshot::Snapshot;
 use crate::format::{limits, names, revocation, snapshot};
 use crate::id::{ObjectHash, SnapshotId};
 use crate::repository::{Repository, RepositoryError};
+use crate::store::StoreError;
 
 /// One snapshot as it stands in the repository.
 #[derive(Clone, Debug)]
@@ -25,6 +27,21 @@ pub struct SnapshotList {
     pub snapshots: Vec<StoredSnapshot>,
     /// Objects that could not be opened, and why.
     pub damaged: Vec<(SnapshotId, RepositoryError)>,
+    /// Given up, but its object still stands; oldest first.
+    pub forgotten: Vec<Forgone>,
+    /// Names of tombstones that forget nothing, and why.
+    pub ignored: Vec<(String, String)>,
+}
+
+/// A snapshot that was given up.
+#[derive(Clone, Debug)]
+pub struct Forgone {
+    /// As it stands.
+    pub stored: StoredSnapshot,
+    /// When it was given up.
+    pub time: Timestamp,
+    /// Why, as it was said then.
+    pub reason: String,
 }
 
 impl Repository {
@@ -40,17 +57,30 @@ impl Repository {
     pub fn snapshots(&self) -> Result<SnapshotList, RepositoryError> {
         self.need_owner("listing snapshots")?;
         let mut list = SnapshotList::default();
+        let mut gone = Vec::new();
         for id in self.snapshot_names()? {
             match self.snapshot(&id) {
                 Ok(Some(stored)) => list.snapshots.push(stored),
                 Ok(None) => {}
+                Err(RepositoryError::Store(error @ StoreError::NotFound(_))) => gone.push((id, error)),
                 Err(error @ RepositoryError::Object { .. }) => list.damaged.push((id, error)),
                 Err(error) => return Err(error),
             }
         }
-        let forgotten = self.forgotten()?;
-        list.snapshots.retain(|stored| !forgotten.contains(&(stored.id, stored.hash)));
+        let tombstones = self.tombstones()?;
+        // Freed since it was listed; without a tombstone that is no reason.
+        if let Some((_, error)) = gone.into_iter().find(|(id, _)| !tombstones.mentions(*id)) {
+            return Err(error.into());
+        }
+        for stored in std::mem::take(&mut list.snapshots) {
+            match tombstones.of(stored.id, stored.hash) {
+                Some(record) => list.forgotten.push(Forgone { stored, time: record.time, reason: record.reason.clone() }),
+                None => list.snapshots.push(stored),
+            }
+        }
+        list.ignored = tombstones.ignored;
         list.snapshots.sort_by_key(|stored| (stored.snapshot.time, stored.id));
+        list.forgotten.sort_by_key(|forgone| (forgone.stored.snapshot.time, forgone.stored.id));
         Ok(list)
     }
 

@@ -1,0 +1,230 @@
+//! Notes: what owners said about snapshots afterwards, and what of it holds. Page `format-spec/note.md`.
+//!
+//! Every note of the repository is read, but each only once from the store: its sealed bytes stay in the cache under its name. They
+//! are opened again each time, so a cache that somebody with a writer key could write to makes nobody an owner.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{Repository, RepositoryError};
+use crate::cache::{Cache, CacheError};
+use crate::clock::Timestamp;
+use crate::format::names::{self, ObjectName};
+use crate::format::note::{self, Entry, Keep, Note, Value, VerifiedHow};
+use crate::format::proof::{self, Proof};
+use crate::format::{Authority, limits};
+use crate::id::{ObjectHash, SnapshotId};
+use crate::repository::create_same;
+use crate::store::{Name, StoreError};
+
+/// Entries of one note object; a kept comment or tag is at most a few hundred bytes, so it stays far below its size limit.
+const ENTRIES_MAX: usize = 2_000;
+/// Bytes of a tag or comment.
+pub const TEXT_SIZE_MAX: usize = 400;
+
+/// The last verification of a snapshot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Verified {
+    /// When it ended.
+    pub time: Timestamp,
+    /// How far it went.
+    pub how: VerifiedHow,
+    /// Bytes of packs it read.
+    pub bytes: u64,
+    /// What it found; 0: the snapshot is whole.
+    pub findings: u64,
+}
+
+/// What holds about one snapshot, by the word of owners.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SnapshotNotes {
+    /// Number and time of the first run that listed it.
+    pub first_seen: Option<(u64, Timestamp)>,
+    /// Tags set (true) or taken away.
+    pub tags: BTreeMap<String, bool>,
+    /// A comment.
+    pub comment: Option<String>,
+    /// Keep it whatever the rules say.
+    pub keep: Option<Keep>,
+    /// Its last verification.
+    pub verified: Option<Verified>,
+    /// The highest generation it was carried over to.
+    pub listed: Option<u32>,
+}
+
+impl SnapshotNotes {
+    /// The tags a snapshot has that was taken with `taken`: rising, each once.
+    pub fn tags(&self, taken: &[String]) -> Vec<String> {
+        let mut tags: BTreeMap<&str, bool> = taken.iter().map(|tag| (tag.as_str(), true)).collect();
+        tags.extend(self.tags.iter().map(|(tag, present)| (tag.as_str(), *present)));
+        tags.into_iter().filter(|(_, present)| *present).map(|(tag, _)| tag.to_owned()).collect()
+    }
+}
+
+/// Everything that notes say.
+#[derive(Debug, Default)]
+pub struct Notes {
+    snapshots: HashMap<SnapshotId, SnapshotNotes>,
+    runs: Vec<(u64, Timestamp)>,
+    highest: u64,
+    proofs: Vec<Proof>,
+    /// Names of notes that did not open, or that no owner wrote; nothing they say holds.
+    pub ignored: Vec<(String, String)>,
+}
+
+/// An entry that holds so far, with the name of its object.
+type Holding = (Entry, ObjectHash);
+
+impl Notes {
+    /// What holds about a snapshot.
+    pub fn of(&self, id: &SnapshotId) -> SnapshotNotes {
+        self.snapshots.get(id).cloned().unwrap_or_default()
+    }
+
+    /// Numbers and times of the runs that saw snapshots for the first time.
+    pub fn runs(&self) -> &[(u64, Timestamp)] {
+        &self.runs
+    }
+
+    /// Proofs of reading, in rising order of numbers.
+    pub fn proofs(&self) -> &[Proof] {
+        &self.proofs
+    }
+
+    /// A number above all of them: what is written under it holds.
+    pub fn next_number(&self) -> u64 {
+        self.highest.saturating_add(1)
+    }
+
+    fn resolve(notes: Vec<(ObjectHash, Note)>) -> Self {
+        let mut resolved = Self::default();
+        let mut holding: HashMap<(SnapshotId, u8, String), Holding> = HashMap::new();
+        for (hash, note) in notes {
+            // One that is not understood proves nothing.
+            let of_note = note.extra.iter().filter(|(number, ..)| *number == proof::EXTRA_NUMBER);
+            for proof in of_note.filter_map(|(_, _, value)| Proof::decode(value).ok()) {
+                resolved.highest = resolved.highest.max(proof.number);
+                resolved.proofs.push(proof);
+            }
+            for entry in note.entries {
+                resolved.highest = resolved.highest.max(entry.number);
+                // Number 0 is that of no run: it says "before all of them".
+                if matches!(entry.value, Value::FirstSeen) && entry.number > 0 {
+                    resolved.runs.push((entry.number, entry.time));
+                }
+                let tag = if let Value::Tag { tag, .. } = &entry.value { tag.clone() } else { String::new() };
+                let place = holding.entry((entry.snapshot, entry.value.kind(), tag));
+                match place {
+                    std::collections::hash_map::Entry::Occupied(mut held) => {
+                        let (other, other_hash) = held.get();
+                        if note::wins((&entry, &hash), (other, other_hash)) {
+                            held.insert((entry, hash));
+                        }
+                    }
+                    std::collections::hash_map::Entry::Vacant(place) => drop(place.insert((entry, hash))),
+                }
+            }
+        }
+        resolved.runs.sort_unstable();
+        resolved.runs.dedup();
+        resolved.proofs.sort_by_key(|proof| proof.number);
+        for (entry, _) in holding.into_values() {
+            let of = resolved.snapshots.entry(entry.snapshot).or_default();
+            match entry.value {
+                Value::FirstSeen => of.first_seen = Some((entry.number, entry.time)),
+                Value::Tag { tag, present } => drop(of.tags.insert(tag, present)),
+                Value::Comment(text) => of.comment = Some(text).filter(|text| !text.is_empty()),
+                Value::Keep(keep) => of.keep = Some(keep),
+                Value::Verified { how, bytes, findings } => {
+                    of.verified = Some(Verified { time: entry.time, how, bytes, findings });
+                }
+                Value::Listed { generation } => of.listed = of.listed.max(Some(generation)),
+                Value::Drilled { .. } | Value::Later { .. } => {}
+            }
+        }
+        resolved
+    }
+}
+
+impl Repository {
+    /// Reads every note and says what holds. Owners only: a writer cannot tell whose word a note is.
+    pub fn notes(&self) -> Result<Notes, RepositoryError> {
+        self.need_owner("reading notes")?;
+        let mut cache = self.open_cache()?;
+        let mut listed: Vec<(Name, ObjectHash)> = Vec::new();
+        self.store.list(names::NOTES, &mut |entry| {
+            if let Some(ObjectName::Note(hash)) = ObjectName::parse(&entry.name) {
+                listed.push((entry.name, hash));
+            }
+        })?;
+        let (mut good, mut ignored) = (Vec::new(), Vec::new());
+        for (name, hash) in listed {
+            let sealed = match self.record(&mut cache, &name, &hash, limits::NOTE_SIZE_MAX)? {
+                Ok(sealed) => sealed,
+                Err(why) => {
+                    ignored.push((name.to_string(), why));
+                    continue;
+                }
+            };
+            match note::open(&self.opener, &sealed) {
+                Ok((note, Authority::Owner)) => good.push((hash, note)),
+                Ok(_) => ignored.push((name.to_string(), "no owner wrote it".to_owned())),
+                Err(error) => ignored.push((name.to_string(), error.to_string())),
+            }
+        }
+        Ok(Notes { ignored, ..Notes::resolve(good) })
+    }
+
+    /// Says these things of these snapshots, above everything said before.
+    pub fn say(&self, notes: &Notes, statements: impl IntoIterator<Item = (SnapshotId, Value)>) -> Result<(), RepositoryError> {
+        let (number, time) = (notes.next_number(), self.clock.now());
+        let entry = |(snapshot, value)| Entry { snapshot, number, time, value };
+        self.put_notes(statements.into_iter().map(entry).collect(), Vec::new())
+    }
+
+    /// Puts notes with these entries and these proofs of reading. Owners only.
+    pub fn put_notes(&self, entries: Vec<Entry>, proofs: Vec<Proof>) -> Result<(), RepositoryError> {
+        self.need_owner("writing notes")?;
+        let mut notes: Vec<Note> = Vec::new();
+        for part in entries.chunks(ENTRIES_MAX) {
+            notes.push(Note { entries: part.to_vec(), extra: Vec::new() });
+        }
+        for proof in proofs {
+            notes.push(Note { entries: Vec::new(), extra: proof.into_extra() });
+        }
+        for note in notes {
+            let (hash, sealed) = note::seal(&self.sealer, &note)?;
+            create_same(&*self.store, &ObjectName::Note(hash).name(), &[&sealed])?;
+        }
+        Ok(())
+    }
+
+    /// A small object whose name ends in its own hash: from the cache, else from the store and then into the cache. The inner error says
+    /// why it is of no use: it is gone, too large, or not what its name says.
+    pub(super) fn record(
+        &self,
+        cache: &mut Cache,
+        name: &Name,
+        hash: &ObjectHash,
+        size_max: u64,
+    ) -> Result<Result<Vec<u8>, String>, RepositoryError> {
+        let key = [b"record ", name.as_str().as_bytes()].concat();
+        match cache.meta(&key) {
+            Ok(Some(sealed)) if names::hash_of(&[&sealed]) == *hash => return Ok(Ok(sealed)),
+            Ok(_) | Err(CacheError::Reset(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let sealed = match self.store.get(name, size_max) {
+            Ok(sealed) => sealed,
+            Err(error @ (StoreError::Size { .. } | StoreError::NotFound(_))) => return Ok(Err(error.to_string())),
+            Err(error) => return Err(error.into()),
+        };
+        if names::hash_of(&[&sealed]) != *hash {
+            return Ok(Err("its bytes do not hash to its name".to_owned()));
+        }
+        match cache.put_meta(&key, Some(&sealed)) {
+            // Read again the next time: slower, as right.
+            Ok(()) | Err(CacheError::Reset(_)) => Ok(Ok(sealed)),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
