@@ -99,15 +99,26 @@ impl Period {
 
     /// The moment this long before `time`, by the calendar of `zone`; `None` before the beginning of the calendar.
     pub fn before(self, time: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
-        let Self::Calendar { years, months, days, hours } = self else { return None };
-        let span = jiff::Span::new().try_years(years).ok()?.try_months(months).ok()?.try_days(days).ok()?.try_hours(hours).ok()?;
-        let then = zoned(time, zone)?.checked_sub(span).ok()?.timestamp();
-        let nanoseconds = then.as_nanosecond().rem_euclid(1_000_000_000);
-        Some(Timestamp {
-            seconds: i64::try_from(then.as_nanosecond().div_euclid(1_000_000_000)).ok()?,
-            nanoseconds: u32::try_from(nanoseconds).ok()?,
-        })
+        moment(&zoned(time, zone)?.checked_sub(self.span()?).ok()?)
     }
+
+    /// The moment this long after `time`; `None` after the end of the calendar.
+    pub fn after(self, time: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+        moment(&zoned(time, zone)?.checked_add(self.span()?).ok()?)
+    }
+
+    fn span(self) -> Option<jiff::Span> {
+        let Self::Calendar { years, months, days, hours } = self else { return None };
+        jiff::Span::new().try_years(years).ok()?.try_months(months).ok()?.try_days(days).ok()?.try_hours(hours).ok()
+    }
+}
+
+fn moment(time: &jiff::ZonedDateTime) -> Option<Timestamp> {
+    let nanoseconds = time.timestamp().as_nanosecond();
+    Some(Timestamp {
+        seconds: i64::try_from(nanoseconds.div_euclid(1_000_000_000)).ok()?,
+        nanoseconds: u32::try_from(nanoseconds.rem_euclid(1_000_000_000)).ok()?,
+    })
 }
 
 impl FromStr for Period {
@@ -266,13 +277,13 @@ impl FromStr for GroupBy {
 }
 
 /// A moment in the calendar of a zone; what no calendar has becomes its first or last moment.
-pub(super) fn zoned(time: Timestamp, zone: &TimeZone) -> Option<jiff::Zoned> {
+pub(super) fn zoned(time: Timestamp, zone: &TimeZone) -> Option<jiff::ZonedDateTime> {
     let nanoseconds = i32::try_from(time.nanoseconds).unwrap_or(0);
     let time = jiff::Timestamp::new(time.seconds, nanoseconds).unwrap_or(match time.seconds {
         ..0 => jiff::Timestamp::MIN,
         _ => jiff::Timestamp::MAX,
     });
-    Some(time.to_zoned(zone.clone()))
+    Some(time.to_zoned_datetime(zone.clone()))
 }
 
 #[cfg(test)]

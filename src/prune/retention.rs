@@ -177,26 +177,26 @@ fn newest_of_host(all: &[Candidate], host: &str, good: &dyn Fn(&Candidate) -> bo
 }
 
 /// A stretch of the calendar as a number that differs from that of its neighbours.
-type Slot = fn(&jiff::Zoned) -> i64;
+type Slot = fn(&jiff::ZonedDateTime) -> i64;
 
-fn hour(time: &jiff::Zoned) -> i64 {
+fn hour(time: &jiff::ZonedDateTime) -> i64 {
     day(time) * 100 + i64::from(time.hour())
 }
 
-fn day(time: &jiff::Zoned) -> i64 {
+fn day(time: &jiff::ZonedDateTime) -> i64 {
     month(time) * 100 + i64::from(time.day())
 }
 
-fn week(time: &jiff::Zoned) -> i64 {
+fn week(time: &jiff::ZonedDateTime) -> i64 {
     let week = time.date().iso_week_date();
     i64::from(week.year()) * 100 + i64::from(week.week())
 }
 
-fn month(time: &jiff::Zoned) -> i64 {
+fn month(time: &jiff::ZonedDateTime) -> i64 {
     i64::from(time.year()) * 100 + i64::from(time.month())
 }
 
-fn year(time: &jiff::Zoned) -> i64 {
+fn year(time: &jiff::ZonedDateTime) -> i64 {
     i64::from(time.year())
 }
 
@@ -222,7 +222,7 @@ impl Rule {
     }
 
     /// Does it want this one? `oldest`: there is none after it.
-    fn wants(&mut self, time: Timestamp, moment: Option<&jiff::Zoned>, oldest: bool) -> Option<String> {
+    fn wants(&mut self, time: Timestamp, moment: Option<&jiff::ZonedDateTime>, oldest: bool) -> Option<String> {
         if self.left.is_none() || self.after.is_some_and(|after| time <= after) {
             return None;
         }

@@ -156,6 +156,13 @@ impl Survey {
         self.snapshots.iter().map(candidate).collect()
     }
 
+    /// One by its id, forgotten or not, with the tags it has.
+    pub fn find(&self, id: &SnapshotId) -> Option<(&StoredSnapshot, &[String])> {
+        let there = self.get(id).map(|surveyed| (&surveyed.stored, surveyed.tags.as_slice()));
+        let forgone = || self.forgotten.iter().find(|forgone| forgone.stored.id == *id);
+        there.or_else(|| forgone().map(|forgone| (&forgone.stored, forgone.stored.snapshot.tags.as_slice())))
+    }
+
     /// One by its id.
     pub fn get(&self, id: &SnapshotId) -> Option<&Surveyed> {
         self.snapshots.iter().find(|surveyed| surveyed.stored.id == *id)

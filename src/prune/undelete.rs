@@ -167,7 +167,7 @@ impl Walk<'_> {
                 read.push((kind, *id));
                 Ok(reader.read_chunk(kind, id)?)
             },
-            &mut |node| self.node(&node, depth),
+            &mut |node: Node| self.node(&node, depth),
         )?;
         read.into_iter().try_for_each(|chunk| self.want(chunk))
     }

@@ -2,6 +2,10 @@
 //!
 //! Only shapes live here; what they mean together with the environment and the config file is decided in `settings`.
 
+mod retention;
+
+pub use retention::{Forget, Tag, Undelete};
+
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
@@ -138,6 +142,12 @@ pub enum Command {
     /// Check that everything stored can be restored
     #[command(visible_alias = "check")]
     Verify(Verify),
+    /// Give up snapshots, by rules or by name; a prune frees their space later
+    Forget(Box<Forget>),
+    /// Bring back snapshots that were forgotten, until their space is freed
+    Undelete(Undelete),
+    /// Change tags and comments, and pin snapshots against every rule
+    Tag(Tag),
     /// Show how much is stored and what deduplication saves
     Stats(Stats),
     /// Manage passwords, writer keys and owner keys
@@ -294,6 +304,9 @@ pub struct Snapshots {
     /// Which of them
     #[command(flatten)]
     pub filter: Filter,
+    /// Those that were forgotten and are still there
+    #[arg(long, conflicts_with = "snapshots")]
+    pub forgotten: bool,
 }
 
 /// `ls`

@@ -4,6 +4,9 @@ use std::fmt;
 
 use esker::crypto::CryptoError;
 use esker::format::FormatError;
+use esker::prune::forget::ForgetError;
+use esker::prune::retention::RetentionError;
+use esker::prune::undelete::UndeleteError;
 use esker::repository::RepositoryError;
 use esker::restore::RestoreError;
 use esker::snapshot::SnapshotError;
@@ -115,6 +118,8 @@ pub fn report(error: &anyhow::Error) -> Option<Report> {
             .or_else(|| cause.downcast_ref().map(of_snapshot))
             .or_else(|| cause.downcast_ref().map(of_restore))
             .or_else(|| cause.downcast_ref().map(of_verify))
+            .or_else(|| cause.downcast_ref().map(of_forget))
+            .or_else(|| cause.downcast_ref().map(of_undelete))
             .or_else(|| cause.downcast_ref().map(of_store))
             .or_else(|| cause.downcast_ref().map(of_source))
     });
@@ -187,6 +192,30 @@ fn of_verify(error: &VerifyError) -> Report {
         VerifyError::Repository(inner) => of_repository(inner),
         VerifyError::NoSuchPart { .. } => Report::new(ExitCode::Usage, error),
         VerifyError::NoSuchSnapshot(_) => Report::new(ExitCode::Failed, error),
+    }
+}
+
+fn of_forget(error: &ForgetError) -> Report {
+    match error {
+        ForgetError::Repository(inner) => of_repository(inner),
+        ForgetError::Retention(RetentionError::NoPolicy) => Report::new(ExitCode::Usage, error).hint(
+            "give rules such as --keep-daily 7, a [keep] table in the config file, or name snapshots; --unsafe-allow-remove-all with \
+             --host, --tag or --source forgets all that they choose",
+        ),
+        ForgetError::Retention(RetentionError::KeepsNothing { .. }) => Report::new(ExitCode::Brake, error)
+            .hint("nothing was forgotten; if that is meant, pass --unsafe-allow-remove-all"),
+        ForgetError::KeptByNote { id, .. } => Report::new(ExitCode::Brake, error)
+            .hint(format!("nothing was forgotten; if it is not to be kept any longer: esker tag --release {}", id.short())),
+        ForgetError::Jump { .. } => Report::new(ExitCode::Brake, error)
+            .hint("nothing was forgotten; look at the clocks, and if they are right pass --allow-time-jump once"),
+    }
+}
+
+fn of_undelete(error: &UndeleteError) -> Report {
+    match error {
+        UndeleteError::Repository(inner) => of_repository(inner),
+        UndeleteError::Freed { .. } => Report::new(ExitCode::Failed, error).hint("nothing was committed"),
+        UndeleteError::AlreadyThere { .. } | UndeleteError::OtherGeneration { .. } => Report::new(ExitCode::Failed, error),
     }
 }
 

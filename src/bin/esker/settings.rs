@@ -3,6 +3,10 @@
 //! Flags win over the environment, the environment over a profile, a profile over the defaults at the top of the file. The config
 //! file is strict: a key nobody knows is an error that names it and its line, because a misspelt `exclude` is a backup with a hole.
 
+mod keep;
+
+pub use keep::Keep;
+
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -38,6 +42,8 @@ pub struct Settings {
     pub exclude_files: Vec<PathBuf>,
     /// Sources, as the config file has them.
     pub sources: Vec<SourceEntry>,
+    /// What `forget` keeps.
+    pub keep: Option<Keep>,
 }
 
 /// The config file, and each profile in it.
@@ -54,6 +60,7 @@ struct Section {
     exclude: Option<Vec<String>>,
     exclude_files: Option<Vec<PathBuf>>,
     source: Option<Vec<SourceEntry>>,
+    keep: Option<Keep>,
     #[serde(default)]
     profile: BTreeMap<String, Section>,
 }
@@ -213,6 +220,7 @@ pub fn load(global: &Global, environment: &Environment) -> Result<Settings> {
         exclude: section.exclude.unwrap_or_default(),
         exclude_files: section.exclude_files.unwrap_or_default(),
         sources: section.source.unwrap_or_default(),
+        keep: section.keep,
     })
 }
 
@@ -308,6 +316,7 @@ fn over(base: Section, top: Section) -> Section {
         exclude: top.exclude.or(base.exclude),
         exclude_files: top.exclude_files.or(base.exclude_files),
         source: top.source.or(base.source),
+        keep: top.keep.or(base.keep),
         profile: BTreeMap::new(),
     }
 }

@@ -5,6 +5,7 @@ mod completions;
 mod diff;
 mod dump;
 mod find;
+mod forget;
 mod init;
 mod key;
 mod ls;
@@ -14,6 +15,8 @@ mod restore;
 mod snapshot;
 mod snapshots;
 mod stats;
+mod tag;
+mod undelete;
 mod verify;
 
 use std::os::unix::ffi::OsStrExt;
@@ -115,6 +118,9 @@ fn command(command: Command, context: &mut Context) -> Result<ExitCode> {
         Command::Restore(options) => restore::run(&options, context),
         Command::Dump(options) => dump::run(&options, context),
         Command::Verify(options) => verify::run(&options, context),
+        Command::Forget(options) => forget::run(&options, context),
+        Command::Undelete(options) => undelete::run(&options, context),
+        Command::Tag(options) => tag::run(&options, context),
         Command::Stats(options) => stats::run(&options, context),
         Command::Key(options) => key::run(&options, context),
         Command::Cache(options) => cache::run(&options, context),

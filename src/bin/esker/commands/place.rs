@@ -6,7 +6,9 @@ use std::os::unix::ffi::OsStrExt;
 use anyhow::Result;
 use esker::format::snapshot::Snapshot;
 use esker::format::tree::{Node, NodeKind};
-use esker::repository::{Repository, StoredSnapshot};
+use esker::id::{ObjectHash, SnapshotId};
+use esker::prune::survey::{Survey, Surveyed};
+use esker::repository::{Repository, RepositoryError, StoredSnapshot};
 use serde_json::{Map, Value, json};
 
 use crate::args::Filter;
@@ -66,6 +68,40 @@ pub fn chosen(repository: &Repository, named: &[String], filter: &Filter, warn: 
         found.push(repository.find_snapshot(name, &|snapshot| matches(filter, snapshot))?);
     }
     Ok(found)
+}
+
+/// The same over what notes say of a snapshot too.
+pub fn passes(filter: &Filter, surveyed: &Surveyed) -> bool {
+    surveyed.matches(filter.host.as_deref(), filter.source.as_deref(), &filter.tag)
+}
+
+/// The one that was typed, among those that are there.
+pub fn surveyed<'a>(survey: &'a Survey, wanted: &str) -> Result<&'a Surveyed, RepositoryError> {
+    find(survey, wanted, &Filter::default())
+}
+
+/// As [`surveyed`]; a filter narrows what `latest` counts.
+pub fn find<'a>(survey: &'a Survey, wanted: &str, filter: &Filter) -> Result<&'a Surveyed, RepositoryError> {
+    let missing = || RepositoryError::SnapshotNotFound(wanted.to_owned());
+    let fits: Vec<&Surveyed> = match wanted.strip_prefix("latest") {
+        Some(rest) => {
+            let back = if rest.is_empty() { Some(0) } else { rest.strip_prefix('~').and_then(|back| back.parse::<usize>().ok()) };
+            let mut newest_first = survey.snapshots.iter().rev().filter(|surveyed| passes(filter, surveyed));
+            back.and_then(|back| newest_first.nth(back)).into_iter().collect()
+        }
+        None if wanted.is_empty() => Vec::new(),
+        None => survey.snapshots.iter().filter(|surveyed| surveyed.stored.id.to_hex().starts_with(wanted)).collect(),
+    };
+    match fits[..] {
+        [one] => Ok(one),
+        [] => Err(missing()),
+        _ => Err(RepositoryError::SnapshotAmbiguous { prefix: wanted.to_owned(), count: fits.len() }),
+    }
+}
+
+/// Ids and hashes of those that were typed.
+pub fn named_objects(survey: &Survey, names: &[String]) -> Result<Vec<(SnapshotId, ObjectHash)>, RepositoryError> {
+    names.iter().map(|name| surveyed(survey, name).map(|surveyed| (surveyed.stored.id, surveyed.stored.hash))).collect()
 }
 
 /// Puts raw bytes into a JSON object: as text where they are text; otherwise the text has replacement characters, and `<key>_hex`

@@ -2,10 +2,12 @@
 
 use anyhow::Result;
 use esker::format::snapshot::{Snapshot, SourceStatus};
-use esker::repository::StoredSnapshot;
+use esker::format::note::{Keep, VerifiedHow};
+use esker::prune::survey::{Survey, Surveyed};
+use esker::repository::{Forgone, StoredSnapshot};
 use serde_json::{Value, json};
 
-use super::{Context, place};
+use super::{Context, forget, place};
 use crate::args::Snapshots;
 use crate::exit_code::ExitCode;
 use crate::terminal::escape::escape;
@@ -14,30 +16,88 @@ use crate::terminal::words;
 /// Lists them, oldest first.
 pub fn run(options: &Snapshots, context: &mut Context) -> Result<ExitCode> {
     let repository = context.open()?;
-    let found = place::chosen(&repository, &options.snapshots, &options.filter, &|text| context.progress.warn(text))?;
+    let survey = forget::look(&repository, context)?;
+    if options.forgotten {
+        list_forgotten(&survey.forgotten, context)?;
+        return Ok(ExitCode::Done);
+    }
+    let found: Vec<&Surveyed> = match options.snapshots.is_empty() {
+        true => survey.snapshots.iter().filter(|surveyed| place::passes(&options.filter, surveyed)).collect(),
+        false => {
+            let find = |name: &String| place::find(&survey, name, &options.filter);
+            options.snapshots.iter().map(find).collect::<Result<_, _>>()?
+        }
+    };
     if context.out.json {
-        context.out.json(&found.iter().map(as_json).collect::<Vec<_>>())?;
+        context.out.json(&found.iter().map(|surveyed| as_json(surveyed, &survey)).collect::<Vec<_>>())?;
     } else if found.is_empty() {
         context.out.remark("no snapshots")?;
     } else {
-        let rows = found.iter().map(row).collect();
+        let rows = found.iter().map(|surveyed| row(&surveyed.stored, &surveyed.tags, &state(surveyed, &survey))).collect();
         context.out.line(&words::table(&["ID", "Time", "Host", "Tags", "Sources", "Files", "Size", ""], &[5, 6], rows))?;
         context.out.remark(&words::counted(found.len() as u64, "snapshot", "snapshots"))?;
     }
     Ok(ExitCode::Done)
 }
 
-fn row(stored: &StoredSnapshot) -> Vec<String> {
+/// Those that may still be brought back.
+pub fn list_forgotten(forgotten: &[Forgone], context: &mut Context) -> Result<()> {
+    if context.out.json {
+        let one = |forgone: &Forgone| {
+            let mut json = plain_json(&forgone.stored, &forgone.stored.snapshot.tags);
+            json["forgotten"] = words::rfc3339(forgone.time).into();
+            json["reason"] = forgone.reason.as_str().into();
+            json
+        };
+        return context.out.json(&forgotten.iter().map(one).collect::<Vec<_>>());
+    }
+    if forgotten.is_empty() {
+        return context.out.remark("nothing was forgotten that is still there");
+    }
+    let one = |forgone: &Forgone| {
+        let state = format!("forgotten {}", words::local_time(forgone.time));
+        row(&forgone.stored, &forgone.stored.snapshot.tags, &state)
+    };
+    let rows = forgotten.iter().map(one).collect();
+    context.out.line(&words::table(&["ID", "Time", "Host", "Tags", "Sources", "Files", "Size", ""], &[5, 6], rows))
+}
+
+/// What is to be known beside what it holds.
+fn state(surveyed: &Surveyed, survey: &Survey) -> String {
+    let mut words = Vec::new();
+    if !surveyed.stored.snapshot.is_complete() {
+        words.push("incomplete".to_owned());
+    }
+    if let Some(why) = &surveyed.quarantined {
+        words.push(format!("quarantined ({})", escape(why.as_bytes())));
+    }
+    match survey.noted(surveyed) {
+        Some(Keep::Until(time)) => words.push(format!("kept until {}", words::local_time(time))),
+        Some(_) => words.push("kept".to_owned()),
+        None => {}
+    }
+    match &surveyed.notes.verified {
+        Some(verified) if verified.findings == 0 => words.push("verified".to_owned()),
+        Some(_) => words.push("DAMAGED".to_owned()),
+        None => {}
+    }
+    if let Some(comment) = &surveyed.notes.comment {
+        words.push(format!("\"{}\"", escape(comment.as_bytes())));
+    }
+    words.join(", ")
+}
+
+fn row(stored: &StoredSnapshot, tags: &[String], state: &str) -> Vec<String> {
     let snapshot = &stored.snapshot;
     vec![
         stored.id.short(),
         words::local_time(snapshot.time),
         escape(snapshot.host.as_bytes()),
-        escape(snapshot.tags.join(",").as_bytes()),
+        escape(tags.join(",").as_bytes()),
         sources(snapshot),
         words::count(snapshot.totals.files),
         words::size(snapshot.totals.bytes),
-        if snapshot.incomplete.is_empty() { String::new() } else { "incomplete".to_owned() },
+        state.to_owned(),
     ]
 }
 
@@ -64,7 +124,24 @@ pub fn status_word(status: SourceStatus) -> &'static str {
     }
 }
 
-fn as_json(stored: &StoredSnapshot) -> Value {
+fn as_json(surveyed: &Surveyed, survey: &Survey) -> Value {
+    let mut json = plain_json(&surveyed.stored, &surveyed.tags);
+    json["quarantined"] = json!(surveyed.quarantined);
+    json["kept"] = match survey.noted(surveyed) {
+        None => Value::Null,
+        Some(Keep::Until(time)) => words::rfc3339(time).into(),
+        Some(_) => "forever".into(),
+    };
+    json["verified"] = surveyed.notes.verified.map_or(Value::Null, |verified| {
+        let how = if verified.how == VerifiedHow::Content { "content" } else { "structure" };
+        json!({ "time": words::rfc3339(verified.time), "how": how, "findings": verified.findings })
+    });
+    json["comment"] = json!(surveyed.notes.comment);
+    json
+}
+
+/// What a snapshot says itself, with the tags it has by now.
+pub fn plain_json(stored: &StoredSnapshot, tags: &[String]) -> Value {
     let snapshot = &stored.snapshot;
     let details: Vec<Value> = snapshot
         .sources
@@ -78,7 +155,7 @@ fn as_json(stored: &StoredSnapshot) -> Value {
         "hostname": snapshot.host,
         "username": snapshot.user,
         "program_version": snapshot.program,
-        "tags": snapshot.tags,
+        "tags": tags,
         "sources": snapshot.sources.iter().map(|source| &source.name).collect::<Vec<_>>(),
         "source_details": details,
         "complete": snapshot.incomplete.is_empty(),

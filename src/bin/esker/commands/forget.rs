@@ -1,0 +1,161 @@
+//! `esker forget`: which snapshots go, and why the others stay.
+
+use anyhow::Result;
+use esker::id::SnapshotId;
+use esker::prune::forget::{self, ForgetPlan};
+use esker::prune::policy::Policy;
+use esker::prune::retention::{Group, Rules};
+use esker::prune::survey::{self, Survey, Surveyed};
+use esker::repository::{Repository, RepositoryError};
+use serde_json::{Value, json};
+
+use super::{Context, place, snapshots};
+use crate::args::Forget;
+use crate::error::Usage;
+use crate::exit_code::ExitCode;
+use crate::terminal::escape::escape;
+use crate::terminal::words;
+
+/// Plans, shows the plan, carries it out.
+pub fn run(options: &Forget, context: &mut Context) -> Result<ExitCode> {
+    let policy = policy(options, context)?;
+    let repository = context.open()?;
+    let survey = look(&repository, context)?;
+    let plan = match &policy {
+        None => forget::by_name(&survey, &place::named_objects(&survey, &options.snapshots)?)?,
+        Some(policy) => by_rules(options, policy, &survey, context)?,
+    };
+    show(&plan, &survey, options, context)?;
+    if options.dry_run {
+        context.out.remark("dry run: nothing was forgotten")?;
+        return Ok(ExitCode::Done);
+    }
+    if options.allow_time_jump {
+        survey.record_over_a_jump(&repository)?;
+    } else {
+        survey.record(&repository)?;
+    }
+    let count = forget::carry_out(&repository, &plan, &context.stop)?;
+    if count > 0 {
+        context.out.remark(&format!(
+            "forgot {}; `esker undelete` brings one back until a prune frees it",
+            words::counted(count as u64, "snapshot", "snapshots")
+        ))?;
+    }
+    Ok(ExitCode::Done)
+}
+
+/// The rules; `None` when snapshots are named.
+fn policy(options: &Forget, context: &Context) -> Result<Option<Policy>> {
+    let given = options.rules.policy();
+    if !options.snapshots.is_empty() {
+        if given.is_some() || options.group_by.is_some() || !is_empty(options) {
+            return Err(Usage::new("snapshots are named and rules or filters are given; only one of the two can be meant").into());
+        }
+        return Ok(None);
+    }
+    let policy = given.or_else(|| context.settings.keep.as_ref().map(|keep| keep.policy())).unwrap_or_default();
+    if policy.is_empty() && options.unsafe_allow_remove_all && is_empty(options) {
+        return Err(Usage::new("--unsafe-allow-remove-all without a rule would forget every snapshot there is")
+            .hint("choose which with --host, --tag or --source, or name them")
+            .into());
+    }
+    Ok(Some(policy))
+}
+
+fn is_empty(options: &Forget) -> bool {
+    let filter = &options.filter;
+    filter.host.is_none() && filter.source.is_none() && filter.tag.is_empty()
+}
+
+fn by_rules(options: &Forget, policy: &Policy, survey: &Survey, context: &Context) -> Result<ForgetPlan> {
+    let of_config = context.settings.keep.as_ref().and_then(|keep| keep.group_by());
+    let rules = Rules {
+        policy: policy.clone(),
+        group_by: options.group_by.or(of_config).unwrap_or_default(),
+        zone: jiff::tz::TimeZone::system(),
+        remove_all: options.unsafe_allow_remove_all,
+    };
+    let selected = |surveyed: &Surveyed| place::passes(&options.filter, surveyed);
+    Ok(forget::by_rules(survey, &rules, &selected, options.allow_time_jump)?)
+}
+
+/// Looks at every snapshot; tells what is damaged, or pretends to be an owner's word.
+pub fn look(repository: &Repository, context: &Context) -> Result<Survey, RepositoryError> {
+    let survey = survey::survey(repository)?;
+    for (id, error) in &survey.damaged {
+        context.progress.warn(&format!("snapshot {} cannot be read: {error}; `esker verify` says more", id.short()));
+    }
+    for (name, why) in &survey.ignored {
+        context.progress.warn(&format!("{name} is ignored: {why}"));
+    }
+    Ok(survey)
+}
+
+fn show(plan: &ForgetPlan, survey: &Survey, options: &Forget, context: &mut Context) -> Result<()> {
+    if context.out.json {
+        return context.out.json(&as_json(plan, survey));
+    }
+    let will = if options.dry_run { "would forget" } else { "forget" };
+    if plan.groups.is_empty() {
+        let ids: Vec<SnapshotId> = plan.remove.iter().map(|(id, _)| *id).collect();
+        return if ids.is_empty() { Ok(()) } else { table(will, ids.into_iter().map(|id| (id, String::new())), survey, context) };
+    }
+    for group in &plan.groups {
+        if !context.out.quiet {
+            context.out.line(&format!("{}:", escape(group.name().as_bytes())))?;
+        }
+        table("keep", group.keep.iter().map(|kept| (kept.id, kept.reasons.join("; "))), survey, context)?;
+        table(will, group.remove.iter().map(|id| (*id, String::new())), survey, context)?;
+    }
+    Ok(())
+}
+
+fn table(will: &str, rows: impl Iterator<Item = (SnapshotId, String)>, survey: &Survey, context: &mut Context) -> Result<()> {
+    let rows: Vec<Vec<String>> = rows.filter_map(|(id, reasons)| survey.find(&id).map(|(stored, tags)| row(stored, tags, &reasons))).collect();
+    if rows.is_empty() || context.out.quiet {
+        return Ok(());
+    }
+    context.out.line(&format!("  {will} {}:", words::counted(rows.len() as u64, "snapshot", "snapshots")))?;
+    let text = words::table(&["ID", "Time", "Host", "Tags", "Sources", "Reasons"], &[], rows);
+    text.lines().try_for_each(|line| context.out.line(&format!("    {line}")))
+}
+
+fn row(stored: &esker::repository::StoredSnapshot, tags: &[String], reasons: &str) -> Vec<String> {
+    let snapshot = &stored.snapshot;
+    let sources: Vec<String> = snapshot.sources.iter().map(|source| escape(source.name.as_bytes())).collect();
+    vec![
+        stored.id.short(),
+        words::local_time(snapshot.time),
+        escape(snapshot.host.as_bytes()),
+        escape(tags.join(",").as_bytes()),
+        sources.join(","),
+        escape(reasons.as_bytes()),
+    ]
+}
+
+/// restic's form: an array of groups. Snapshots that were named are one group without host, sources and tags.
+fn as_json(plan: &ForgetPlan, survey: &Survey) -> Value {
+    let snapshot = |id: &SnapshotId| survey.find(id).map_or_else(|| json!({ "id": id.to_hex() }), |(stored, tags)| snapshots::plain_json(stored, tags));
+    let named;
+    let groups = match plan.groups.is_empty() && !plan.remove.is_empty() {
+        false => &plan.groups,
+        true => {
+            let remove = plan.remove.iter().map(|(id, _)| *id).collect();
+            named = vec![Group { host: None, sources: None, tags: None, keep: Vec::new(), remove }];
+            &named
+        }
+    };
+    let group = |group: &Group| {
+        let reasons = group.keep.iter().map(|kept| json!({ "snapshot": snapshot(&kept.id), "matches": kept.reasons }));
+        json!({
+            "host": group.host,
+            "sources": group.sources,
+            "tags": group.tags,
+            "keep": group.keep.iter().map(|kept| snapshot(&kept.id)).collect::<Vec<_>>(),
+            "remove": group.remove.iter().map(&snapshot).collect::<Vec<_>>(),
+            "reasons": reasons.collect::<Vec<_>>(),
+        })
+    };
+    groups.iter().map(group).collect()
+}

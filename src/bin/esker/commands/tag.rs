@@ -1,0 +1,141 @@
+//! `esker tag`: what is said of snapshots afterwards. The snapshots stay as they are; a note is added beside them.
+
+use anyhow::Result;
+use esker::clock::Timestamp;
+use esker::format::note::{Keep, Value as Says};
+use esker::id::SnapshotId;
+use esker::prune::policy::{Period, tag_list};
+use esker::prune::survey::Surveyed;
+use esker::repository::{Repository, TEXT_SIZE_MAX};
+use serde_json::json;
+
+use super::{Context, forget, place};
+use crate::args::Tag;
+use crate::error::Usage;
+use crate::exit_code::ExitCode;
+use crate::terminal::words;
+
+/// Works out what to say of each snapshot, and says it.
+pub fn run(options: &Tag, context: &mut Context) -> Result<ExitCode> {
+    let [add, remove, set] = [&options.add, &options.remove, &options.set].map(|lists| tags(lists));
+    let (add, remove, set) = (add?, remove?, (!options.set.is_empty()).then_some(set?));
+    let keep = match &options.keep_until {
+        Some(text) => Some(Keep::Until(until(text)?)),
+        None if options.keep => Some(Keep::ForEver),
+        None if options.release => Some(Keep::Release),
+        None => None,
+    };
+    if options.comment.as_ref().is_some_and(|comment| comment.len() > TEXT_SIZE_MAX) {
+        return Err(Usage::new(format!("a comment has at most {TEXT_SIZE_MAX} bytes")).into());
+    }
+    if add.is_empty() && remove.is_empty() && set.is_none() && keep.is_none() && options.comment.is_none() {
+        return Err(Usage::new("nothing to say: give --add, --remove, --set, --keep, --keep-until, --release or --comment").into());
+    }
+    if options.snapshots.is_empty() && options.filter.host.is_none() && options.filter.source.is_none() && options.filter.tag.is_empty() {
+        return Err(Usage::new("of which snapshots? none was named").hint("name some, or choose with --host, --tag or --source").into());
+    }
+    let repository = context.open()?;
+    let survey = forget::look(&repository, context)?;
+    let chosen: Vec<&Surveyed> = match options.snapshots.is_empty() {
+        true => survey.snapshots.iter().filter(|surveyed| place::passes(&options.filter, surveyed)).collect(),
+        false => options.snapshots.iter().map(|name| place::surveyed(&survey, name)).collect::<Result<_, _>>()?,
+    };
+    let mut statements = Vec::new();
+    for surveyed in chosen {
+        let id = surveyed.stored.id;
+        statements.extend(changes(surveyed, &add, &remove, set.as_deref()).map(|says| (id, says)));
+        if let Some(keep) = keep.filter(|keep| surveyed.notes.keep.unwrap_or(Keep::Release) != *keep) {
+            statements.push((id, Says::Keep(keep)));
+        }
+        if let Some(comment) = options.comment.as_ref().filter(|comment| surveyed.notes.comment.as_deref().unwrap_or_default() != **comment) {
+            statements.push((id, Says::Comment(comment.clone())));
+        }
+    }
+    statements.sort_by_key(|(id, _)| *id);
+    statements.dedup();
+    conclude(options, &repository, &survey, statements, context)
+}
+
+fn conclude(
+    options: &Tag,
+    repository: &Repository,
+    survey: &esker::prune::survey::Survey,
+    statements: Vec<(SnapshotId, Says)>,
+    context: &mut Context,
+) -> Result<ExitCode> {
+    let mut ids: Vec<SnapshotId> = statements.iter().map(|(id, _)| *id).collect();
+    ids.dedup();
+    if !options.dry_run {
+        survey.record(repository)?;
+        repository.say(&survey.notes, statements)?;
+    }
+    if context.out.json {
+        context.out.json(&json!({
+            "message_type": "summary",
+            "changed_snapshots": ids.len(),
+            "snapshots": ids.iter().map(|id| id.to_hex()).collect::<Vec<_>>(),
+        }))?;
+    } else {
+        let did = if options.dry_run { "would change" } else { "changed" };
+        context.out.remark(&format!("{did} {}", words::counted(ids.len() as u64, "snapshot", "snapshots")))?;
+    }
+    Ok(ExitCode::Done)
+}
+
+/// What has to be said to get from the tags that are there to those that are wanted.
+fn changes<'a>(surveyed: &'a Surveyed, add: &'a [String], remove: &'a [String], set: Option<&'a [String]>) -> impl Iterator<Item = Says> + 'a {
+    let has = |tag: &String| surveyed.tags.contains(tag);
+    let come = add.iter().chain(set.into_iter().flatten()).filter(move |tag| !has(tag));
+    let go = remove.iter().filter(move |tag| has(tag));
+    let replaced = set.into_iter().flat_map(|set| surveyed.tags.iter().filter(move |tag| !set.contains(tag)));
+    let says = |present| move |tag: &String| Says::Tag { tag: tag.clone(), present };
+    come.map(says(true)).chain(go.chain(replaced).map(says(false)))
+}
+
+fn tags(lists: &[String]) -> Result<Vec<String>> {
+    let tags: Vec<String> = lists.iter().flat_map(|list| tag_list(list)).filter(|tag| !tag.is_empty()).collect();
+    match tags.iter().find(|tag| tag.len() > TEXT_SIZE_MAX) {
+        Some(_) => Err(Usage::new(format!("a tag has at most {TEXT_SIZE_MAX} bytes")).into()),
+        None => Ok(tags),
+    }
+}
+
+/// A date (its end), a date and time, or a period from now; local time.
+pub fn until(text: &str) -> Result<Timestamp> {
+    let zone = jiff::tz::TimeZone::system();
+    let at = |moment: jiff::Timestamp| Timestamp { seconds: moment.as_second(), nanoseconds: 0 };
+    if let Ok(moment) = text.parse::<jiff::Timestamp>() {
+        return Ok(at(moment));
+    }
+    let refuse = || {
+        Usage::new(format!("{text:?} is no moment to keep a snapshot until"))
+            .hint("it is such as 2027-01-31 (to its end), 2027-01-31T12:00, or 30d from now")
+    };
+    let civil = match (text.parse::<jiff::civil::Date>(), text.parse::<jiff::civil::DateTime>()) {
+        // A text with a time is a date too, to jiff.
+        (Ok(date), _) if text.len() == 10 => date.at(23, 59, 59, 0),
+        (_, Ok(moment)) => moment,
+        _ => {
+            let period: Period = text.parse().map_err(|_| refuse())?;
+            let now = esker::clock::Clock::now(&esker::clock::SystemClock::new());
+            return Ok(period.after(now, &zone).ok_or_else(refuse)?);
+        }
+    };
+    Ok(at(zone.to_timestamp(civil).map_err(|_| refuse())?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_a_date_a_time_or_a_period_from_now() {
+        assert_eq!(until("2027-01-31T12:00:00Z").unwrap().seconds, 1_801_396_800);
+        let end = until("2027-01-31").unwrap().seconds;
+        assert_eq!(until("2027-01-31T23:59:59").unwrap().seconds, end);
+        assert!(until("30d").unwrap().seconds > 1_790_000_000);
+        for wrong in ["", "tomorrow", "2027-13-01", "30", "-3d", "unlimited"] {
+            assert!(until(wrong).is_err(), "{wrong}");
+        }
+    }
+}

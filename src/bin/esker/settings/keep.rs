@@ -1,0 +1,105 @@
+//! `[keep]`: what `forget` keeps when its command line says nothing.
+
+use esker::prune::policy::{Count, GroupBy, Period, Policy, tag_list};
+use serde::{Deserialize, Deserializer, de};
+
+/// `[keep]`, or `[profile.NAME.keep]`, which then replaces all of it.
+#[derive(Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Keep {
+    #[serde(deserialize_with = "count")]
+    last: Count,
+    #[serde(deserialize_with = "count")]
+    hourly: Count,
+    #[serde(deserialize_with = "count")]
+    daily: Count,
+    #[serde(deserialize_with = "count")]
+    weekly: Count,
+    #[serde(deserialize_with = "count")]
+    monthly: Count,
+    #[serde(deserialize_with = "count")]
+    yearly: Count,
+    #[serde(deserialize_with = "text")]
+    within: Period,
+    #[serde(deserialize_with = "text")]
+    within_hourly: Period,
+    #[serde(deserialize_with = "text")]
+    within_daily: Period,
+    #[serde(deserialize_with = "text")]
+    within_weekly: Period,
+    #[serde(deserialize_with = "text")]
+    within_monthly: Period,
+    #[serde(deserialize_with = "text")]
+    within_yearly: Period,
+    tags: Vec<String>,
+    #[serde(deserialize_with = "maybe_text")]
+    group_by: Option<GroupBy>,
+}
+
+impl Keep {
+    /// As rules.
+    pub fn policy(&self) -> Policy {
+        Policy {
+            last: self.last,
+            hourly: self.hourly,
+            daily: self.daily,
+            weekly: self.weekly,
+            monthly: self.monthly,
+            yearly: self.yearly,
+            within: self.within,
+            within_hourly: self.within_hourly,
+            within_daily: self.within_daily,
+            within_weekly: self.within_weekly,
+            within_monthly: self.within_monthly,
+            within_yearly: self.within_yearly,
+            tags: self.tags.iter().map(|tags| tag_list(tags)).collect(),
+        }
+    }
+
+    /// What tells groups apart.
+    pub fn group_by(&self) -> Option<GroupBy> {
+        self.group_by
+    }
+}
+
+/// A number, or `"unlimited"`.
+fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Count, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a number, or \"unlimited\"")]
+    enum Either {
+        Number(i64),
+        Text(String),
+    }
+    let text = match Either::deserialize(deserializer)? {
+        Either::Number(number) => number.to_string(),
+        Either::Text(text) => text,
+    };
+    text.parse().map_err(de::Error::custom)
+}
+
+fn text<'de, D: Deserializer<'de>, T: std::str::FromStr<Err: std::fmt::Display>>(deserializer: D) -> Result<T, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+}
+
+fn maybe_text<'de, D: Deserializer<'de>, T: std::str::FromStr<Err: std::fmt::Display>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    text(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rules_of_the_config_file_are_those_of_the_command_line() {
+        let keep: Keep = toml::from_str("last = 3\ndaily = 'unlimited'\nwithin-weekly = '2m'\ntags = ['a,b', 'c']\ngroup-by = 'host'").unwrap();
+        let policy = keep.policy();
+        assert_eq!((policy.last, policy.daily), (Count::Up(3), Count::Unlimited));
+        assert_eq!(policy.within_weekly, "2m".parse().unwrap());
+        assert_eq!(policy.tags, [tag_list("a,b"), tag_list("c")]);
+        assert_eq!(keep.group_by(), Some("host".parse().unwrap()));
+        assert!(Keep::default().policy().is_empty());
+        for wrong in ["last = -2", "within = '3'", "within = 3", "lasts = 3", "group-by = 'x'", "daily = 1.5"] {
+            assert!(toml::from_str::<Keep>(wrong).is_err(), "{wrong}");
+        }
+    }
+}
