@@ -7,6 +7,7 @@ mod cli {
 
     mod config;
     mod exit_codes;
+    mod forget;
     mod help;
     mod json;
     mod keys;

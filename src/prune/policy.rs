@@ -216,14 +216,8 @@ impl Policy {
 
     /// Does any rule measure an age? Those are what a wrong clock upsets most.
     pub fn goes_by_age(&self) -> bool {
-        let periods = [
-            self.within,
-            self.within_hourly,
-            self.within_daily,
-            self.within_weekly,
-            self.within_monthly,
-            self.within_yearly,
-        ];
+        let periods =
+            [self.within, self.within_hourly, self.within_daily, self.within_weekly, self.within_monthly, self.within_yearly];
         periods.iter().any(|period| !period.is_none())
     }
 }
@@ -317,7 +311,10 @@ mod tests {
         let period: Period = "1y1m1d1h".parse().unwrap();
         assert_eq!(period.before(at("2024-03-01T12:00:00Z"), &TimeZone::UTC), Some(at("2023-01-31T11:00:00Z")));
         // Before the beginning of the calendar.
-        assert_eq!(Period::Calendar { years: 20_000, months: 0, days: 0, hours: 0 }.before(at("2024-03-01T12:00:00Z"), &TimeZone::UTC), None);
+        assert_eq!(
+            Period::Calendar { years: 20_000, months: 0, days: 0, hours: 0 }.before(at("2024-03-01T12:00:00Z"), &TimeZone::UTC),
+            None
+        );
         assert!(Period::default().before(Timestamp { seconds: i64::MIN, nanoseconds: u32::MAX }, &TimeZone::UTC).is_none());
     }
 

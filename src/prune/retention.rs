@@ -160,7 +160,8 @@ impl Group {
     /// For a person: `host a, sources b, c`.
     pub fn name(&self) -> String {
         let list = |what: &str, list: &Option<Vec<String>>| list.as_ref().map(|list| format!("{what} {}", list.join(", ")));
-        let parts = [self.host.as_ref().map(|host| format!("host {host}")), list("sources", &self.sources), list("tags", &self.tags)];
+        let parts =
+            [self.host.as_ref().map(|host| format!("host {host}")), list("sources", &self.sources), list("tags", &self.tags)];
         let parts: Vec<String> = parts.into_iter().flatten().collect();
         if parts.is_empty() { "this repository".to_owned() } else { parts.join("; ") }
     }
@@ -401,7 +402,11 @@ mod tests {
         ];
         assert_eq!(kept.iter().map(|(id, reasons)| (*id, reasons[0].as_str())).collect::<Vec<_>>(), expected);
         let groups = plan(&all, &Rules { remove_all: true, ..rules(policy) }).unwrap();
-        assert_eq!(ids(groups[0].keep.iter().map(|kept| kept.id)), [8, 3, 2, 1], "asked to remove all, notes and guards still hold");
+        assert_eq!(
+            ids(groups[0].keep.iter().map(|kept| kept.id)),
+            [8, 3, 2, 1],
+            "asked to remove all, notes and guards still hold"
+        );
     }
 
     #[test]
@@ -459,13 +464,15 @@ mod tests {
     fn histories() -> impl Strategy<Value = Vec<Candidate>> {
         let one = (0i64..400 * 24, any::<bool>(), any::<bool>(), prop::bool::weighted(0.1), prop::bool::weighted(0.1), 0u8..2);
         prop::collection::vec(one, 1..60).prop_map(|rows| {
-            let row = |(number, (hours, complete, verified, quarantined, noted, host)): (u8, (i64, bool, bool, bool, bool, u8))| Candidate {
-                complete,
-                verified,
-                quarantined: quarantined.then(|| "why".to_owned()),
-                noted: noted.then(|| "note".to_owned()),
-                host: format!("host{host}"),
-                ..candidate(number, 1_790_000_000 + hours * 3600)
+            let row = |(number, (hours, complete, verified, quarantined, noted, host)): (u8, (i64, bool, bool, bool, bool, u8))| {
+                Candidate {
+                    complete,
+                    verified,
+                    quarantined: quarantined.then(|| "why".to_owned()),
+                    noted: noted.then(|| "note".to_owned()),
+                    host: format!("host{host}"),
+                    ..candidate(number, 1_790_000_000 + hours * 3600)
+                }
             };
             (1..).zip(rows).map(row).collect()
         })

@@ -20,6 +20,8 @@ pub struct Surveyed {
     pub tags: Vec<String>,
     /// The time it counts at.
     pub time: Timestamp,
+    /// When an owner saw it first, by a clock that is believed.
+    pub seen: Timestamp,
     /// Why its time, or its whole word, is not believed: it is kept and shown, and takes no slot.
     pub quarantined: Option<String>,
     /// What notes say.
@@ -58,17 +60,19 @@ pub fn survey(repository: &Repository) -> Result<Survey, RepositoryError> {
     for stored in list.snapshots {
         let of = notes.of(&stored.id);
         let ended = stored.snapshot.sources.iter().map(|source| source.end).max().unwrap_or(stored.snapshot.time);
-        let judged = trust::judge(stored.snapshot.time, ended, &runs.window(of.first_seen), runs.now());
+        let window = runs.window(of.first_seen);
+        let judged = trust::judge(stored.snapshot.time, ended, &window, runs.now());
         // The secret of its generation is in somebody else's hands: whatever was not there when it was given up may be theirs.
-        let old = (stored.generation < repository.config().generation && of.listed.is_none_or(|listed| listed <= stored.generation))
-            .then(|| format!("it is of generation {}, which was given up before it came", stored.generation));
+        let old = (stored.generation < repository.config().generation
+            && of.listed.is_none_or(|listed| listed <= stored.generation))
+        .then(|| format!("it is of generation {}, which was given up before it came", stored.generation));
         let quarantined = old.or(judged.quarantined);
         if quarantined.is_none() {
             let times = if of.first_seen.is_some() { &mut known } else { &mut new };
             times.push(judged.time);
         }
         let tags = of.tags(&stored.snapshot.tags);
-        snapshots.push(Surveyed { tags, time: judged.time, quarantined, notes: of, stored });
+        snapshots.push(Surveyed { tags, time: judged.time, seen: window.until, quarantined, notes: of, stored });
     }
     let newest = known.iter().chain(&new).max().copied();
     known.extend(runs.last());
@@ -128,8 +132,7 @@ impl Survey {
 
     /// Was it first seen so short a time ago that no rule may drop it?
     pub fn guarded(&self, surveyed: &Surveyed) -> bool {
-        let seen = surveyed.notes.first_seen.map_or(self.clock, |(_, time)| time);
-        self.guard_seconds > 0 && self.now.seconds.saturating_sub(seen.seconds) < self.guard_seconds
+        self.guard_seconds > 0 && self.now.seconds.saturating_sub(surveyed.seen.seconds) < self.guard_seconds
     }
 
     /// What retention wants to know.

@@ -201,7 +201,10 @@ mod tests {
     #[test]
     fn a_snapshot_of_the_first_run_may_be_as_old_as_it_says() {
         let runs = Runs::new(Vec::new(), day(20));
-        assert_eq!(judge(day(-9_000), day(-9_000), &runs.window(None), runs.now()), Judged { time: day(-9_000), quarantined: None });
+        assert_eq!(
+            judge(day(-9_000), day(-9_000), &runs.window(None), runs.now()),
+            Judged { time: day(-9_000), quarantined: None }
+        );
     }
 
     #[test]

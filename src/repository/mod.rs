@@ -25,8 +25,8 @@ pub mod writer;
 
 pub use error::RepositoryError;
 pub use keyslots::{KeyslotInfo, NewSlot};
-pub use open::{Environment, InitOptions, Initialised, Secret};
 pub use notes::{Notes, SnapshotNotes, TEXT_SIZE_MAX, Verified};
+pub use open::{Environment, InitOptions, Initialised, Secret};
 pub use packing::create_same;
 pub use reader::{BadCopy, FactsFrom, Location, Reader};
 pub use sessions::{SessionNames, SessionState};

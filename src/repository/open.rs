@@ -47,11 +47,13 @@ pub struct InitOptions {
     pub cost: Argon2Cost,
     /// zstd level of frames.
     pub compression_level: i32,
+    /// Seconds since it was first seen in which no rule forgets a snapshot; 0: none.
+    pub guard_seconds: u64,
 }
 
 impl Default for InitOptions {
     fn default() -> Self {
-        Self { cost: Argon2Cost::DEFAULT, compression_level: 3 }
+        Self { cost: Argon2Cost::DEFAULT, compression_level: 3, guard_seconds: 0 }
     }
 }
 
@@ -223,7 +225,7 @@ fn first_config(now: Timestamp, options: &InitOptions) -> Config {
         files: Sizes::FILES,
         level: options.compression_level,
         padding: config::PADDING_PADME,
-        guard_seconds: 0,
+        guard_seconds: options.guard_seconds,
         program: concat!("esker ", env!("CARGO_PKG_VERSION")).to_owned(),
         extra: Vec::new(),
     }

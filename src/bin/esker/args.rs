@@ -176,6 +176,7 @@ pub enum Kdf {
 Examples:
   esker -r /srv/backup init                                      asks for a password twice
   esker -r /srv/backup --password-file /etc/esker/password init  takes it from a file
+  esker -r /srv/backup init --guard 14d                          for hosts that hold only a writer key
 
 The recovery key is shown once and opens the repository when the password is lost: print it, keep it elsewhere. A host that
 should be able to write but not to read gets a writer key: `esker key export`.")]
@@ -183,6 +184,9 @@ pub struct Init {
     /// Memory that guessing a password costs
     #[arg(long, value_enum, default_value_t, value_name = "LEVEL")]
     pub kdf: Kdf,
+    /// No rule of `forget` drops a snapshot that was first seen less than this ago, such as 14d (default: no such time)
+    #[arg(long, value_name = "DAYS")]
+    pub guard: Option<String>,
 }
 
 /// `snapshot`

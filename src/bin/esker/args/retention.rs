@@ -63,7 +63,8 @@ impl KeepRules {
         ];
         let given = counts.iter().any(Option::is_some) || periods.iter().any(Option::is_some) || !self.keep_tag.is_empty();
         let [last, hourly, daily, weekly, monthly, yearly] = counts.map(Option::unwrap_or_default);
-        let [within, within_hourly, within_daily, within_weekly, within_monthly, within_yearly] = periods.map(Option::unwrap_or_default);
+        let [within, within_hourly, within_daily, within_weekly, within_monthly, within_yearly] =
+            periods.map(Option::unwrap_or_default);
         given.then(|| Policy {
             last,
             hourly,

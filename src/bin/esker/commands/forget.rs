@@ -112,7 +112,8 @@ fn show(plan: &ForgetPlan, survey: &Survey, options: &Forget, context: &mut Cont
 }
 
 fn table(will: &str, rows: impl Iterator<Item = (SnapshotId, String)>, survey: &Survey, context: &mut Context) -> Result<()> {
-    let rows: Vec<Vec<String>> = rows.filter_map(|(id, reasons)| survey.find(&id).map(|(stored, tags)| row(stored, tags, &reasons))).collect();
+    let rows: Vec<Vec<String>> =
+        rows.filter_map(|(id, reasons)| survey.find(&id).map(|(stored, tags)| row(stored, tags, &reasons))).collect();
     if rows.is_empty() || context.out.quiet {
         return Ok(());
     }
@@ -136,7 +137,9 @@ fn row(stored: &esker::repository::StoredSnapshot, tags: &[String], reasons: &st
 
 /// restic's form: an array of groups. Snapshots that were named are one group without host, sources and tags.
 fn as_json(plan: &ForgetPlan, survey: &Survey) -> Value {
-    let snapshot = |id: &SnapshotId| survey.find(id).map_or_else(|| json!({ "id": id.to_hex() }), |(stored, tags)| snapshots::plain_json(stored, tags));
+    let snapshot = |id: &SnapshotId| {
+        survey.find(id).map_or_else(|| json!({ "id": id.to_hex() }), |(stored, tags)| snapshots::plain_json(stored, tags))
+    };
     let named;
     let groups = match plan.groups.is_empty() && !plan.remove.is_empty() {
         false => &plan.groups,

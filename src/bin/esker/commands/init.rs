@@ -4,22 +4,33 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use esker::crypto::Argon2Cost;
+use esker::prune::policy::Period;
 use esker::repository::{InitOptions, Repository, RepositoryError};
 use serde_json::json;
 
 use super::{Context, holds_something, passphrase};
 use crate::args::{Init, Kdf};
+use crate::error::Usage;
 use crate::exit_code::ExitCode;
 use crate::secret;
 
 /// Creates it and says what to do next.
 pub fn run(options: &Init, context: &mut Context) -> Result<ExitCode> {
-    create(options.kdf, context)?;
+    create(options.kdf, guard(&options.guard)?, context)?;
     Ok(ExitCode::Done)
 }
 
+/// A guard is a stretch of time, not of the calendar: days and hours.
+fn guard(text: &Option<String>) -> Result<u64> {
+    let Some(text) = text else { return Ok(0) };
+    match text.parse() {
+        Ok(Period::Calendar { years: 0, months: 0, days, hours }) => Ok(u64::from(days) * 86_400 + u64::from(hours) * 3600),
+        _ => Err(Usage::new(format!("--guard {text:?} is no number of days or hours")).hint("such as 14d").into()),
+    }
+}
+
 /// Also for `snapshot --init`.
-pub fn create(kdf: Kdf, context: &mut Context) -> Result<Arc<Repository>> {
+pub fn create(kdf: Kdf, guard_seconds: u64, context: &mut Context) -> Result<Arc<Repository>> {
     let environment = context.environment()?;
     if holds_something(&*environment.store)? {
         return Err(RepositoryError::AlreadyExists(environment.store.location()).into());
@@ -28,7 +39,7 @@ pub fn create(kdf: Kdf, context: &mut Context) -> Result<Arc<Repository>> {
     let password = secret::load_new(&context.settings.secret, "password for the new repository", &|text| {
         context.progress.warn(text);
     })?;
-    let options = InitOptions { cost: cost(kdf), ..InitOptions::default() };
+    let options = InitOptions { cost: cost(kdf), guard_seconds, ..InitOptions::default() };
     let created = Repository::init(environment, &passphrase(&password), &options)?;
     let id = created.repository.id();
     if context.out.json {

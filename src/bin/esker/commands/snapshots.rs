@@ -1,8 +1,8 @@
 //! `esker snapshots`: what there is to go back to.
 
 use anyhow::Result;
-use esker::format::snapshot::{Snapshot, SourceStatus};
 use esker::format::note::{Keep, VerifiedHow};
+use esker::format::snapshot::{Snapshot, SourceStatus};
 use esker::prune::survey::{Survey, Surveyed};
 use esker::repository::{Forgone, StoredSnapshot};
 use serde_json::{Value, json};

@@ -31,8 +31,14 @@ pub fn run(options: &Tag, context: &mut Context) -> Result<ExitCode> {
     if add.is_empty() && remove.is_empty() && set.is_none() && keep.is_none() && options.comment.is_none() {
         return Err(Usage::new("nothing to say: give --add, --remove, --set, --keep, --keep-until, --release or --comment").into());
     }
-    if options.snapshots.is_empty() && options.filter.host.is_none() && options.filter.source.is_none() && options.filter.tag.is_empty() {
-        return Err(Usage::new("of which snapshots? none was named").hint("name some, or choose with --host, --tag or --source").into());
+    if options.snapshots.is_empty()
+        && options.filter.host.is_none()
+        && options.filter.source.is_none()
+        && options.filter.tag.is_empty()
+    {
+        return Err(Usage::new("of which snapshots? none was named")
+            .hint("name some, or choose with --host, --tag or --source")
+            .into());
     }
     let repository = context.open()?;
     let survey = forget::look(&repository, context)?;
@@ -47,7 +53,9 @@ pub fn run(options: &Tag, context: &mut Context) -> Result<ExitCode> {
         if let Some(keep) = keep.filter(|keep| surveyed.notes.keep.unwrap_or(Keep::Release) != *keep) {
             statements.push((id, Says::Keep(keep)));
         }
-        if let Some(comment) = options.comment.as_ref().filter(|comment| surveyed.notes.comment.as_deref().unwrap_or_default() != **comment) {
+        if let Some(comment) =
+            options.comment.as_ref().filter(|comment| surveyed.notes.comment.as_deref().unwrap_or_default() != **comment)
+        {
             statements.push((id, Says::Comment(comment.clone())));
         }
     }
@@ -83,7 +91,12 @@ fn conclude(
 }
 
 /// What has to be said to get from the tags that are there to those that are wanted.
-fn changes<'a>(surveyed: &'a Surveyed, add: &'a [String], remove: &'a [String], set: Option<&'a [String]>) -> impl Iterator<Item = Says> + 'a {
+fn changes<'a>(
+    surveyed: &'a Surveyed,
+    add: &'a [String],
+    remove: &'a [String],
+    set: Option<&'a [String]>,
+) -> impl Iterator<Item = Says> + 'a {
     let has = |tag: &String| surveyed.tags.contains(tag);
     let come = add.iter().chain(set.into_iter().flatten()).filter(move |tag| !has(tag));
     let go = remove.iter().filter(move |tag| has(tag));

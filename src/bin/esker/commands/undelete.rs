@@ -18,12 +18,14 @@ pub fn run(options: &Undelete, context: &mut Context) -> Result<ExitCode> {
     }
     let mut chosen = Vec::new();
     for name in &options.snapshots {
-        let fits: Vec<_> = survey.forgotten.iter().filter(|forgone| forgone.stored.id.to_hex().starts_with(name.as_str())).collect();
+        let fits: Vec<_> =
+            survey.forgotten.iter().filter(|forgone| forgone.stored.id.to_hex().starts_with(name.as_str())).collect();
         match fits[..] {
             [one] if !name.is_empty() => chosen.push(one.clone()),
             [] => {
-                return Err(anyhow::Error::from(RepositoryError::SnapshotNotFound(name.clone()))
-                    .context("among those that were forgotten"));
+                return Err(
+                    anyhow::Error::from(RepositoryError::SnapshotNotFound(name.clone())).context("among those that were forgotten")
+                );
             }
             _ => return Err(RepositoryError::SnapshotAmbiguous { prefix: name.clone(), count: fits.len() }.into()),
         }
@@ -37,7 +39,9 @@ pub fn run(options: &Undelete, context: &mut Context) -> Result<ExitCode> {
         context.progress.finish();
         let old = forgone.stored.id;
         if context.out.json {
-            context.out.json(&json!({ "message_type": "undeleted", "snapshot_id": id.map(|id| id.to_hex()), "forgotten_id": old.to_hex() }))?;
+            context.out.json(
+                &json!({ "message_type": "undeleted", "snapshot_id": id.map(|id| id.to_hex()), "forgotten_id": old.to_hex() }),
+            )?;
             continue;
         }
         context.out.remark(&match id {

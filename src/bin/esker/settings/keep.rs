@@ -81,7 +81,9 @@ fn text<'de, D: Deserializer<'de>, T: std::str::FromStr<Err: std::fmt::Display>>
     String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
 }
 
-fn maybe_text<'de, D: Deserializer<'de>, T: std::str::FromStr<Err: std::fmt::Display>>(deserializer: D) -> Result<Option<T>, D::Error> {
+fn maybe_text<'de, D: Deserializer<'de>, T: std::str::FromStr<Err: std::fmt::Display>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     text(deserializer).map(Some)
 }
 
@@ -91,7 +93,8 @@ mod tests {
 
     #[test]
     fn the_rules_of_the_config_file_are_those_of_the_command_line() {
-        let keep: Keep = toml::from_str("last = 3\ndaily = 'unlimited'\nwithin-weekly = '2m'\ntags = ['a,b', 'c']\ngroup-by = 'host'").unwrap();
+        let keep: Keep =
+            toml::from_str("last = 3\ndaily = 'unlimited'\nwithin-weekly = '2m'\ntags = ['a,b', 'c']\ngroup-by = 'host'").unwrap();
         let policy = keep.policy();
         assert_eq!((policy.last, policy.daily), (Count::Up(3), Count::Unlimited));
         assert_eq!(policy.within_weekly, "2m".parse().unwrap());
