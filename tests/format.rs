@@ -23,7 +23,7 @@ use esker::format::keyslot::{Keyslot, SlotKey};
 use esker::format::names::ObjectName;
 use esker::format::pack::{Directory, Head, recipe};
 use esker::format::{
-    FormatError, Opener, config, content, envelope, forgotten, gc, index, note, revocation, session, snapshot, tree,
+    FormatError, Opener, config, content, envelope, forgotten, gc, index, note, proof, revocation, session, snapshot, tree,
 };
 use esker::id::{SessionId, SnapshotId, hex};
 use esker::store::Name;
@@ -85,6 +85,7 @@ fn again(thing: &str, bytes: &[u8]) -> Result<Vec<u8>, FormatError> {
         "verdict" => gc::Verdict::decode(bytes)?.encode(),
         "forgotten" => forgotten::Forgotten::decode(bytes)?.encode(),
         "note" => note::Note::decode(bytes)?.encode(),
+        "proof of reading" => proof::Proof::decode(bytes).map(|proof| proof.encode()),
         other => panic!("no decoder for {other}"),
     }
 }

@@ -2,10 +2,13 @@
 
 use super::common::{House, exits, stderr, stdout};
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: &[&str] = &[
     "init",
     "snapshot",
     "snapshots",
+    "forget",
+    "undelete",
+    "tag",
     "ls",
     "find",
     "diff",

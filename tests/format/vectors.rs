@@ -6,7 +6,7 @@ use esker::crypto::{ChunkType, Keys, RecoveryKey, RootKey};
 use esker::format::keyslot::{Keyslot, SlotKey, SlotSecret};
 use esker::format::pack::{self, recipe};
 use esker::format::tree::{self, Content, Item, Node, NodeKind};
-use esker::format::{Sealer, config, content, forgotten, gc, index, note, revocation, session, snapshot};
+use esker::format::{Sealer, config, content, forgotten, gc, index, note, proof, revocation, session, snapshot};
 use esker::id::{ChunkId, IndexId, ObjectHash, PackId, SessionId, SnapshotId};
 use serde::{Deserialize, Serialize};
 use serde_cbor::Value;
@@ -642,4 +642,26 @@ fn notes(maker: &mut Maker) {
             ("a value with a byte behind it", &[0, 6, 4], bytes(&[0x81, 2, 0])),
         ],
     );
+    let pack = |first: u8| [first, 0, 0, 0, 0, 0, 0, 9];
+    let good = proof::Proof {
+        number: 3,
+        time: TIME,
+        complete: true,
+        repairable: 1,
+        data_affected: 2,
+        good: vec![pack(1), pack(4)],
+        mendable: vec![pack(2)],
+        lost: vec![pack(3)],
+    };
+    let bytes = good.encode();
+    maker.good("proof of reading", "good", &bytes);
+    maker.good("proof of reading", "nothing read", &proof::Proof::default().encode());
+    maker.bad("empty", &[]);
+    maker.bad("the last byte missing", &bytes[..bytes.len() - 1]);
+    maker.bad("a byte behind the end", &[&bytes[..], &[0]].concat());
+    maker.bad("complete 2", &with_byte(&bytes, 20, 2));
+    maker.bad("a second of nanoseconds", &with_u32(&bytes, 16, 1_000_000_000));
+    maker.bad("4294967295 good packs", &with_u32(&bytes, 37, u32::MAX));
+    maker.bad("packs out of order", &proof::Proof { good: vec![pack(4), pack(1)], ..good.clone() }.encode());
+    maker.bad("a pack twice", &proof::Proof { lost: vec![pack(4), pack(4)], ..good }.encode());
 }
