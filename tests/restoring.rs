@@ -337,3 +337,41 @@ fn a_damaged_stream_ends_with_an_error_after_right_bytes() {
     assert!(case.rig.dump(b"deep/er/and/deeper/large", &mut out).is_err());
     assert!(pattern(2, 9_000_000).starts_with(&out) && out.len() < 9_000_000);
 }
+
+/// ext4 holds a few KiB of attributes an inode; a file system in memory holds them all.
+#[test]
+fn attributes_larger_than_a_node_come_back() {
+    use rustix::fs::{XattrFlags, lgetxattr, lsetxattr};
+    let Ok(folder) = tempfile::tempdir_in("/dev/shm") else { return println!("skipped: no /dev/shm") };
+    let (source, target) = (folder.path().join("source"), folder.path().join("target"));
+    fs::create_dir_all(source.join("folder")).unwrap();
+    fs::write(source.join("file"), b"content").unwrap();
+    symlink("file", source.join("link")).unwrap();
+    let name = |n: usize| format!("trusted.esker{n}");
+    for (nth, path) in ["file", "folder", "link"].into_iter().enumerate() {
+        for n in 0..4 {
+            let value = pattern((nth * 10 + n) as u64, 30_000 + n);
+            match lsetxattr(source.join(path), name(n), &value, XattrFlags::empty()) {
+                Ok(()) => {}
+                Err(rustix::io::Errno::PERM | rustix::io::Errno::OPNOTSUPP) => {
+                    return println!("skipped: no trusted attributes here");
+                }
+                Err(error) => panic!("{path}: {error}"),
+            }
+        }
+    }
+    let rig = Rig::snapshot(&source);
+    // A second snapshot takes the files over unread, their attributes with them.
+    let id = rig.take(&source);
+    assert_eq!(rig.folder(id), rig.root);
+    let summary = rig.restore(id, &options(&target));
+    assert!(summary.is_whole(), "{summary:?}");
+    for (nth, path) in ["file", "folder", "link"].into_iter().enumerate() {
+        for n in 0..4 {
+            let mut value = vec![0; 65_536];
+            let length = lgetxattr(target.join(path), name(n), &mut value[..])
+                .unwrap_or_else(|error| panic!("{path} {n}: {error}; {summary:?}"));
+            assert_eq!(value[..length], pattern((nth * 10 + n) as u64, 30_000 + n), "{path} {n}");
+        }
+    }
+}

@@ -8,8 +8,12 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
-use esker::store::faults::{Condition, FaultyStore};
+use esker::store::faults::{Condition, FaultyStore, Verb};
 use esker::store::{LocalStore, MemoryStore, Name, ReadUnit, Store, StoreError};
+
+#[path = "common/repository.rs"]
+#[allow(dead_code, reason = "each test uses its part")]
+mod repository;
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -337,6 +341,54 @@ fn a_place_that_may_not_be_written_says_so() {
 
 const OBJECT_SIZE: usize = 4 << 20;
 const KILLED_WRITER: &str = "ESKER_TEST_KILLED_WRITER";
+
+/// Whoever serves the store sees every range that is read: exact ones would show where chunks are cut.
+#[test]
+fn reads_of_a_remote_store_are_whole_windows() {
+    const WINDOW: u64 = esker::store::WINDOW_BYTES;
+    let store = Arc::new(FaultyStore::new(MemoryStore::new()));
+    store.pretend_read_unit(ReadUnit::Window);
+    let mut place = repository::Place::over(Arc::clone(&store) as Arc<dyn Store>);
+    for n in 0..40 {
+        place.write(&format!("file{n}"), &repository::noise(n, 300_000 + n as usize * 1001));
+    }
+    place.write("words", "a few words\n".repeat(50_000).as_bytes());
+    place.snapshot(vec![repository::directory("data", place.source())]);
+    // Everything that reads packs: without cache and index, from the directories; then every file; then verification.
+    for index in place.names("index") {
+        store.delete(&index).unwrap();
+    }
+    place.drop_cache();
+    store.take_calls();
+    let opened = place.open();
+    let list = opened.snapshots().unwrap();
+    let reader = esker::repository::Reader::new(&opened, &esker::monitor::Quiet).unwrap();
+    for n in [0, 7, 39] {
+        let path = format!("data/file{n}");
+        let node = reader.resolve(&list.snapshots[0].snapshot.root, path.as_bytes(), "latest").unwrap().unwrap();
+        assert_eq!(place.bytes(&reader, &node), repository::noise(n, 300_000 + n as usize * 1001));
+    }
+    let options = esker::verify::VerifyOptions { read_data: esker::verify::ReadData::All, ..Default::default() };
+    let quiet: Arc<dyn esker::monitor::Monitor> = Arc::new(esker::monitor::Quiet);
+    esker::verify::run(&opened, &options, &quiet, &esker::monitor::Stop::new(), &mut |finding| {
+        assert!(!finding.data_affected, "{finding:?}")
+    })
+    .unwrap();
+    let mut ranges = 0;
+    for call in store.take_calls() {
+        if call.verb != Verb::GetRange {
+            continue;
+        }
+        let (name, offset, length) = (call.name.as_str(), call.offset, call.bytes);
+        assert!(name.starts_with("packs/"), "{name}");
+        let size = store.inner().size(&Name::new(name).unwrap()).unwrap();
+        let whole = (offset, length) == (0, size);
+        let windows = offset % WINDOW == 0 && (length % WINDOW == 0 || offset + length == size);
+        assert!(whole || (windows && length * 2 <= size), "{name}: {length} bytes from {offset} of {size}");
+        ranges += 1;
+    }
+    assert!(ranges > 10, "{ranges}");
+}
 
 /// This test program, running only one of the writers below in `folder`.
 fn writer(mut program: Command, test: &str, folder: &Path) -> Command {

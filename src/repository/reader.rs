@@ -17,14 +17,12 @@ use crate::monitor::{Monitor, Quiet, Stop};
 use crate::parallel;
 use crate::repository::view::View;
 use crate::repository::{Repository, RepositoryError, reindex};
-use crate::store::{ReadUnit, StoreError};
+use crate::store::{StoreError, get_widened};
 
 /// Opened frames kept for the next chunk.
 const FRAMES_KEPT_BYTES: u64 = 24 << 20;
 /// Directory rows kept decoded.
 const DIRECTORY_ROWS_KEPT: u64 = 200_000;
-/// Size of a window of a remote store; ranges that follow frame edges would show cut points.
-const WINDOW_BYTES: u64 = 256 << 10;
 /// How often a pack that is not found is looked for again before it counts as missing.
 const LISTINGS_MAX: usize = 5;
 
@@ -304,28 +302,12 @@ impl Reader {
         let Some(row) = facts.directory.frames.get(frame as usize) else {
             return Err(RepositoryError::Inconclusive(format!("{name} has no frame {frame}")));
         };
-        let mut sealed = self.read_range(&name, facts.size, row.offset, row.sealed_length as usize)?;
+        let mut sealed = get_widened(&*self.repository.store, &name, facts.size, row.offset, row.sealed_length as usize)?;
         let raw = pack::open_frame(&self.repository.opener, &facts.header, frame, row, &mut sealed)
             .map_err(RepositoryError::object(format!("{name}, frame {frame}")))?;
         let raw = Arc::new(raw);
         self.frames.insert((number, frame), Arc::clone(&raw));
         Ok(raw)
-    }
-
-    fn read_range(&self, name: &crate::store::Name, size: u64, offset: u64, length: usize) -> Result<Vec<u8>, RepositoryError> {
-        let store = &self.repository.store;
-        match store.read_unit() {
-            ReadUnit::Exact => Ok(store.get_range(name, offset, length)?),
-            ReadUnit::Window => {
-                let start = offset / WINDOW_BYTES * WINDOW_BYTES;
-                let end = (offset + length as u64).div_ceil(WINDOW_BYTES) * WINDOW_BYTES;
-                let (start, end) = if (end - start) * 2 > size { (0, size) } else { (start, end.min(size)) };
-                let mut window = store.get_range(name, start, (end - start) as usize)?;
-                window.drain(..(offset - start) as usize);
-                window.truncate(length);
-                Ok(window)
-            }
-        }
     }
 
     /// One copy, wherever it stands, its id recomputed.

@@ -17,6 +17,7 @@ use crate::repository::gc::GcState;
 use crate::repository::view::View;
 use crate::repository::{Repository, RepositoryError, gc};
 use crate::store::StoreError;
+use crate::store::get_widened;
 
 /// How often an index file that vanished between its listing and its reading makes sync begin again: a prune merges index files.
 const LISTINGS_MAX: usize = 5;
@@ -212,7 +213,7 @@ fn read_directories(
 /// Opens a pack's own directory: one read when it is short, else two.
 pub fn facts_from_pack(repository: &Repository, id: &PackId, size: u64) -> Result<PackFacts, RepositoryError> {
     let name = names::pack_name(*id);
-    let mut front = repository.store.get_range(&name, 0, FRONT_SIZE_BYTES.min(size) as usize)?;
+    let mut front = get_widened(&*repository.store, &name, size, 0, FRONT_SIZE_BYTES.min(size) as usize)?;
     let head = pack::read_head(&repository.opener, &front).map_err(RepositoryError::object(&name))?;
     if head.size() != size {
         return Err(RepositoryError::Object {
@@ -223,7 +224,11 @@ pub fn facts_from_pack(repository: &Repository, id: &PackId, size: u64) -> Resul
     let (start, length) = head.directory_range();
     let directory = match front.get_mut(start as usize..start as usize + length as usize) {
         Some(sealed) => pack::read_directory(&repository.opener, &head, sealed),
-        None => pack::read_directory(&repository.opener, &head, &mut repository.store.get_range(&name, start, length as usize)?),
+        None => pack::read_directory(
+            &repository.opener,
+            &head,
+            &mut get_widened(&*repository.store, &name, size, start, length as usize)?,
+        ),
     };
     Ok(head.facts(*id, directory.map_err(RepositoryError::object(&name))?))
 }

@@ -82,7 +82,7 @@ impl Executor<'_> {
 
     /// As [`Executor::finish_plain`], for nodes whose attributes may stand in chunks.
     pub(super) fn finish_file(&self, file: NewFile, job: &FileJob) -> Result<(), RestoreError> {
-        let node = self.with_attributes(&job.node)?;
+        let node = self.run.with_attributes(&job.node)?;
         let shortfalls = file.finish(&node, self.run.rules)?;
         if !shortfalls.is_empty() {
             self.run.tally.shortfalls(&job.path(), &shortfalls);
@@ -110,32 +110,6 @@ impl Executor<'_> {
         add(&tally.bytes_total, job.node.size);
         monitor.advance(1, job.node.size);
         monitor.entry(if unchanged { "unchanged" } else { "restored" }, &job.path(), job.node.size);
-    }
-
-    /// The node with the values of its attributes that stand in chunks.
-    fn with_attributes<'n>(&self, node: &'n Node) -> Result<Cow<'n, Node>, RepositoryError> {
-        if node.xattrs.iter().all(|xattr| matches!(xattr.value, XattrValue::Inline(_))) {
-            return Ok(Cow::Borrowed(node));
-        }
-        let mut node = node.clone();
-        for xattr in &mut node.xattrs {
-            let XattrValue::Content(content) = &xattr.value else { continue };
-            let length = content.items.iter().fold(0u64, |sum, item| sum.saturating_add(item.length()));
-            // Stays as it is: reported as an attribute that could not be set.
-            if length > XATTR_SIZE_MAX {
-                continue;
-            }
-            let mut value = Vec::new();
-            self.run.reader.for_each_item::<RepositoryError>(content, Leaves::Data, &mut |item| {
-                match *item {
-                    Item::Chunk { id, .. } => value.extend(self.run.reader.read_chunk(ChunkType::Data, &id)?),
-                    Item::Hole { length } => value.resize(value.len() + length.min(XATTR_SIZE_MAX) as usize, 0),
-                }
-                Ok(())
-            })?;
-            xattr.value = XattrValue::Inline(value);
-        }
-        Ok(Cow::Owned(node))
     }
 
     pub(super) fn link(&self, link: &LinkJob) -> Result<(), RestoreError> {
@@ -186,14 +160,7 @@ impl Executor<'_> {
 
     pub(super) fn folder(&self, folder: &FolderJob) -> Result<(), RestoreError> {
         let Run { tally, monitor, rules, .. } = self.run;
-        let node = match self.with_attributes(&folder.node) {
-            Ok(node) => node,
-            Err(error) if is_damage(&error) => {
-                tally.failure(Failure { path: folder.path.to_vec(), detail: error.to_string(), damage: true });
-                Cow::Borrowed(&folder.node)
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let node = self.run.readable_attributes(&folder.path, &folder.node)?;
         let finished = self.target.folder(&folder.path).and_then(|open| open.finish(&node, rules, folder.existed));
         match finished {
             Ok(shortfalls) => {
@@ -203,6 +170,46 @@ impl Executor<'_> {
                 Ok(())
             }
             Err(error) => tally.refused(folder.path.to_vec(), error),
+        }
+    }
+}
+
+impl Run<'_> {
+    /// The node with the values of its attributes that stand in chunks.
+    fn with_attributes<'n>(&self, node: &'n Node) -> Result<Cow<'n, Node>, RepositoryError> {
+        if node.xattrs.iter().all(|xattr| matches!(xattr.value, XattrValue::Inline(_))) {
+            return Ok(Cow::Borrowed(node));
+        }
+        let mut node = node.clone();
+        for xattr in &mut node.xattrs {
+            let XattrValue::Content(content) = &xattr.value else { continue };
+            let length = content.items.iter().fold(0u64, |sum, item| sum.saturating_add(item.length()));
+            // Stays as it is: reported as an attribute that could not be set.
+            if length > XATTR_SIZE_MAX {
+                continue;
+            }
+            let mut value = Vec::new();
+            self.reader.for_each_item::<RepositoryError>(content, Leaves::Data, &mut |item| {
+                match *item {
+                    Item::Chunk { id, .. } => value.extend(self.reader.read_chunk(ChunkType::Data, &id)?),
+                    Item::Hole { length } => value.resize(value.len() + length.min(XATTR_SIZE_MAX) as usize, 0),
+                }
+                Ok(())
+            })?;
+            xattr.value = XattrValue::Inline(value);
+        }
+        Ok(Cow::Owned(node))
+    }
+
+    /// The same; attributes that cannot be read are reported, and the rest is restored without them.
+    pub(super) fn readable_attributes<'n>(&self, path: &[u8], node: &'n Node) -> Result<Cow<'n, Node>, RestoreError> {
+        match self.with_attributes(node) {
+            Ok(node) => Ok(node),
+            Err(error) if is_damage(&error) => {
+                self.tally.failure(Failure { path: path.to_vec(), detail: error.to_string(), damage: true });
+                Ok(Cow::Borrowed(node))
+            }
+            Err(error) => Err(error.into()),
         }
     }
 }

@@ -302,6 +302,7 @@ impl<'a> Walker<'a> {
             return self.file(place, node, action);
         }
         let (group, name) = (node.hard_link, node.name.clone());
+        let node = self.run.readable_attributes(&path, &node)?;
         let made = match folder {
             Some(folder) if !options.dry_run => self.special(&folder, &path, &node, action, existing.as_ref()),
             _ => Ok(()),

@@ -4,27 +4,24 @@
 //! its last row and its last subfolder are there. The readers' results are taken in order, on this thread, which is the one that
 //! decides known or new.
 
+mod reading;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::cache;
 use crate::clock::Timestamp;
 use crate::crypto::ChunkType;
-use crate::filesystem::{self, Entered, FileStat, FileSystems, Found, ScanOptions, Segment, Step};
-use crate::format::tree::{self, Content, Node, NodeKind};
+use crate::filesystem::{self, Entered, FileStat, FileSystems, Found, ScanOptions, Step};
+use crate::format::tree::{self, Node, NodeKind, XattrValue};
 use crate::monitor::{Monitor, Problem, Stop};
 use crate::parallel::{OrderedPool, cores};
-use crate::repository::writer::{Named, Writer};
-use crate::snapshot::files::{Run, ToRead, WHOLE_BYTES_MAX, WasRead, Workshop};
+use crate::repository::writer::Writer;
+use crate::snapshot::files::{ToRead, WHOLE_BYTES_MAX, WasRead, Workshop};
 use crate::snapshot::pending::{PendingStates, Seen, SeenFile};
 use crate::snapshot::state::{FolderState, Stat};
-use crate::snapshot::stream::{Sink, Stored, StreamPlan};
-use crate::snapshot::{Counts, Reasons, SnapshotError, folder};
+use crate::snapshot::{Counts, Reasons, SnapshotError, attributes, folder};
 use crate::source::DirectorySource;
-
-/// Files handed to a reader together: enough that handing over costs nothing, few enough that memory stays small.
-const BATCH_FILES: usize = 32;
-const BATCH_BYTES: u64 = 1 << 20;
 
 /// What a directory source needs from the run.
 pub struct Context<'a> {
@@ -193,6 +190,7 @@ impl Taker<'_> {
                     }
                     found.node.hard_link = self.context.file_systems.hard_link(&found);
                     self.context.counts.other += 1;
+                    attributes::make_fit(self.context.writer, &mut found.node)?;
                     done.encoded = Some(self.encode(found.node, &level.path)?);
                 }
             }
@@ -265,174 +263,21 @@ impl Taker<'_> {
     /// A pack went away (repacked, perhaps): are the chunks still somewhere?
     fn chunks_are_known(&mut self, node: &[u8]) -> Result<bool, SnapshotError> {
         let Ok(node) = tree::decode_node(node) else { return Ok(false) };
-        if node.content.level != 0 {
-            return Ok(false);
-        }
-        let ids: Vec<_> = node
-            .content
-            .items
-            .iter()
-            .filter_map(|item| match item {
+        let attributes = node.xattrs.iter().filter_map(|xattr| match &xattr.value {
+            XattrValue::Content(content) => Some(content),
+            XattrValue::Inline(_) => None,
+        });
+        let mut ids = Vec::new();
+        for content in attributes.chain([&node.content]) {
+            if content.level != 0 {
+                return Ok(false);
+            }
+            ids.extend(content.items.iter().filter_map(|item| match item {
                 tree::Item::Chunk { id, .. } => Some((ChunkType::Data, *id)),
                 tree::Item::Hole { .. } => None,
-            })
-            .collect();
+            }));
+        }
         Ok(self.context.writer.use_if_known(&ids)?)
-    }
-
-    fn read(&mut self, job: ToRead) -> Result<(), SnapshotError> {
-        self.batch_bytes += job.found.stat.size;
-        self.batch.push(job);
-        if self.batch.len() >= BATCH_FILES || self.batch_bytes >= BATCH_BYTES {
-            self.submit()?;
-        }
-        Ok(())
-    }
-
-    fn submit(&mut self) -> Result<(), SnapshotError> {
-        if self.batch.is_empty() {
-            return Ok(());
-        }
-        while self.readers.is_full() {
-            if let Some(results) = self.readers.take() {
-                self.take_results(results)?;
-            }
-        }
-        self.batch_bytes = 0;
-        self.readers.submit(std::mem::take(&mut self.batch));
-        Ok(())
-    }
-
-    fn take_ready(&mut self) -> Result<(), SnapshotError> {
-        while let Some(results) = self.readers.take_ready() {
-            self.take_results(results)?;
-        }
-        Ok(())
-    }
-
-    fn take_results(&mut self, results: Vec<WasRead>) -> Result<(), SnapshotError> {
-        // One look-up for the whole batch: cut the answers up again afterwards.
-        let mut chunks = Vec::new();
-        for result in &results {
-            if let Ok(whole) = &result.outcome {
-                let mut rest = whole.bytes.as_slice();
-                for &(length, id) in &whole.chunks {
-                    let (bytes, after) = rest.split_at(length);
-                    rest = after;
-                    chunks.push(Named { chunk_type: ChunkType::Data, id, bytes });
-                }
-            }
-        }
-        let mut placed = self.context.writer.place(&chunks)?.into_iter();
-        for WasRead { level, row, mut found, outcome } in results {
-            let whole = match outcome {
-                Ok(whole) => whole,
-                Err(error) => {
-                    self.could_not_read(level, &found, error.is_vanished(), error.to_string())?;
-                    continue;
-                }
-            };
-            let mut items = Vec::with_capacity(whole.chunks.len());
-            let mut homes = Vec::with_capacity(whole.chunks.len());
-            for (&(length, id), placed) in whole.chunks.iter().zip(placed.by_ref()) {
-                items.push(tree::Item::Chunk { id, length: length as u64 });
-                homes.push(placed.home);
-            }
-            // A file read whole has fewer chunks than a node holds items.
-            found.node.content = Content { level: 0, items };
-            let stored = Stored { content: found.node.content.clone(), bytes: whole.bytes.len() as u64, homes };
-            self.context.monitor.advance(1, stored.bytes);
-            self.file_done(level, row, found, stored, whole.unsteady)?;
-        }
-        Ok(())
-    }
-
-    /// A large file, or one with holes: streamed through the pipeline, here and now.
-    fn read_in_line(
-        &mut self,
-        level: u64,
-        row: usize,
-        dir: &Arc<filesystem::Folder>,
-        mut found: Found,
-    ) -> Result<(), SnapshotError> {
-        self.context.writer.begin_source()?;
-        let mut attempt = 1;
-        loop {
-            let (stored, changed) = match self.stream_file(dir, &mut found) {
-                Ok(done) => done,
-                Err(SnapshotError::Filesystem(error)) => {
-                    return self.could_not_read(level, &found, error.is_vanished(), error.to_string());
-                }
-                Err(SnapshotError::Read(error)) => return self.could_not_read(level, &found, false, error.to_string()),
-                Err(error) => return Err(error),
-            };
-            if changed && attempt == 1 {
-                attempt += 1;
-                continue;
-            }
-            found.node.size = stored.bytes;
-            found.node.content = stored.content.clone();
-            self.context.monitor.advance(1, 0);
-            return self.file_done(level, row, found, stored, changed);
-        }
-    }
-
-    fn stream_file(&mut self, dir: &filesystem::Folder, found: &mut Found) -> Result<(Stored, bool), SnapshotError> {
-        let workshop = Arc::clone(&self.context.workshop);
-        let file = dir.open_file(found)?;
-        file.complete(found, &workshop.owners)?;
-        file.will_be_read_through();
-        self.context.monitor.current(&found.node.name);
-        let mut sink = Sink::default();
-        let mut plan = StreamPlan { chunker: &workshop.chunker, sizes: workshop.sizes, mac: None };
-        let mut short = false;
-        for segment in file.segments() {
-            match segment {
-                Segment::Data { offset, length } => {
-                    let mut run = Run::new(&file, offset, length);
-                    sink.append(self.context.writer, &mut run, &mut plan, self.context.monitor, self.context.stop)?;
-                    short |= run.read != length;
-                }
-                Segment::Hole { length, .. } => {
-                    sink.hole(self.context.writer, length)?;
-                    self.context.monitor.advance(0, length);
-                }
-            }
-        }
-        let changed = short || file.changed()?;
-        Ok((sink.finish(self.context.writer)?, changed))
-    }
-
-    fn file_done(&mut self, key: u64, row: usize, mut found: Found, stored: Stored, unsteady: bool) -> Result<(), SnapshotError> {
-        found.node.hard_link = self.context.file_systems.hard_link(&found);
-        let Some(level) = self.levels.get(&key) else { return Ok(()) };
-        let path = self.path_of(&level.path, &found.node.name);
-        let known = level.old.as_ref().is_some_and(|old| old.find(&found.node.name).is_some());
-        let action = if known { "changed" } else { "new" };
-        let relative = level.path.clone();
-        self.count_file(&relative, &found, action, stored.bytes);
-        if unsteady {
-            self.trouble(path, false, "changed while it was read, twice: what is stored may mix two states".to_owned());
-        }
-        let stat = stat_of(&found.stat);
-        let stat = (!unsteady && stat.is_settled(self.context.start)).then_some(stat);
-        let encoded = self.encode(found.node, &relative)?;
-        if let Some(level) = self.levels.get_mut(&key) {
-            let row = &mut level.rows[row];
-            row.encoded = Some(encoded);
-            row.seen = Some(Seen::Read { stat, homes: stored.homes });
-            level.awaited -= 1;
-        }
-        self.close_if_done(key)
-    }
-
-    fn could_not_read(&mut self, key: u64, found: &Found, vanished: bool, detail: String) -> Result<(), SnapshotError> {
-        if let Some(level) = self.levels.get_mut(&key) {
-            level.awaited -= 1;
-            let path = self.levels.get(&key).map(|level| self.path_of(&level.path, &found.node.name));
-            self.trouble(path.unwrap_or_default(), vanished, detail);
-        }
-        self.close_if_done(key)
     }
 
     /// Stores a folder's tree once everything it waits for is there; its parent may then be next.
@@ -449,6 +294,7 @@ impl Taker<'_> {
             let known = level.old.is_some();
             self.context.counts.folder(tree.any_new, known);
             level.node.content = tree.content;
+            attributes::make_fit(self.context.writer, &mut level.node)?;
             if level.state_changed || (level.old.is_none() && !level.rows.is_empty()) {
                 let files = std::mem::take(&mut level.rows).into_iter().filter_map(|row| {
                     let (node, seen) = (row.encoded?, row.seen?);

@@ -5,6 +5,7 @@
 //!
 //! Leans on `source`, `filesystem` and `repository`. Never knows packs, frames or sealed bytes.
 
+mod attributes;
 mod counts;
 mod directory;
 mod files;

@@ -140,6 +140,24 @@ pub trait Store: Send + Sync {
     fn read_unit(&self) -> ReadUnit;
 }
 
+/// Size of the windows of [`ReadUnit::Window`], in bytes.
+pub const WINDOW_BYTES: u64 = 256 << 10;
+
+/// `length` bytes from `offset` of an object of `size` bytes, read as finely as the store may be: see [`ReadUnit`].
+pub fn get_widened(store: &dyn Store, name: &Name, size: u64, offset: u64, length: usize) -> Result<Vec<u8>, StoreError> {
+    // A range beyond the end is answered by the store itself.
+    if store.read_unit() == ReadUnit::Exact || offset.saturating_add(length as u64) > size {
+        return store.get_range(name, offset, length);
+    }
+    let start = offset / WINDOW_BYTES * WINDOW_BYTES;
+    let end = (offset + length as u64).div_ceil(WINDOW_BYTES) * WINDOW_BYTES;
+    let (start, end) = if (end - start) * 2 > size { (0, size) } else { (start, end.min(size)) };
+    let mut window = store.get_range(name, start, (end - start) as usize)?;
+    window.drain(..(offset - start) as usize);
+    window.truncate(length);
+    Ok(window)
+}
+
 impl<S: Store + ?Sized> Store for Arc<S> {
     fn location(&self) -> String {
         (**self).location()

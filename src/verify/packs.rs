@@ -12,7 +12,7 @@ use crate::id::{IndexId, PackId};
 use crate::parallel::{self, Feed};
 use crate::repository::view::View;
 use crate::repository::{FactsFrom, Reader, Repository, RepositoryError, gc, reindex};
-use crate::store::Name;
+use crate::store::{Name, get_widened};
 use crate::verify::Run;
 use crate::verify::damage::{CauseNumber, Damage};
 use crate::verify::findings::{Finding, FindingKind};
@@ -67,10 +67,10 @@ pub(super) fn learn(run: &mut Run<'_>) -> Result<(Lookup, Vec<(PackId, u64)>), R
 /// What a pack says of itself, whatever its size; two reads.
 fn own_facts(repository: &Repository, id: PackId, size: u64) -> Result<PackFacts, RepositoryError> {
     let name = names::pack_name(id);
-    let prefix = repository.store().get_range(&name, 0, (pack::PREFIX_SIZE as u64).min(size) as usize)?;
+    let prefix = get_widened(&**repository.store(), &name, size, 0, (pack::PREFIX_SIZE as u64).min(size) as usize)?;
     let head = pack::read_head(repository.opener(), &prefix)?;
     let (offset, length) = head.directory_range();
-    let mut sealed = repository.store().get_range(&name, offset, length as usize)?;
+    let mut sealed = get_widened(&**repository.store(), &name, size, offset, length as usize)?;
     Ok(head.facts(id, pack::read_directory(repository.opener(), &head, &mut sealed)?))
 }
 

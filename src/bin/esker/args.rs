@@ -381,7 +381,7 @@ pub enum Overwrite {
     /// Compare the content and write what differs
     #[default]
     Always,
-    /// The same, but a file of the same size and modification time counts as unchanged without being read
+    /// As always, but a file of the same size and modification time counts as unchanged without being read
     IfChanged,
     /// Leave what is there
     Never,
