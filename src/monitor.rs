@@ -20,6 +20,10 @@ pub enum Phase {
     VerifyStructure,
     /// Reading packs back and recomputing ids.
     VerifyData,
+    /// Storing again what is still used of packs that are to go.
+    Repack,
+    /// Deleting what was decided.
+    Delete,
 }
 
 /// Something that went wrong but did not stop the operation.

@@ -218,6 +218,23 @@ pub fn open_verdict(opener: &Opener, number: u64, object: &[u8]) -> Result<Opene
     Ok(Opened { record, sealed_in: header.generation, authority })
 }
 
+/// Records as a thief with a writer key makes them with a program of his own: sealed right, without the owner's mark. For tests of what
+/// owners and writers make of them; nothing in the library uses it.
+#[doc(hidden)]
+pub mod thief {
+    use super::{Condemn, FormatError, ObjectName, ObjectType, Sealer, Verdict};
+
+    /// A condemn record no owner made.
+    pub fn seal_condemn(sealer: &Sealer, condemn: &Condemn) -> Result<Vec<u8>, FormatError> {
+        sealer.seal_marked(ObjectType::Gc, &ObjectName::GcCondemn(condemn.number).place(), condemn.encode()?)
+    }
+
+    /// A verdict no owner made.
+    pub fn seal_verdict(sealer: &Sealer, verdict: &Verdict) -> Result<Vec<u8>, FormatError> {
+        sealer.seal_marked(ObjectType::Gc, &ObjectName::GcVerdict(verdict.number).place(), verdict.encode()?)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::envelope::tests::{owner, writer};

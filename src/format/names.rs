@@ -33,6 +33,11 @@ pub const TMP: &str = "tmp";
 pub const FOLDERS: [&str; 13] =
     [CONFIG, KEYS, PACKS, INDEX, SESSIONS, SNAPSHOTS, FORGOTTEN, GC, NOTES, PARITY, REVOKED, PROBE, TMP];
 
+/// The ballast: no object, only room that is given up when a full disk is to be emptied.
+pub fn ballast() -> Name {
+    Name::new("ballast").expect("a plain word obeys the rules of names")
+}
+
 /// The name of an object, understood.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
 pub enum ObjectName {

@@ -65,7 +65,7 @@ impl Numbered {
     }
 
     /// Does it say all that a writer must know before it acknowledges this number?
-    fn is_understood(&self) -> bool {
+    pub fn is_understood(&self) -> bool {
         // A LIST that is not atomic can show a verdict without its condemn record.
         self.verdict.is_read() || matches!(self.condemn, Slot::Read(..) | Slot::Forged)
     }

@@ -12,7 +12,7 @@ mod host_state;
 mod keyslots;
 mod notes;
 mod open;
-mod packing;
+pub mod packing;
 mod reader;
 pub mod reindex;
 pub mod session;
@@ -46,7 +46,10 @@ use crate::format::pack::PackFacts;
 use crate::format::{Opener, Sealer};
 use crate::id::{ChunkId, ObjectHash, RepositoryId, SnapshotId};
 use crate::repository::host_state::HostState;
-use crate::store::{Store, StoreError};
+use crate::store::{Name, ReadUnit, Store, StoreError};
+
+/// Room that a full disk gives back for tombstones, condemn records and verdicts, each of some KiB and written beside its final name.
+const BALLAST_SIZE_BYTES: usize = 256 << 10;
 
 /// An opened repository.
 pub struct Repository {
@@ -160,8 +163,39 @@ impl Repository {
         self.seen.lock().ok().and_then(|seen| seen.last)
     }
 
-    /// Does the store still show what this host saw of it last? A snapshot that was forgotten may be gone.
-    fn check_not_rolled_back(&self, gc_number: u64) -> Result<(), RepositoryError> {
+    /// Creates a small record that makes room: on a store too full for it the ballast is given up first.
+    pub fn create_small(&self, name: &Name, sealed: &[u8]) -> Result<(), StoreError> {
+        match self.store.create(name, &[sealed]) {
+            Err(StoreError::Full(why)) => {
+                let ballast = names::ballast();
+                if self.store.size(&ballast).is_err() {
+                    return Err(StoreError::Full(why));
+                }
+                self.store.delete(&ballast)?;
+                self.store.create(name, &[sealed])
+            }
+            other => other,
+        }
+    }
+
+    /// Puts the ballast there, on a local store that has none. That there is no room for it is no error.
+    pub fn keep_ballast(&self) -> Result<(), RepositoryError> {
+        let name = names::ballast();
+        if self.store.read_unit() != ReadUnit::Exact || !self.keys.is_owner() || self.store.size(&name).is_ok() {
+            return Ok(());
+        }
+        // Random, so that no file system stores it in less.
+        let mut bytes = vec![0; BALLAST_SIZE_BYTES];
+        self.rng.fill(&mut bytes)?;
+        match self.store.create(&name, &[&bytes]) {
+            Ok(()) | Err(StoreError::AlreadyExists(_) | StoreError::Full(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Does the store still show what this host saw of it last? A snapshot that was forgotten may be gone. `gc_number` is the highest
+    /// number without a gap that was understood.
+    pub fn check_not_rolled_back(&self, gc_number: u64) -> Result<(), RepositoryError> {
         let seen = self.seen.lock().map(|seen| *seen).unwrap_or_default();
         if gc_number < seen.gc {
             return Err(RepositoryError::Brake(format!(

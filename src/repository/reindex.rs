@@ -25,7 +25,7 @@ const LISTINGS_MAX: usize = 5;
 const BATCH_PACKS: usize = 64;
 const BATCH_ROWS: usize = 200_000;
 /// Facts that come from the packs themselves: the cache wants to know an index file for them, and this is the name of none.
-const FROM_PACKS: IndexId = IndexId([0; 32]);
+pub const FROM_PACKS: IndexId = IndexId([0; 32]);
 /// Read of a pack before it is known how long its directory is: no pack is smaller.
 const FRONT_SIZE_BYTES: u64 = limits::PACK_SIZE_MIN;
 
@@ -104,15 +104,25 @@ fn view_of(cache: &Cache, gc: GcState, mut listed: HashMap<PackId, u64>) -> Resu
 pub fn sync_from_packs(repository: &Repository, cache: &mut Cache, monitor: &dyn Monitor) -> Result<View, RepositoryError> {
     let once = |cache: &mut Cache| {
         let gc = gc::read(repository, cache)?;
-        let listed = gc::list_packs(repository)?;
-        let mut view = view_of(cache, gc, listed)?;
-        learn_packs(repository, cache, &mut view, monitor)?;
-        Ok(view)
+        view_of_packs(repository, cache, gc, gc::list_packs(repository)?, monitor)
     };
     match once(cache) {
         Err(RepositoryError::Cache(CacheError::Reset(_))) => once(cache),
         other => other,
     }
+}
+
+/// As [`sync_from_packs`], by listings that were made already: `gc/` first, then `packs/`.
+pub fn view_of_packs(
+    repository: &Repository,
+    cache: &mut Cache,
+    gc: GcState,
+    listed: HashMap<PackId, u64>,
+    monitor: &dyn Monitor,
+) -> Result<View, RepositoryError> {
+    let mut view = view_of(cache, gc, listed)?;
+    learn_packs(repository, cache, &mut view, monitor)?;
+    Ok(view)
 }
 
 /// Reads the directories of packs without facts, side by side.

@@ -44,6 +44,10 @@ impl View {
     pub fn insert_condemned(&mut self, number: PackNumber, id: PackId) {
         self.condemned.insert(number, id);
     }
+    /// The same without bad packs: only what may be relied on can be read.
+    pub fn reliable(&self) -> Self {
+        Self { condemned: HashMap::new(), ..self.clone() }
+    }
     /// Bad packs that can be read, in no order.
     pub fn condemned(&self) -> impl Iterator<Item = (PackNumber, PackId)> + '_ {
         self.condemned.iter().map(|(&number, &id)| (number, id))

@@ -207,6 +207,8 @@ fn name(phase: Phase) -> &'static str {
         Phase::Restore => "restoring",
         Phase::VerifyStructure => "checking",
         Phase::VerifyData => "verifying",
+        Phase::Repack => "repacking",
+        Phase::Delete => "deleting",
     }
 }
 

@@ -1,0 +1,140 @@
+//! Index files: written for new packs, and merged when they speak of packs that are gone or have become many.
+
+use std::collections::HashSet;
+
+use super::choose::facts;
+use super::{PruneError, Pruner};
+use crate::format::index::{self, IndexFile};
+use crate::format::pack::PackFacts;
+use crate::format::{limits, names};
+use crate::id::{IndexId, PackId};
+use crate::repository::packing::create_same;
+use crate::repository::{Repository, RepositoryError};
+use crate::store::StoreError;
+
+/// An index file smaller than this is small.
+const SMALL_SIZE_BYTES: u64 = 1 << 20;
+/// So many small ones are left alone.
+const SMALL_MAX: usize = 8;
+/// An index file with at least one pack in so many gone is written again without them.
+const GONE_ONE_IN: usize = 4;
+
+/// Puts index files that name these durable packs; `replaces` stands in the first.
+pub(super) fn put(repository: &Repository, packs: &[PackFacts], replaces: &[IndexId]) -> Result<Vec<IndexId>, RepositoryError> {
+    let mut packs = packs.iter().peekable();
+    let mut ids = Vec::new();
+    while packs.peek().is_some() {
+        let replaces = if ids.is_empty() { replaces.to_vec() } else { Vec::new() };
+        let mut file = IndexFile { replaces, packs: Vec::new() };
+        let mut rows = 0;
+        while let Some(next) =
+            packs.next_if(|next| file.packs.is_empty() || index::fits(rows + index::row_length(next), file.replaces.len()))
+        {
+            rows += index::row_length(next);
+            file.packs.push(next.clone());
+        }
+        let (id, sealed) = index::seal(repository.sealer(), &file)?;
+        create_same(&**repository.store(), &names::index_name(id), &[&sealed])?;
+        ids.push(id);
+    }
+    Ok(ids)
+}
+
+/// An index file and the packs it names.
+struct Listed {
+    id: IndexId,
+    size: u64,
+    packs: Vec<PackId>,
+}
+
+impl Pruner {
+    /// Merges index files when it pays. A replaced one is deleted only after every fact about a listed pack is in a new, durable one;
+    /// the facts come from the packs themselves.
+    pub fn merge_index_files(&mut self) -> Result<(), PruneError> {
+        if !self.changed {
+            return Ok(());
+        }
+        let listed = self.list_index_files()?;
+        // Packs after index files: an index file names durable packs only, so what it names and is not listed now is gone.
+        self.refresh()?;
+        let gone = |file: &Listed| file.packs.iter().filter(|id| !self.listed.contains_key(*id)).count();
+        let stale = |file: &Listed| gone(file) * GONE_ONE_IN >= file.packs.len().max(1);
+        let small = listed.iter().filter(|file| file.size < SMALL_SIZE_BYTES).count();
+        let merge_small = small > SMALL_MAX;
+        let replaced: Vec<&Listed> =
+            listed.iter().filter(|file| stale(file) || (merge_small && file.size < SMALL_SIZE_BYTES)).collect();
+        let (mut packs, mut whole) = (Vec::new(), Vec::new());
+        let mut named = HashSet::new();
+        for file in replaced {
+            if let Some(facts) = self.facts_of_listed(file, &named)? {
+                named.extend(facts.iter().map(|facts| facts.id));
+                packs.extend(facts);
+                whole.push(file.id);
+            }
+        }
+        if whole.is_empty() {
+            return Ok(());
+        }
+        match put(&self.repository, &packs, &whole) {
+            Ok(new) => whole.retain(|id| !new.contains(id)),
+            // No room to write the new one: it can wait.
+            Err(RepositoryError::Store(StoreError::Full(_))) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        for id in &whole {
+            self.repository.store().delete(&names::index_name(*id))?;
+            self.summary.index_files_replaced += 1;
+        }
+        Ok(())
+    }
+
+    /// Facts, from the packs' own directories, of every listed pack that this file names and `named` does not hold; `None` when a pack's
+    /// own directory does not open: then the index file may be all that is known of it, and stays.
+    fn facts_of_listed(&self, file: &Listed, named: &HashSet<PackId>) -> Result<Option<Vec<PackFacts>>, PruneError> {
+        let mut found = Vec::new();
+        for id in file.packs.iter().filter(|id| self.listed.contains_key(*id) && !named.contains(*id)) {
+            let number =
+                self.reader.with_known(|cache, view| cache.pack_number(id).map(|found| found.filter(|&n| view.can_read(n))));
+            let Some(number) = number.map_err(RepositoryError::from)? else { return Ok(None) };
+            let Some(facts) = facts(&self.reader, number)? else { return Ok(None) };
+            found.push(facts);
+        }
+        Ok(Some(found))
+    }
+
+    /// Which packs each index file names; each is read once and then stands in the cache.
+    fn list_index_files(&self) -> Result<Vec<Listed>, PruneError> {
+        let mut entries = Vec::new();
+        self.repository.store().list(names::INDEX, &mut |entry| {
+            if let Some(id) = names::parse_index(&entry.name) {
+                entries.push((id, entry));
+            }
+        })?;
+        entries.sort_unstable_by_key(|(id, _)| *id);
+        let mut listed = Vec::new();
+        for (id, entry) in entries {
+            self.check_stop()?;
+            let note = format!("packs of {}", entry.name).into_bytes();
+            let kept = self.reader.with_known(|cache, _| cache.meta(&note)).map_err(RepositoryError::from)?;
+            let packs: Vec<PackId> = match kept {
+                Some(kept) => kept.chunks_exact(PackId::SIZE).filter_map(PackId::from_slice).collect(),
+                None => {
+                    let sealed = match self.repository.store().get(&entry.name, limits::INDEX_SIZE_MAX) {
+                        Ok(sealed) => sealed,
+                        // Merged by somebody else, or larger than any: not ours to replace.
+                        Err(StoreError::NotFound(_) | StoreError::Size { .. }) => continue,
+                        Err(error) => return Err(error.into()),
+                    };
+                    // One that does not open stays: `verify` speaks of it, and its packs are known from themselves.
+                    let Ok(file) = index::open(self.repository.opener(), id, &sealed) else { continue };
+                    let packs: Vec<PackId> = file.packs.iter().map(|facts| facts.id).collect();
+                    let value: Vec<u8> = packs.iter().flat_map(|id| *id.as_bytes()).collect();
+                    self.reader.with_known(|cache, _| cache.put_meta(&note, Some(&value))).map_err(RepositoryError::from)?;
+                    packs
+                }
+            };
+            listed.push(Listed { id, size: entry.size, packs });
+        }
+        Ok(listed)
+    }
+}

@@ -1,0 +1,156 @@
+//! Which snapshots count: all that are listed, minus those with a good tombstone; and what is wrong when one is missing.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
+
+use super::PruneError;
+use super::book::Book;
+use crate::cache::Cache;
+use crate::format::names::{self, ObjectName};
+use crate::format::tree::Content;
+use crate::format::{forgotten, limits, revocation, snapshot};
+use crate::id::{ObjectHash, SessionId, SnapshotId};
+use crate::parallel;
+use crate::repository::{Repository, RepositoryError};
+use crate::store::StoreError;
+
+/// Objects read side by side.
+const READERS: usize = 8;
+
+/// A snapshot to be walked.
+#[derive(Clone, Debug)]
+pub(super) struct Root {
+    pub id: SnapshotId,
+    pub hash: ObjectHash,
+    pub root: Content,
+    /// A revocation stands beside it (stores without create-if-absent): its writer may have been told that it failed.
+    pub doubtful: bool,
+}
+
+/// What stands under a name in `snapshots/`.
+#[derive(Clone, Debug)]
+enum Stand {
+    Snapshot(ObjectHash, Result<Content, String>),
+    Revocation,
+}
+
+/// Objects this run has read: none of them ever changes.
+#[derive(Debug, Default)]
+pub(super) struct Known(HashMap<SnapshotId, Stand>);
+
+/// What two listings said.
+#[derive(Debug, Default)]
+pub(super) struct Live {
+    /// In the order of ids.
+    pub roots: Vec<Root>,
+    /// Sessions that are over: by a snapshot or a revocation, or a good tombstone, and by nothing else (R11).
+    pub over: HashSet<SessionId>,
+    /// Good tombstones.
+    pub forgotten: HashSet<(SnapshotId, ObjectHash)>,
+    /// Forgotten snapshots whose object is still there.
+    pub remains: Vec<Root>,
+}
+
+/// Lists `snapshots/`, then `forgotten/`, and reads what this run has not read before. Whatever an earlier condemn record saw must still be
+/// there, the same, or be forgotten.
+pub(super) fn list(
+    repository: &Repository,
+    cache: &mut Cache,
+    known: &mut Known,
+    revoked_beside: &HashSet<SessionId>,
+    book: &Book,
+) -> Result<Live, PruneError> {
+    let ids = repository.snapshot_names()?;
+    let forgotten = list_forgotten(repository, cache)?;
+    read(repository, known, ids.iter().filter(|id| !known.0.contains_key(id)).copied().collect())?;
+    let mut live = Live { forgotten, ..Live::default() };
+    let buried: HashSet<SnapshotId> = live.forgotten.iter().map(|(id, _)| *id).collect();
+    live.over.extend(buried.iter().map(|id| SessionId(id.0)));
+    for id in &ids {
+        live.over.insert(SessionId(id.0));
+        let (hash, content) = match known.0.get(id) {
+            Some(Stand::Snapshot(hash, content)) => (*hash, content),
+            Some(Stand::Revocation) => continue,
+            // It was listed and is gone: another prune deleted the object of a forgotten one. Anything else is for the check below.
+            None if buried.contains(id) => continue,
+            None => return Err(PruneError::SnapshotGone { id: *id, what: "was listed and is gone" }),
+        };
+        let is_forgotten = live.forgotten.contains(&(*id, hash));
+        match content {
+            Ok(root) => {
+                let doubtful = revoked_beside.contains(&SessionId(id.0));
+                let root = Root { id: *id, hash, root: root.clone(), doubtful };
+                if is_forgotten { live.remains.push(root) } else { live.roots.push(root) }
+            }
+            Err(_) if is_forgotten => {}
+            Err(detail) => {
+                return Err(PruneError::Unreadable { what: names::snapshot_name(*id).to_string(), detail: detail.clone() });
+            }
+        }
+    }
+    let here: HashSet<SnapshotId> = ids.into_iter().collect();
+    for (id, hashes) in &book.seen {
+        let lost: Vec<_> = hashes.iter().filter(|hash| !live.forgotten.contains(&(*id, **hash))).collect();
+        for hash in lost {
+            let what = match known.0.get(id).filter(|_| here.contains(id)) {
+                Some(Stand::Snapshot(found, _)) if found == hash => continue,
+                Some(Stand::Snapshot(..)) => "is another object now",
+                Some(Stand::Revocation) => "is a revocation now",
+                None => "is gone",
+            };
+            return Err(PruneError::SnapshotGone { id: *id, what });
+        }
+    }
+    Ok(live)
+}
+
+fn read(repository: &Repository, known: &mut Known, ids: Vec<SnapshotId>) -> Result<(), RepositoryError> {
+    let found = Mutex::new(Vec::new());
+    parallel::for_each(READERS.min(ids.len()), ids.into_iter(), |id| -> Result<(), RepositoryError> {
+        let stand = match repository.store().get(&names::snapshot_name(id), limits::SNAPSHOT_SIZE_MAX) {
+            Ok(sealed) if revocation::stands_here(&sealed) => Stand::Revocation,
+            Ok(sealed) => {
+                let opened = snapshot::open(repository.opener(), id, &sealed);
+                Stand::Snapshot(
+                    names::hash_of(&[&sealed]),
+                    opened.map(|opened| opened.snapshot.root).map_err(|error| error.to_string()),
+                )
+            }
+            Err(StoreError::NotFound(_)) => return Ok(()),
+            Err(error @ StoreError::Size { .. }) => Stand::Snapshot(ObjectHash([0; 32]), Err(error.to_string())),
+            Err(error) => return Err(error.into()),
+        };
+        found.lock().unwrap_or_else(PoisonError::into_inner).push((id, stand));
+        Ok(())
+    })?;
+    known.0.extend(found.into_inner().unwrap_or_else(PoisonError::into_inner));
+    Ok(())
+}
+
+/// Good tombstones. Their names hold the hash of what stands there, so a good one is read once and then known by its name.
+fn list_forgotten(repository: &Repository, cache: &mut Cache) -> Result<HashSet<(SnapshotId, ObjectHash)>, RepositoryError> {
+    let mut listed = Vec::new();
+    repository.store().list(names::FORGOTTEN, &mut |entry| listed.push(entry.name))?;
+    let mut good = HashSet::new();
+    for name in listed {
+        let Some(ObjectName::Forgotten(id, hash)) = ObjectName::parse(&name) else { continue };
+        let note = format!("good {name}").into_bytes();
+        if let Some(of) = cache.meta(&note)?.and_then(|kept| ObjectHash::from_slice(&kept)) {
+            good.insert((id, of));
+            continue;
+        }
+        let sealed = match repository.store().get(&name, limits::FORGOTTEN_SIZE_MAX) {
+            Ok(sealed) => sealed,
+            Err(StoreError::Size { .. }) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        // Without a good owner_mac it forgets nothing: a thief with a writer key could have made it.
+        if names::hash_of(&[&sealed]) == hash
+            && let Ok((record, _)) = forgotten::open(repository.opener(), id, &sealed)
+        {
+            cache.put_meta(&note, Some(record.hash.as_bytes()))?;
+            good.insert((record.snapshot, record.hash));
+        }
+    }
+    Ok(good)
+}

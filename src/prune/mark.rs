@@ -1,0 +1,360 @@
+//! The mark: every chunk that snapshots refer to, as bits on the rows of the packs that hold a copy.
+//!
+//! Only packs' own directories say where copies are, and only metadata packs are read. A chunk's bit stands on *every* copy, so that
+//! asking any of them tells whether it was met before: trees are walked once, without a set of ids. Three bits a chunk of the repository.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::PruneError;
+use super::bits::Bits;
+use super::live::Root;
+use crate::cache::{ChunkKey, Copy, PackNumber};
+use crate::crypto::ChunkType;
+use crate::format::content::{Leaves, ListChunk};
+use crate::format::tree::{Content, Item, NodeKind, TreeChunk, XattrValue};
+use crate::id::{ChunkId, ObjectHash, SnapshotId};
+use crate::monitor::{Monitor, Quiet, Stop};
+use crate::parallel;
+use crate::repository::{Reader, RepositoryError};
+
+/// Tree and list chunks read at a time.
+const BATCH_CHUNKS: usize = 128;
+/// Data chunks looked up at a time.
+const BATCH_DATA: usize = 16_384;
+/// Chunks that are counted before a brake says so.
+const MISSING_MAX: usize = 1_000;
+
+/// What is known of the rows of one pack.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Marks {
+    /// Copies of chunks that are referred to.
+    pub reachable: Bits,
+    /// Those of them that have another copy, or are composed: choosing one needs a look.
+    pub shared: Bits,
+    /// Literal copies of bases of composed copies of chunks that are referred to.
+    pub bases: Bits,
+}
+
+/// See the top of this file.
+#[derive(Debug, Default)]
+pub(super) struct Mark {
+    packs: HashMap<PackNumber, Marks>,
+    walked: HashSet<(SnapshotId, ObjectHash)>,
+    /// Packs that were readable before each walk began: about no other does a missing bit say anything.
+    covered: Option<HashSet<PackNumber>>,
+    /// How often the cache had been dropped when this was begun: pack numbers do not outlive that.
+    resets: u64,
+    /// Tree and list chunks read.
+    pub trees_read: u64,
+}
+
+/// What a walk needs.
+pub(super) struct Ground<'a> {
+    pub reader: &'a Reader,
+    pub monitor: &'a dyn Monitor,
+    pub stop: &'a Stop,
+    pub threads: usize,
+}
+
+type Wanted = (ChunkType, ChunkId);
+
+/// What the chunks of a batch refer to.
+#[derive(Default)]
+struct Found {
+    metadata: Vec<Wanted>,
+    data: Vec<ChunkId>,
+}
+
+struct Walk<'a, 'b> {
+    ground: &'a Ground<'b>,
+    mark: Mutex<&'a mut Mark>,
+    found: Mutex<Found>,
+    missing: Mutex<Vec<ChunkId>>,
+    /// What cannot be found or read ends the walk; else it is passed over.
+    strict: bool,
+}
+
+impl Mark {
+    /// The marks of a pack.
+    pub fn of(&self, pack: PackNumber) -> Option<&Marks> {
+        self.packs.get(&pack)
+    }
+
+    /// Does an unset bit of this pack mean that its chunk is not referred to?
+    pub fn covers(&self, pack: PackNumber) -> bool {
+        self.covered.as_ref().is_some_and(|covered| covered.contains(&pack))
+    }
+
+    /// How often the cache had been dropped when this was begun.
+    pub fn resets(&self) -> u64 {
+        self.resets
+    }
+
+    /// Walks what it has not walked before. Doubtful snapshots are marked as far as that goes.
+    pub fn walk(&mut self, ground: &Ground<'_>, roots: &[Root]) -> Result<(), PruneError> {
+        let walked = self.walk_new(ground, roots);
+        if walked.is_err() {
+            // A tree that has its bit and was not looked into would hide all below it from the next walk.
+            *self = Self::default();
+        }
+        walked
+    }
+
+    fn walk_new(&mut self, ground: &Ground<'_>, roots: &[Root]) -> Result<(), PruneError> {
+        self.begin(ground)?;
+        let new: Vec<&Root> = roots.iter().filter(|root| !self.walked.contains(&(root.id, root.hash))).collect();
+        for strict in [true, false] {
+            let roots: Vec<&Root> = new.iter().filter(|root| root.doubtful != strict).copied().collect();
+            self.walk_below(ground, &roots, strict)?;
+        }
+        self.walked.extend(new.iter().map(|root| (root.id, root.hash)));
+        Ok(())
+    }
+
+    /// Walks snapshots of which much may be gone already.
+    pub fn walk_remains(&mut self, ground: &Ground<'_>, roots: &[Root]) -> Result<(), PruneError> {
+        self.begin(ground)?;
+        self.walk_below(ground, &roots.iter().collect::<Vec<_>>(), false)
+    }
+
+    fn begin(&mut self, ground: &Ground<'_>) -> Result<(), PruneError> {
+        let (resets, readable) = ground.reader.with_known(|cache, view| {
+            let readable: HashSet<PackNumber> = view.iter().chain(view.condemned()).map(|(number, _)| number).collect();
+            (cache.resets(), readable)
+        });
+        if self.covered.is_some() && self.resets != resets {
+            *self = Self::default();
+        }
+        self.resets = resets;
+        match &mut self.covered {
+            Some(covered) => covered.retain(|number| readable.contains(number)),
+            None => self.covered = Some(readable),
+        }
+        Ok(())
+    }
+
+    fn walk_below(&mut self, ground: &Ground<'_>, roots: &[&Root], strict: bool) -> Result<(), PruneError> {
+        let resets = self.resets;
+        let walk = Walk { ground, mark: Mutex::new(self), found: Mutex::default(), missing: Mutex::default(), strict };
+        let mut stack = Vec::new();
+        for root in roots {
+            let mut found = Found::default();
+            found.content(&root.root, Leaves::Tree);
+            stack.append(&mut found.metadata);
+        }
+        while !stack.is_empty() {
+            if ground.stop.requested() {
+                return Err(RepositoryError::Stopped.into());
+            }
+            let batch = stack.split_off(stack.len().saturating_sub(BATCH_CHUNKS));
+            walk.batch(batch)?;
+            stack.append(&mut walk.found().metadata);
+        }
+        let rest = std::mem::take(&mut walk.found().data);
+        walk.data(rest)?;
+        if ground.reader.with_known(|cache, _| cache.resets()) != resets {
+            return Err(RepositoryError::Cache(crate::cache::CacheError::Reset("it was dropped during a mark".into())).into());
+        }
+        let missing = walk.missing.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match missing.first() {
+            Some(&first) if strict => Err(PruneError::NoPack { count: missing.len(), first }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sets the bits of all copies of one chunk; was it met for the first time?
+    fn set(&mut self, copies: &[Copy]) -> bool {
+        let mut new = false;
+        let shared = copies.len() > 1 || copies.iter().any(|copy| copy.composed);
+        for copy in copies {
+            let marks = self.packs.entry(copy.pack).or_default();
+            new |= marks.reachable.set(copy.row);
+            if shared {
+                marks.shared.set(copy.row);
+            }
+        }
+        new
+    }
+}
+
+impl Walk<'_, '_> {
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tree and list chunks: marks them, and reads those not met before.
+    fn batch(&self, mut batch: Vec<Wanted>) -> Result<(), PruneError> {
+        batch.sort_unstable();
+        batch.dedup();
+        let copies = self.copies(&batch)?;
+        let mut work: Vec<(Copy, Wanted)> = Vec::new();
+        {
+            let mut mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
+            for (wanted, copies) in batch.into_iter().zip(copies) {
+                if mark.set(&copies)
+                    && let Some(&copy) = copies.first()
+                {
+                    work.push((copy, wanted));
+                }
+            }
+            mark.trees_read += work.len() as u64;
+        }
+        // Chunks of one pack together: a frame is opened once.
+        work.sort_unstable_by_key(|(copy, _)| (copy.pack, copy.row));
+        let groups = work.chunk_by(|(a, _), (b, _)| a.pack == b.pack);
+        parallel::for_each(self.ground.threads, groups, |group| group.iter().try_for_each(|(_, wanted)| self.look_into(*wanted)))
+    }
+
+    fn look_into(&self, (kind, id): Wanted) -> Result<(), PruneError> {
+        let unreadable = |detail: String| PruneError::Unreadable { what: format!("chunk {id}"), detail };
+        let bytes = match self.ground.reader.read_chunk(kind, &id) {
+            Ok(bytes) => bytes,
+            Err(RepositoryError::ChunkDamaged { .. } | RepositoryError::ChunkMissing(_)) if !self.strict => return Ok(()),
+            Err(error @ (RepositoryError::ChunkDamaged { .. } | RepositoryError::ChunkMissing(_))) => {
+                return Err(unreadable(error.to_string()));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.ground.monitor.advance(1, bytes.len() as u64);
+        let mut found = Found::default();
+        let read = match kind {
+            ChunkType::Tree => found.tree(&bytes),
+            ChunkType::List => found.list(&bytes),
+            ChunkType::Data => Ok(()),
+        };
+        match read {
+            Ok(()) => {}
+            Err(_) if !self.strict => return Ok(()),
+            Err(detail) => return Err(unreadable(detail)),
+        }
+        let full = {
+            let all = &mut *self.found();
+            all.metadata.append(&mut found.metadata);
+            all.data.append(&mut found.data);
+            if all.data.len() >= BATCH_DATA { std::mem::take(&mut all.data) } else { Vec::new() }
+        };
+        self.data(full)
+    }
+
+    fn data(&self, mut ids: Vec<ChunkId>) -> Result<(), PruneError> {
+        ids.sort_unstable();
+        ids.dedup();
+        for part in ids.chunks(BATCH_DATA) {
+            let wanted: Vec<Wanted> = part.iter().map(|&id| (ChunkType::Data, id)).collect();
+            let copies = self.copies(&wanted)?;
+            let mut composed = Vec::new();
+            {
+                let mut mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
+                for ((_, id), copies) in wanted.iter().zip(copies) {
+                    if mark.set(&copies) && copies.iter().any(|copy| copy.composed) {
+                        composed.push((*id, copies));
+                    }
+                }
+            }
+            for (id, copies) in composed {
+                self.bases(id, &copies)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks the bases of every composed copy of a chunk. A chunk that has neither a literal copy nor all bases of a composed one cannot
+    /// be had.
+    fn bases(&self, id: ChunkId, copies: &[Copy]) -> Result<(), PruneError> {
+        let mut can_be_had = copies.iter().any(|copy| !copy.composed);
+        for copy in copies.iter().filter(|copy| copy.composed) {
+            let facts = self.ground.reader.facts(copy.pack)?;
+            let Some(row) = facts.directory.chunks.get(copy.row as usize) else { continue };
+            let bases: Vec<Wanted> = facts.directory.bases_of(&row.encoding).map(|base| (ChunkType::Data, base)).collect();
+            let homes = self.copies_now(&bases)?;
+            let mut mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut whole = true;
+            for home in homes {
+                let literal = home.iter().filter(|copy| !copy.composed);
+                whole &= literal.clone().next().is_some();
+                for copy in literal {
+                    mark.packs.entry(copy.pack).or_default().bases.set(copy.row);
+                }
+            }
+            can_be_had |= whole;
+        }
+        if !can_be_had {
+            self.miss(id);
+        }
+        Ok(())
+    }
+
+    fn miss(&self, id: ChunkId) {
+        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        if missing.len() < MISSING_MAX {
+            missing.push(id);
+        }
+    }
+
+    /// Every listed copy of each chunk. For what is in no listed pack, everything is listed once more: it may have come since.
+    fn copies(&self, wanted: &[Wanted]) -> Result<Vec<Vec<Copy>>, PruneError> {
+        let mut copies = self.copies_now(wanted)?;
+        if copies.iter().any(Vec::is_empty) {
+            if self.strict {
+                self.ground.reader.sync_again(&Quiet)?;
+                copies = self.copies_now(wanted)?;
+            }
+            for ((_, id), _) in wanted.iter().zip(&copies).filter(|(_, copies)| copies.is_empty()) {
+                self.miss(*id);
+            }
+        }
+        Ok(copies)
+    }
+
+    fn copies_now(&self, wanted: &[Wanted]) -> Result<Vec<Vec<Copy>>, PruneError> {
+        let keys: Vec<ChunkKey> = wanted.iter().map(|&(kind, id)| ChunkKey { kind: kind as u8, id }).collect();
+        let mut copies = vec![Vec::new(); wanted.len()];
+        self.ground
+            .reader
+            .with_known(|cache, view| {
+                cache.find(&keys, &mut |nth, copy| {
+                    if view.can_read(copy.pack) {
+                        copies[nth].push(copy);
+                    }
+                })
+            })
+            .map_err(RepositoryError::from)?;
+        Ok(copies)
+    }
+}
+
+impl Found {
+    fn tree(&mut self, bytes: &[u8]) -> Result<(), String> {
+        for node in TreeChunk::decode(bytes).map_err(|error| error.to_string())?.nodes {
+            match node.kind {
+                NodeKind::File => self.content(&node.content, Leaves::Data),
+                NodeKind::Folder => self.content(&node.content, Leaves::Tree),
+                _ => {}
+            }
+            for xattr in &node.xattrs {
+                if let XattrValue::Content(content) = &xattr.value {
+                    self.content(content, Leaves::Data);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn list(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let list = ListChunk::decode(bytes).map_err(|error| error.to_string())?;
+        self.content(&Content { level: list.level, items: list.items }, list.leaves);
+        Ok(())
+    }
+
+    fn content(&mut self, content: &Content, leaves: Leaves) {
+        for item in &content.items {
+            let Item::Chunk { id, .. } = *item else { continue };
+            match (content.level, leaves) {
+                (0, Leaves::Data) => self.data.push(id),
+                (0, Leaves::Tree) => self.metadata.push((ChunkType::Tree, id)),
+                _ => self.metadata.push((ChunkType::List, id)),
+            }
+        }
+    }
+}

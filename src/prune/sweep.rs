@@ -1,0 +1,281 @@
+//! Sweeping: what earlier condemn records condemned is decided and deleted. B1 to B6.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use super::book::Book;
+use super::mark::Mark;
+use super::verdict::Deciding;
+use super::{PruneError, Pruner};
+use crate::clock::Timestamp;
+use crate::format::config::StoreClass;
+use crate::format::gc::{self, Verdict};
+use crate::format::limits;
+use crate::format::names::{self, ObjectName};
+use crate::id::{ObjectHash, PackId, SessionId};
+use crate::repository::{RepositoryError, SessionNames, SessionState};
+use crate::store::StoreError;
+
+/// How often live sessions are looked at during the grace.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often a request to stop is looked at meanwhile.
+const STOP_EVERY: Duration = Duration::from_millis(100);
+
+/// A live session that has not acknowledged what waits to be swept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Waiting {
+    /// The session.
+    pub session: SessionId,
+    /// Its host, as it says; `None` when its first record cannot be read.
+    pub host: Option<String>,
+    /// Its process id there.
+    pub pid: Option<u32>,
+    /// When it began, by the clock of its host.
+    pub since: Option<Timestamp>,
+    /// The number it acknowledged last.
+    pub acknowledged: u64,
+}
+
+/// What stands under the name of a verdict after it was put.
+enum Made {
+    Ours,
+    /// Another owner's, or ours whose reply was lost.
+    Theirs(Verdict),
+    /// Nobody's: nothing is deleted by this number, ever.
+    Forged,
+}
+
+/// Live sessions and what they say: B1.
+struct Sessions {
+    listed: BTreeMap<SessionId, SessionNames>,
+    read: HashMap<SessionId, SessionState>,
+    /// Revoked beside, listed after records were read (stores without create-if-absent).
+    revoked_beside: HashSet<SessionId>,
+}
+
+impl Pruner {
+    /// Sweeps every number that all live sessions have acknowledged, finishes the deletes of verdicts made before, and answers condemn
+    /// records nobody can read. Returns true when something is still waiting to be decided.
+    pub fn sweep(&mut self) -> Result<bool, PruneError> {
+        self.again_when_reset(Self::sweep_once)
+    }
+
+    fn sweep_once(&mut self) -> Result<bool, PruneError> {
+        let book = self.refresh()?;
+        // Whoever lists a pack that a verdict deleted deletes it again: the run that decided may have died, the pack may have come back.
+        self.carry_out(&book.deleted, &book)?;
+        for &number in &book.unanswered {
+            self.answer(number)?;
+        }
+        self.summary.waiting.clear();
+        self.count_waiting(&book);
+        if book.pending.is_empty() {
+            return Ok(false);
+        }
+        let sessions = self.list_sessions()?;
+        let live = self.list_live(&book, &sessions.revoked_beside)?;
+        let alive: Vec<SessionId> = sessions.listed.keys().filter(|id| !sessions.is_over(id, &live.over)).copied().collect();
+        let mut acknowledged = u64::MAX;
+        let mut pins = HashSet::new();
+        for id in &alive {
+            let state = sessions.read.get(id).cloned().unwrap_or_default();
+            acknowledged = acknowledged.min(state.acknowledged);
+            pins.extend(&state.pins);
+            self.summary.waiting.push(waiting(*id, &state));
+        }
+        // R1: only numbers that every live session has acknowledged.
+        let swept: HashSet<u64> =
+            book.pending.iter().map(|pending| pending.number).filter(|&number| number <= acknowledged).collect();
+        let last = book.pending.last().map_or(0, |pending| pending.number);
+        self.summary.waiting.retain(|waiting| waiting.acknowledged < last);
+        if swept.is_empty() {
+            return Ok(true);
+        }
+        // A pack that came after an earlier mark began cannot be decided by that mark.
+        let decides = |pack: &PackId| {
+            let number =
+                self.reader.with_known(|cache, view| cache.pack_number(pack).map(|found| found.filter(|&n| view.can_read(n))));
+            number.map(|found| found.is_none_or(|number| self.mark.covers(number))).map_err(RepositoryError::from)
+        };
+        let mut packs = book.pending.iter().filter(|pending| swept.contains(&pending.number)).flat_map(|pending| &pending.packs);
+        if !packs.try_fold(true, |all, pack| decides(pack).map(|one| all && one))? {
+            self.mark = Mark::default();
+        }
+        self.mark(&live)?;
+        // R7: gc is listed after sessions and snapshots; then packs.
+        let book = self.refresh()?;
+        let (mut deleted, mut made_one) = (HashSet::new(), false);
+        for pending in book.pending.iter().filter(|pending| swept.contains(&pending.number)) {
+            self.check_stop()?;
+            let decided =
+                Deciding { reader: &self.reader, mark: &self.mark, book: &book, pins: &pins, stop: &self.stop }.decide(pending)?;
+            let verdict = Verdict {
+                number: pending.number,
+                time: self.repository.clock().now(),
+                condemn: pending.hash,
+                delete: decided.delete,
+                pardon: decided.pardon,
+                extra: Vec::new(),
+            };
+            match self.put_verdict(&verdict)? {
+                Made::Ours => {
+                    made_one = true;
+                    self.summary.packs_pardoned += verdict.pardon.len() as u64;
+                    deleted.extend(verdict.delete);
+                }
+                Made::Theirs(verdict) => deleted.extend(verdict.delete),
+                Made::Forged => {}
+            }
+        }
+        if made_one {
+            self.clear_after_verdict(&sessions.listed, &live);
+        }
+        self.carry_out(&deleted, &book)?;
+        let rest: Vec<u64> = book.pending.iter().map(|pending| pending.number).filter(|number| !swept.contains(number)).collect();
+        self.recount_waiting(&book, &rest);
+        Ok(!rest.is_empty())
+    }
+
+    /// Sweeps, for as long as the grace allows.
+    pub fn sweep_waiting(&mut self) -> Result<(), PruneError> {
+        let clock = std::sync::Arc::clone(self.repository.clock());
+        let begun = clock.monotonic();
+        while self.sweep()? {
+            let left = self.options.grace.saturating_sub(clock.monotonic().saturating_sub(begun));
+            if left.is_zero() {
+                break;
+            }
+            let mut pause = left.min(LOOK_EVERY);
+            while !pause.is_zero() {
+                self.check_stop()?;
+                let slice = pause.min(STOP_EVERY);
+                std::thread::sleep(slice);
+                pause = pause.saturating_sub(slice);
+            }
+        }
+        Ok(())
+    }
+
+    /// B1: sessions are listed, their records read; only then is looked which of them are over.
+    fn list_sessions(&self) -> Result<Sessions, PruneError> {
+        let listed = self.repository.session_names()?;
+        let mut read = HashMap::new();
+        for (id, names) in &listed {
+            // What ended before this listing began is over whatever its records say, and the listing of snapshots to come shows it again.
+            if !self.over.contains(id) {
+                read.insert(*id, self.repository.session_state(*id, names)?);
+            }
+        }
+        let revoked_beside = match self.repository.config().class {
+            StoreClass::Shared => HashSet::new(),
+            StoreClass::SingleMaintainer => self.repository.revoked_beside()?,
+        };
+        Ok(Sessions { listed, read, revoked_beside })
+    }
+
+    /// An empty verdict for a condemn record that cannot be read, or that no owner made.
+    fn answer(&mut self, number: u64) -> Result<(), PruneError> {
+        let name = ObjectName::GcCondemn(number).name();
+        let condemn = match self.repository.store().get(&name, limits::GC_SIZE_MAX) {
+            Ok(sealed) => names::hash_of(&[&sealed]),
+            Err(StoreError::Size { .. }) => ObjectHash([0; 32]),
+            Err(error) => return Err(error.into()),
+        };
+        self.monitor
+            .note(&format!("gc record {number} is unreadable or was not made by an owner: it is answered, and deletes nothing"));
+        let time = self.repository.clock().now();
+        self.put_verdict(&Verdict { number, time, condemn, delete: Vec::new(), pardon: Vec::new(), extra: Vec::new() })?;
+        Ok(())
+    }
+
+    /// R3: one verdict for a number. What stands there counts, if an owner made it; else it deletes nothing, for ever.
+    fn put_verdict(&mut self, verdict: &Verdict) -> Result<Made, PruneError> {
+        let name = ObjectName::GcVerdict(verdict.number).name();
+        let sealed = gc::seal_verdict(self.repository.sealer(), verdict).map_err(RepositoryError::from)?;
+        self.changed = true;
+        match self.repository.create_small(&name, &sealed) {
+            Ok(()) => Ok(Made::Ours),
+            Err(StoreError::AlreadyExists(_)) => {
+                let found = match self.repository.store().get(&name, limits::GC_SIZE_MAX) {
+                    Ok(found) => found,
+                    Err(StoreError::Size { .. }) => return Ok(Made::Forged),
+                    Err(error) => return Err(error.into()),
+                };
+                let opened = gc::open_verdict(self.repository.opener(), verdict.number, &found);
+                Ok(opened.map_or(Made::Forged, |opened| Made::Theirs(opened.record)))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// B6: deletes what verdicts list and what is there.
+    fn carry_out(&mut self, deleted: &HashSet<PackId>, book: &Book) -> Result<(), PruneError> {
+        let mut going: Vec<(PackId, u64)> =
+            self.listed.iter().filter(|(id, _)| deleted.contains(id)).map(|(&id, &size)| (id, size)).collect();
+        if going.is_empty() {
+            return Ok(());
+        }
+        going.sort_unstable();
+        self.changed = true;
+        self.monitor.begin(crate::monitor::Phase::Delete, going.len() as u64, going.iter().map(|(_, size)| size).sum());
+        for (id, size) in going {
+            self.check_stop()?;
+            self.repository.store().delete(&names::pack_name(id))?;
+            self.listed.remove(&id);
+            self.summary.packs_deleted += 1;
+            self.summary.bytes_deleted += size;
+            self.monitor.advance(1, size);
+        }
+        self.delete_parity(&|pack| deleted.contains(pack) || book.deleted.contains(pack))
+    }
+
+    fn delete_parity(&mut self, of: &dyn Fn(&PackId) -> bool) -> Result<(), PruneError> {
+        let mut going = Vec::new();
+        self.repository.store().list(names::PARITY, &mut |entry| {
+            if matches!(ObjectName::parse(&entry.name), Some(ObjectName::Parity(pack, _)) if of(&pack)) {
+                going.push(entry);
+            }
+        })?;
+        for entry in going {
+            self.repository.store().delete(&entry.name)?;
+            self.summary.bytes_deleted += entry.size;
+        }
+        Ok(())
+    }
+
+    fn count_waiting(&mut self, book: &Book) {
+        let all: Vec<u64> = book.pending.iter().map(|pending| pending.number).collect();
+        self.recount_waiting(book, &all);
+    }
+
+    fn recount_waiting(&mut self, book: &Book, numbers: &[u64]) {
+        let packs: HashSet<PackId> = book
+            .pending
+            .iter()
+            .filter(|pending| numbers.contains(&pending.number))
+            .flat_map(|pending| pending.packs.iter().copied())
+            .collect();
+        self.summary.packs_waiting = packs.len() as u64;
+        self.summary.bytes_waiting = packs.iter().filter_map(|id| self.listed.get(id)).sum();
+        if packs.is_empty() {
+            self.summary.waiting.clear();
+        }
+    }
+}
+
+impl Sessions {
+    fn is_over(&self, id: &SessionId, over: &HashSet<SessionId>) -> bool {
+        over.contains(id) || self.revoked_beside.contains(id)
+    }
+}
+
+fn waiting(session: SessionId, state: &SessionState) -> Waiting {
+    let start = state.start.as_ref().map(|opened| &opened.start);
+    Waiting {
+        session,
+        host: start.map(|start| start.host.clone()),
+        pid: start.map(|start| start.pid),
+        since: start.map(|start| start.time),
+        acknowledged: state.acknowledged,
+    }
+}

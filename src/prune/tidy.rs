@@ -1,0 +1,54 @@
+//! What may be cleared away after a verdict: records of sessions that are over, then objects of forgotten snapshots. Tombstones,
+//! revocations and everything under `gc/` stay for ever.
+
+use std::collections::BTreeMap;
+
+use super::live::Live;
+use super::{PruneError, Pruner};
+use crate::cache::PackNumber;
+use crate::format::names;
+use crate::id::SessionId;
+use crate::repository::{RepositoryError, SessionNames};
+
+/// Packs that are gone are forgotten by the cache, in one pass over it, when they are one in so many.
+const GONE_ONE_IN: usize = 8;
+
+impl Pruner {
+    /// Notes what was over, or forgotten, in listings made before a verdict of this run: after it, in this order.
+    pub(super) fn clear_after_verdict(&mut self, sessions: &BTreeMap<SessionId, SessionNames>, live: &Live) {
+        let over = sessions.iter().filter(|(id, _)| live.over.contains(id)).flat_map(|(_, names)| names.names.iter().cloned());
+        let remains = live.remains.iter().map(|root| names::snapshot_name(root.id));
+        self.cleared_next.extend(over.chain(remains));
+    }
+
+    /// Clears it away.
+    pub fn tidy(&mut self) -> Result<(), PruneError> {
+        for name in std::mem::take(&mut self.cleared_next) {
+            self.check_stop()?;
+            self.repository.store().delete(&name)?;
+            self.changed = true;
+            self.summary.objects_cleared += 1;
+        }
+        self.forget_gone_packs()
+    }
+
+    fn forget_gone_packs(&mut self) -> Result<(), PruneError> {
+        if self.summary.packs_deleted == 0 {
+            return Ok(());
+        }
+        let Self { reader, listed, .. } = self;
+        reader
+            .with_known(|cache, view| {
+                let (mut gone, mut all): (Vec<PackNumber>, usize) = (Vec::new(), 0);
+                cache.packs(&mut |number, id, _| {
+                    all += 1;
+                    if !listed.contains_key(&id) && !view.contains(number) {
+                        gone.push(number);
+                    }
+                })?;
+                if gone.len() * GONE_ONE_IN >= all { cache.forget_packs(&gone) } else { Ok(()) }
+            })
+            .map_err(RepositoryError::from)?;
+        Ok(())
+    }
+}

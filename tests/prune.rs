@@ -1,0 +1,585 @@
+//! Forgetting frees space, and nothing that is needed goes: step by step against a writer, killed anywhere, lied to, on a full disk.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail, and says what it measured")]
+
+mod small;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use esker::clock::{Clock, ManualClock, SeededRng};
+use esker::crypto::{ChunkType, Passphrase};
+use esker::format::forgotten::{self, Forgotten};
+use esker::format::gc::{self, Condemn, Verdict};
+use esker::format::keyslot::Level;
+use esker::format::names::{self, ObjectName};
+use esker::format::tree::{Content, Item, NodeKind};
+use esker::id::{ObjectHash, PackId, SnapshotId};
+use esker::monitor::Stop;
+use esker::prune::{self, MaxUnused, PruneError, PruneOptions, PruneSummary, Pruner};
+use esker::repository::writer::{Named, Writer, WriterOptions};
+use esker::repository::{Environment, Reader, Repository, Secret};
+use esker::store::faults::{FaultyStore, Verb};
+use esker::store::{MemoryStore, Store};
+use esker::verify::ReadData;
+use small::{Files, chunk_id, noise};
+use zeroize::Zeroizing;
+
+/// Everything around one repository in memory.
+struct Place {
+    store: Arc<FaultyStore<MemoryStore>>,
+    clock: Arc<ManualClock>,
+    seeds: AtomicU64,
+    owner: String,
+    writer: String,
+    caches: tempfile::TempDir,
+    /// What each snapshot must restore to.
+    expected: BTreeMap<SnapshotId, Files>,
+}
+
+impl Place {
+    fn new() -> Self {
+        let store = Arc::new(FaultyStore::new(MemoryStore::new()));
+        let clock = Arc::new(ManualClock::at(1_790_000_000));
+        let mut place = Self {
+            store,
+            clock,
+            seeds: AtomicU64::new(1),
+            owner: String::new(),
+            writer: String::new(),
+            caches: tempfile::tempdir().unwrap(),
+            expected: BTreeMap::new(),
+        };
+        let password = Passphrase::new(small::PASSWORD.to_owned());
+        let made = Repository::init(place.environment(), &password, &small::cheapest()).unwrap().repository;
+        place.owner = made.export_key(Level::Owner).unwrap().to_string();
+        place.writer = made.export_key(Level::Writer).unwrap().to_string();
+        place
+    }
+
+    fn environment(&self) -> Environment {
+        Environment {
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            rng: Arc::new(SeededRng::new(self.seeds.fetch_add(1, Ordering::SeqCst))),
+            host: "host".to_owned(),
+            caches: Some(self.caches.path().to_owned()),
+            states: None,
+        }
+    }
+
+    fn with(&self, line: &str) -> Arc<Repository> {
+        let secret = Secret::KeyLine(Zeroizing::new(line.to_owned()));
+        Arc::new(Repository::open(self.environment(), &secret, None).unwrap())
+    }
+
+    fn open(&self) -> Arc<Repository> {
+        self.with(&self.owner)
+    }
+
+    fn commit(&mut self, files: &[(&str, Vec<u8>)]) -> SnapshotId {
+        let files: Files = files.iter().map(|(path, bytes)| ((*path).to_owned(), bytes.clone())).collect();
+        let id = small::commit(&self.open(), &files, None);
+        self.expected.insert(id, files);
+        id
+    }
+
+    fn forget(&mut self, id: SnapshotId) {
+        let repository = self.open();
+        let stored = repository.snapshot(&id).unwrap().unwrap();
+        let record =
+            Forgotten { snapshot: id, hash: stored.hash, time: self.clock.now(), reason: "test".to_owned(), extra: Vec::new() };
+        let (hash, sealed) = forgotten::seal(repository.sealer(), &record).unwrap();
+        self.store.create(&ObjectName::Forgotten(id, hash).name(), &[&sealed]).unwrap();
+        self.expected.remove(&id);
+    }
+
+    fn pruner(&self, options: PruneOptions) -> Pruner {
+        Pruner::begin(&self.open(), options, &small::quiet(), &Stop::new()).unwrap()
+    }
+
+    fn try_prune(&self, options: PruneOptions) -> Result<PruneSummary, PruneError> {
+        prune::run(&self.open(), &options, &small::quiet(), &Stop::new())
+    }
+
+    fn prune(&self) -> PruneSummary {
+        self.try_prune(PruneOptions::default()).unwrap()
+    }
+
+    fn prune_everything(&self) -> PruneSummary {
+        self.try_prune(PruneOptions { max_unused: MaxUnused::Bytes(0), ..PruneOptions::default() }).unwrap()
+    }
+
+    fn packs(&self) -> BTreeMap<PackId, u64> {
+        let mut packs = BTreeMap::new();
+        self.store
+            .inner()
+            .list(names::PACKS, &mut |entry| _ = packs.insert(names::parse_pack(&entry.name).unwrap(), entry.size))
+            .unwrap();
+        packs
+    }
+
+    fn names(&self, folder: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        self.store.inner().list(folder, &mut |entry| found.push(entry.name.to_string())).unwrap();
+        found.sort();
+        found
+    }
+
+    /// Every snapshot that should be there is, and gives back every byte; nothing is damaged.
+    fn check(&self) {
+        let repository = self.open();
+        let list = repository.snapshots().unwrap();
+        let ids: Vec<SnapshotId> = list.snapshots.iter().map(|stored| stored.id).collect();
+        assert!(list.damaged.is_empty());
+        assert_eq!(ids.len(), self.expected.len());
+        let reader = Reader::new(&repository, &esker::monitor::Quiet).unwrap();
+        for stored in &list.snapshots {
+            let files = small::restore(&reader, &stored.snapshot.root).unwrap();
+            assert!(self.expected.get(&stored.id) == Some(&files), "snapshot {} restores to something else", stored.id);
+        }
+        let (findings, _) = small::check(&repository, ReadData::All);
+        assert!(findings.iter().all(|finding| !finding.data_affected), "{findings:?}");
+    }
+
+    fn begin(&self) -> Writer {
+        Writer::begin(&self.open(), WriterOptions::default(), &small::quiet(), &Stop::new()).unwrap()
+    }
+
+    /// Commits one file made of one chunk through a writer that is already running.
+    fn finish(&mut self, mut writer: Writer, bytes: &[u8]) -> SnapshotId {
+        self.place(&mut writer, bytes);
+        let id = chunk_id(writer.repository(), bytes);
+        let items = vec![Item::Chunk { id, length: bytes.len() as u64 }];
+        let node = small::node("file", NodeKind::File, bytes.len() as u64, Content { level: 0, items });
+        let content = small::store_folder(&mut writer, vec![node]);
+        let id = small::commit_source(writer, content, None);
+        self.expected.insert(id, Files::from([("file".to_owned(), bytes.to_vec())]));
+        id
+    }
+
+    /// A snapshot of one file made of one chunk.
+    fn commit_one(&mut self, bytes: &[u8]) -> SnapshotId {
+        let writer = self.begin();
+        self.finish(writer, bytes)
+    }
+
+    /// Stores a chunk or uses the one that is there; was it new?
+    fn place(&self, writer: &mut Writer, bytes: &[u8]) -> bool {
+        let named = Named { chunk_type: ChunkType::Data, id: chunk_id(writer.repository(), bytes), bytes };
+        writer.place(&[named]).unwrap()[0].new
+    }
+
+    /// Lets a writer acknowledge.
+    fn acknowledge(&self, writer: &mut Writer) {
+        self.clock.advance(Duration::from_secs(601));
+        writer.place(&[]).unwrap();
+    }
+}
+
+const KIB: usize = 1 << 10;
+
+#[test]
+fn what_was_forgotten_is_freed_and_the_rest_restores_to_the_byte() {
+    let mut place = Place::new();
+    let shared = noise(1, 200 * KIB);
+    let old = place.commit(&[("shared", shared.clone()), ("old", noise(2, 3000 * KIB))]);
+    place.commit(&[("shared", shared), ("new/a", noise(3, 2000 * KIB)), ("new/b", noise(4, 3000 * KIB))]);
+    let before: u64 = place.packs().values().sum();
+    assert_eq!(place.prune().packs_deleted, 0, "nothing was forgotten yet");
+    place.forget(old);
+    let summary = place.prune_everything();
+    let after: u64 = place.packs().values().sum();
+    assert!(summary.bytes_deleted > 3000 * KIB as u64 && summary.packs_waiting == 0, "{summary:?}");
+    assert!(before - after > 2900 * KIB as u64, "{before} to {after}");
+    place.check();
+    assert!(!place.names("snapshots").iter().any(|name| name.ends_with(&old.to_hex())), "the forgotten object was cleared away");
+    assert!(place.names("sessions").is_empty(), "{:?}", place.names("sessions"));
+    assert_eq!(place.names("forgotten").len(), 1, "tombstones stay");
+    assert_eq!(place.names("gc").len(), 2, "gc records stay");
+}
+
+#[test]
+fn a_second_prune_right_after_it_only_lists() {
+    let mut place = Place::new();
+    let old = place.commit(&[("old", noise(1, 500 * KIB))]);
+    place.commit(&[("new", noise(2, 2500 * KIB))]);
+    place.forget(old);
+    place.store.take_calls();
+    place.prune();
+    let first = place.store.take_calls();
+    let summary = place.prune();
+    let second: Vec<_> = place.store.take_calls().into_iter().filter(|call| !call.name.starts_with("config")).collect();
+    eprintln!("requests: first prune {}, second prune {}", first.len(), second.len());
+    assert!(summary.settled);
+    assert!(second.iter().all(|call| call.verb == Verb::List), "{second:?}");
+    assert!(second.len() <= 7, "{second:?}");
+    place.check();
+}
+
+#[test]
+fn marking_reads_no_data_pack() {
+    let mut place = Place::new();
+    for n in 0..4 {
+        place.commit(&[("file", noise(n, 1000 * KIB)), ("other", noise(50 + n, 300 * KIB))]);
+    }
+    place.prune();
+    place.commit(&[("file", noise(9, 1000 * KIB))]);
+    place.store.take_calls();
+    place.prune();
+    let read: u64 = place.store.take_calls().iter().filter(|call| call.name.starts_with("packs/")).map(|call| call.bytes).sum();
+    let metadata = 5 * 64 * KIB as u64;
+    eprintln!("bytes of packs read to mark: {read}");
+    assert!(read <= metadata + 2 * 64 * KIB as u64, "{read} bytes: the new packs' fronts and every metadata pack are less");
+}
+
+#[test]
+fn a_running_snapshot_keeps_what_it_used_before_it_was_condemned() {
+    let mut place = Place::new();
+    let used = noise(1, 300 * KIB);
+    let old = place.commit_one(&used);
+    place.commit(&[("kept", noise(2, 3000 * KIB))]);
+    let mut writer = place.begin();
+    assert!(!place.place(&mut writer, &used), "known");
+    place.forget(old);
+    let mut pruner = place.pruner(PruneOptions::default());
+    assert!(pruner.condemn().unwrap());
+    let packs = place.packs();
+    assert!(pruner.sweep().unwrap(), "the writer has not acknowledged");
+    assert_eq!(pruner.summary().waiting.len(), 1);
+    assert_eq!(place.packs(), packs);
+    place.acknowledge(&mut writer);
+    assert!(!pruner.sweep().unwrap());
+    assert_eq!(pruner.summary().packs_pardoned, 1, "the data pack is pinned; {:?}", pruner.summary());
+    assert!(pruner.summary().packs_deleted >= 1, "its tree is not");
+    place.finish(writer, &used);
+    place.check();
+    // What it pinned is pardoned; what it stored again after it had to let go of the pack is there twice, and one of both goes.
+    assert_eq!(place.prune().packs_deleted, 1);
+    place.check();
+}
+
+#[test]
+fn a_snapshot_that_commits_while_a_prune_waits_keeps_what_it_needs() {
+    let mut place = Place::new();
+    let used = noise(1, 300 * KIB);
+    let old = place.commit_one(&used);
+    place.commit(&[("kept", noise(2, 3000 * KIB))]);
+    let mut writer = place.begin();
+    place.place(&mut writer, &used);
+    place.forget(old);
+    let mut pruner = place.pruner(PruneOptions::default());
+    assert!(pruner.condemn().unwrap());
+    // Its last acknowledgement comes before the commit, and pins.
+    place.finish(writer, &used);
+    // Condemned, and not decided: it can still be read.
+    place.check();
+    assert!(!pruner.sweep().unwrap());
+    assert_eq!((pruner.summary().packs_pardoned, pruner.summary().packs_deleted), (2, 0), "{:?}", pruner.summary());
+    place.check();
+}
+
+#[test]
+fn a_snapshot_that_begins_after_the_condemning_stores_again_what_it_needs() {
+    let mut place = Place::new();
+    let wanted = noise(1, 300 * KIB);
+    let old = place.commit_one(&wanted);
+    place.commit(&[("kept", noise(2, 3000 * KIB))]);
+    place.forget(old);
+    let mut pruner = place.pruner(PruneOptions::default());
+    pruner.condemn().unwrap();
+    let mut writer = place.begin();
+    assert!(place.place(&mut writer, &wanted), "a condemned pack is not relied on");
+    assert!(!pruner.sweep().unwrap(), "it began after the condemning, so it has seen it");
+    assert!(pruner.summary().packs_deleted >= 2, "{:?}", pruner.summary());
+    place.finish(writer, &wanted);
+    place.check();
+}
+
+#[test]
+fn packs_of_a_run_that_is_under_way_are_pinned_and_stay() {
+    let mut place = Place::new();
+    place.commit(&[("kept", noise(2, 3000 * KIB))]);
+    let mut writer = place.begin();
+    let bytes = noise(3, 300 * KIB);
+    place.place(&mut writer, &bytes);
+    writer.flush().unwrap();
+    let mut pruner = place.pruner(PruneOptions::default());
+    assert!(pruner.condemn().unwrap(), "no snapshot refers to it yet");
+    assert!(pruner.sweep().unwrap());
+    place.acknowledge(&mut writer);
+    assert!(!pruner.sweep().unwrap());
+    assert_eq!((pruner.summary().packs_pardoned, pruner.summary().packs_deleted), (1, 0));
+    place.finish(writer, &bytes);
+    place.check();
+}
+
+#[test]
+fn killed_at_any_write_the_next_prune_finishes_and_nothing_is_lost() {
+    let mut deaths = 0;
+    for writes in 0.. {
+        let mut place = Place::new();
+        let shared = noise(1, 100 * KIB);
+        let old = place.commit(&[("shared", shared.clone()), ("old", noise(2, 2000 * KIB))]);
+        place.commit(&[("shared", shared), ("new", noise(3, 1500 * KIB))]);
+        place.forget(old);
+        let options = PruneOptions { max_unused: MaxUnused::Bytes(0), ..PruneOptions::default() };
+        let repository = place.open();
+        place.store.stop_after(Some(writes));
+        let killed = prune::run(&repository, &options, &small::quiet(), &Stop::new());
+        place.store.stop_after(None);
+        place.check();
+        // Another owner, who knows nothing of it.
+        place.caches = tempfile::tempdir().unwrap();
+        place.try_prune(options).unwrap();
+        place.check();
+        let left: u64 = place.packs().values().sum();
+        assert!(left < 2000 * KIB as u64, "{left} bytes are left after a death at write {writes}");
+        match killed {
+            Ok(_) => break,
+            Err(error) => assert!(matches!(error, PruneError::Repository(_)), "{error}"),
+        }
+        deaths += 1;
+    }
+    eprintln!("killed at {deaths} writes");
+    assert!(deaths >= 10);
+}
+
+#[test]
+fn two_prunes_at_once_take_two_numbers_and_either_finishes_both() {
+    let mut place = Place::new();
+    let old = place.commit(&[("old", noise(1, 400 * KIB))]);
+    place.commit(&[("new", noise(2, 3000 * KIB))]);
+    place.forget(old);
+    let (mut one, mut other) = (place.pruner(PruneOptions::default()), place.pruner(PruneOptions::default()));
+    assert!(one.condemn().unwrap());
+    assert!(!other.condemn().unwrap(), "all of it is condemned already");
+    let older = place.commit(&[("older", noise(3, 400 * KIB))]);
+    place.forget(older);
+    assert!(other.condemn().unwrap());
+    assert_eq!(place.names("gc").len(), 2);
+    assert!(!one.sweep().unwrap());
+    assert_eq!(place.names("gc").len(), 4, "both numbers were decided by one");
+    assert!(!other.sweep().unwrap());
+    place.check();
+    assert_eq!(place.packs().len(), 2, "data and metadata of the one snapshot that is left");
+}
+
+#[test]
+fn what_a_thief_with_a_writer_key_condemns_or_decides_deletes_nothing() {
+    let mut place = Place::new();
+    place.commit(&[("kept", noise(1, 300 * KIB))]);
+    let packs: Vec<PackId> = place.packs().into_keys().collect();
+    let thief = place.with(&place.writer);
+    let forged = gc::thief::seal_condemn(thief.sealer(), &condemn(1, &packs)).unwrap();
+    place.store.create(&ObjectName::GcCondemn(1).name(), &[&forged]).unwrap();
+    let summary = place.prune();
+    assert_eq!((summary.packs_deleted, place.packs().len()), (0, packs.len()));
+    let verdict = place.store.get(&ObjectName::GcVerdict(1).name(), 1 << 20).unwrap();
+    let verdict = gc::open_verdict(place.open().opener(), 1, &verdict).unwrap().record;
+    assert!(verdict.delete.is_empty(), "it was answered");
+    // A verdict on the next number, before the number is condemned at all.
+    let verdict = Verdict {
+        number: 2,
+        time: place.clock.now(),
+        condemn: ObjectHash([0; 32]),
+        delete: packs.clone(),
+        pardon: vec![],
+        extra: vec![],
+    };
+    let forged = gc::thief::seal_verdict(thief.sealer(), &verdict).unwrap();
+    place.store.create(&ObjectName::GcVerdict(2).name(), &[&forged]).unwrap();
+    let old = place.commit(&[("old", noise(2, 80 * KIB))]);
+    place.forget(old);
+    place.prune();
+    place.check();
+    assert!(
+        place.names("gc").contains(&ObjectName::GcCondemn(3).name().to_string()),
+        "a taken name is not worked around: {:?}",
+        place.names("gc")
+    );
+}
+
+fn condemn(number: u64, packs: &[PackId]) -> Condemn {
+    let clock = ManualClock::at(1);
+    Condemn { number, time: clock.now(), packs: packs.to_vec(), written: vec![], snapshots: vec![], extra: vec![] }
+}
+
+#[test]
+fn a_pack_that_comes_back_is_deleted_again_and_never_relied_on() {
+    let mut place = Place::new();
+    let bytes = noise(1, 300 * KIB);
+    let old = place.commit_one(&bytes);
+    place.commit(&[("new", noise(2, 3000 * KIB))]);
+    let before = place.store.inner().fork();
+    let packs = place.packs();
+    place.forget(old);
+    place.prune();
+    let gone: Vec<PackId> = packs.keys().filter(|id| !place.packs().contains_key(id)).copied().collect();
+    assert!(gone.len() >= 2);
+    for id in &gone {
+        let name = names::pack_name(*id);
+        place.store.inner().create(&name, &[&before.get(&name, 80 << 20).unwrap()]).unwrap();
+    }
+    let mut writer = place.begin();
+    assert!(place.place(&mut writer, &bytes), "bad for ever");
+    place.finish(writer, &bytes);
+    assert_eq!(place.prune().packs_deleted, gone.len() as u64);
+    place.check();
+}
+
+#[test]
+fn partly_used_packs_are_repacked_within_the_limits() {
+    let mut place = Place::new();
+    let keep = noise(1, 150 * KIB);
+    let old = place.commit(&[("keep", keep.clone()), ("old", noise(2, 1200 * KIB))]);
+    place.commit(&[("keep", keep), ("new", noise(3, 2000 * KIB))]);
+    place.forget(old);
+    let options = |max_unused, max_repack| PruneOptions { max_unused, max_repack, ..PruneOptions::default() };
+    let summary = place.try_prune(options(MaxUnused::Unlimited, None)).unwrap();
+    assert_eq!(summary.packs_repacked, 0);
+    assert!(summary.bytes_unused > 1000 * KIB as u64);
+    let summary = place.try_prune(options(MaxUnused::Bytes(0), Some(10))).unwrap();
+    assert_eq!(summary.packs_repacked, 0, "nothing so small");
+    let before: u64 = place.packs().values().sum();
+    let dry = place.try_prune(PruneOptions { dry_run: true, ..options(MaxUnused::Bytes(0), None) }).unwrap();
+    assert_eq!(place.packs().values().sum::<u64>(), before, "a dry run changes nothing");
+    let summary = place.try_prune(options(MaxUnused::Bytes(0), None)).unwrap();
+    assert!(summary.packs_repacked >= 1 && summary.packs_repacked == dry.packs_repacked, "{summary:?}");
+    assert!(before - place.packs().values().sum::<u64>() > 1000 * KIB as u64);
+    place.check();
+    let again = place.prune_everything();
+    assert_eq!((again.packs_repacked, again.packs_deleted), (0, 0), "{again:?}");
+}
+
+#[test]
+fn index_files_are_merged_and_lose_no_fact() {
+    let mut place = Place::new();
+    let mut old = Vec::new();
+    for n in 0..12 {
+        let id = place.commit(&[("file", noise(n, 70 * KIB)), ("big", noise(99, 2000 * KIB))]);
+        if n < 6 {
+            old.push(id);
+        }
+    }
+    assert_eq!(place.names("index").len(), 12);
+    for id in old {
+        place.forget(id);
+    }
+    let summary = place.prune();
+    assert!(summary.index_files_replaced >= 6, "{summary:?}");
+    assert!(place.names("index").len() <= 2, "{:?}", place.names("index"));
+    place.check();
+    place.commit_one(&noise(11, 70 * KIB));
+    // A host that knows nothing reads them: every live chunk is known, as before.
+    place.caches = tempfile::tempdir().unwrap();
+    let repository = place.with(&place.writer);
+    let mut writer = Writer::begin(&repository, WriterOptions { dry_run: true }, &small::quiet(), &Stop::new()).unwrap();
+    assert!(!place.place(&mut writer, &noise(11, 70 * KIB)));
+    let (findings, _) = small::check(&place.open(), ReadData::Nothing);
+    assert!(findings.is_empty(), "{findings:?}");
+}
+
+#[test]
+fn a_full_store_can_be_emptied() {
+    let mut place = Place::new();
+    let shared = noise(1, 100 * KIB);
+    let old = place.commit(&[("shared", shared.clone()), ("old", noise(2, 1500 * KIB)), ("old2", noise(5, 400 * KIB))]);
+    let gone = place.commit(&[("gone", noise(4, 900 * KIB))]);
+    place.commit(&[("shared", shared), ("new", noise(3, 1500 * KIB))]);
+    place.forget(old);
+    place.forget(gone);
+    // Room for a condemn record and a verdict, and nothing like a pack.
+    place.store.full_after(Some(16 * KIB as u64));
+    let summary = place.prune_everything();
+    assert!(summary.too_full_to_repack && summary.packs_deleted >= 2, "{summary:?}");
+    place.store.full_after(None);
+    place.check();
+    let summary = place.prune_everything();
+    assert!(summary.packs_repacked >= 1, "{summary:?}");
+    place.check();
+}
+
+#[test]
+fn a_brake_stops_a_prune_that_could_lose_something() {
+    let mut place = Place::new();
+    let old = place.commit(&[("old", noise(1, 300 * KIB))]);
+    let kept = place.commit(&[("kept", noise(2, 3000 * KIB))]);
+    place.forget(old);
+    place.prune();
+    // A snapshot that an earlier prune saw is gone, is another object, is a revocation.
+    let name = names::snapshot_name(kept);
+    let object = place.store.get(&name, 4 << 20).unwrap();
+    let brake = |place: &Place| {
+        let error = place.try_prune(PruneOptions { force: true, ..PruneOptions::default() }).unwrap_err();
+        assert!(error.is_brake(), "{error}");
+        error
+    };
+    place.store.delete(&name).unwrap();
+    assert!(matches!(brake(&place), PruneError::SnapshotGone { .. }));
+    let mut other = object.clone();
+    *other.last_mut().unwrap() ^= 1;
+    place.store.create(&name, &[&other]).unwrap();
+    assert!(matches!(brake(&place), PruneError::Unreadable { .. } | PruneError::SnapshotGone { .. }));
+    place.store.replace(&name, &[&object]).unwrap();
+    place.check();
+    // A pack that live chunks need is gone; a tree cannot be read.
+    for (id, size) in place.packs() {
+        let name = names::pack_name(id);
+        let pack = place.store.get(&name, 80 << 20).unwrap();
+        place.store.delete(&name).unwrap();
+        assert!(matches!(brake(&place), PruneError::NoPack { .. } | PruneError::Unreadable { .. }));
+        let mut damaged = pack.clone();
+        for byte in &mut damaged[400..size as usize] {
+            *byte ^= 1;
+        }
+        place.store.create(&name, &[&damaged]).unwrap();
+        let before = place.packs().len();
+        let _ = place.try_prune(PruneOptions { force: true, ..PruneOptions::default() });
+        assert_eq!(place.packs().len(), before, "a damaged pack is never deleted");
+        place.store.replace(&name, &[&pack]).unwrap();
+    }
+    place.check();
+}
+
+#[test]
+fn much_goes_only_when_what_was_forgotten_explains_it() {
+    let mut place = Place::new();
+    place.commit(&[("kept", noise(1, 300 * KIB))]);
+    // A run that failed: nothing refers to what it stored.
+    let mut writer = place.begin();
+    place.place(&mut writer, &noise(2, 3000 * KIB));
+    writer.abandon();
+    assert!(matches!(place.try_prune(PruneOptions::default()), Err(PruneError::TooMuch { .. })));
+    let summary = place.try_prune(PruneOptions { force: true, ..PruneOptions::default() }).unwrap();
+    assert_eq!(summary.packs_deleted, 1);
+    let old = place.commit(&[("old", noise(3, 9000 * KIB))]);
+    place.forget(old);
+    assert!(place.prune().bytes_deleted > 8000 * KIB as u64, "explained");
+    place.check();
+}
+
+#[test]
+fn a_session_that_does_not_move_is_revoked_after_two_weeks_and_two_prunes() {
+    let mut place = Place::new();
+    let old = place.commit(&[("old", noise(1, 300 * KIB))]);
+    place.commit(&[("kept", noise(2, 3000 * KIB))]);
+    let mut writer = place.begin();
+    place.place(&mut writer, &noise(9, 100 * KIB));
+    place.forget(old);
+    let summary = place.prune();
+    assert_eq!((summary.packs_deleted, summary.waiting.len()), (0, 1));
+    assert_eq!(summary.waiting[0].host.as_deref(), Some("host"));
+    place.clock.advance(Duration::from_secs(15 * 24 * 3600));
+    let summary = place.prune();
+    assert_eq!(summary.sessions_revoked, 1, "{summary:?}");
+    assert!(summary.packs_deleted >= 2, "{summary:?}");
+    // The writer finds out at its commit, which is fenced.
+    let content = small::store_folder(&mut writer, vec![]);
+    let id = writer.snapshot_id().unwrap();
+    let error = writer.commit(&small::snapshot(id, content, None)).unwrap_err();
+    assert!(matches!(error, esker::repository::RepositoryError::Revoked), "{error}");
+    place.check();
+}
