@@ -2,8 +2,10 @@
 //!
 //! Only shapes live here; what they mean together with the environment and the config file is decided in `settings`.
 
+mod prune;
 mod retention;
 
+pub use prune::Prune;
 pub use retention::{Forget, Tag, Undelete};
 
 use std::ffi::OsString;
@@ -144,6 +146,8 @@ pub enum Command {
     Verify(Verify),
     /// Give up snapshots, by rules or by name; a prune frees their space later
     Forget(Box<Forget>),
+    /// Free the space of what was forgotten; backups may run meanwhile
+    Prune(Prune),
     /// Bring back snapshots that were forgotten, until their space is freed
     Undelete(Undelete),
     /// Change tags and comments, and pin snapshots against every rule

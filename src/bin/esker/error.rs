@@ -4,6 +4,7 @@ use std::fmt;
 
 use esker::crypto::CryptoError;
 use esker::format::FormatError;
+use esker::prune::PruneError;
 use esker::prune::forget::ForgetError;
 use esker::prune::retention::RetentionError;
 use esker::prune::undelete::UndeleteError;
@@ -118,6 +119,7 @@ pub fn report(error: &anyhow::Error) -> Option<Report> {
             .or_else(|| cause.downcast_ref().map(of_snapshot))
             .or_else(|| cause.downcast_ref().map(of_restore))
             .or_else(|| cause.downcast_ref().map(of_verify))
+            .or_else(|| cause.downcast_ref().map(of_prune))
             .or_else(|| cause.downcast_ref().map(of_forget))
             .or_else(|| cause.downcast_ref().map(of_undelete))
             .or_else(|| cause.downcast_ref().map(of_store))
@@ -192,6 +194,22 @@ fn of_verify(error: &VerifyError) -> Report {
         VerifyError::Repository(inner) => of_repository(inner),
         VerifyError::NoSuchPart { .. } => Report::new(ExitCode::Usage, error),
         VerifyError::NoSuchSnapshot(_) => Report::new(ExitCode::Failed, error),
+    }
+}
+
+fn of_prune(error: &PruneError) -> Report {
+    let brake = Report::new(ExitCode::Brake, format!("stopped by a safety brake: {error}; nothing was deleted"));
+    match error {
+        PruneError::Repository(inner) => of_repository(inner),
+        PruneError::SnapshotGone { .. } => brake.hint(
+            "find out who removed it; if that was meant, `esker forget` names what is not kept any more, and nothing else does",
+        ),
+        PruneError::Unreadable { .. } | PruneError::NoPack { .. } => brake.hint(
+            "`esker verify` says which snapshots are hit; mend them, or forget the snapshots that cannot be had any more, then prune again",
+        ),
+        PruneError::TooMuch { .. } => brake.hint(
+            "are snapshots missing, or did backups fail after storing much? `esker snapshots` lists what is kept; --force goes on",
+        ),
     }
 }
 

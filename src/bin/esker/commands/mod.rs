@@ -11,6 +11,7 @@ mod key;
 mod ls;
 mod man;
 mod place;
+mod prune;
 mod restore;
 mod snapshot;
 mod snapshots;
@@ -119,6 +120,7 @@ fn command(command: Command, context: &mut Context) -> Result<ExitCode> {
         Command::Dump(options) => dump::run(&options, context),
         Command::Verify(options) => verify::run(&options, context),
         Command::Forget(options) => forget::run(&options, context),
+        Command::Prune(options) => prune::run(&options, context),
         Command::Undelete(options) => undelete::run(&options, context),
         Command::Tag(options) => tag::run(&options, context),
         Command::Stats(options) => stats::run(&options, context),
