@@ -51,7 +51,9 @@ fn limit(text: &str) -> Result<MaxUnused, String> {
             Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(MaxUnused::Percent(percent)),
             _ => Err("a percentage is between 0% and 100%".to_owned()),
         },
-        None => Ok(MaxUnused::Bytes(size(text).map_err(|_| "neither a size (500MiB), nor a percentage (5%), nor `unlimited`".to_owned())?)),
+        None => Ok(MaxUnused::Bytes(
+            size(text).map_err(|_| "neither a size (500MiB), nor a percentage (5%), nor `unlimited`".to_owned())?,
+        )),
     }
 }
 
