@@ -14,4 +14,5 @@ mod cli {
     mod look;
     mod secrets;
     mod sources;
+    mod status;
 }

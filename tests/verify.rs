@@ -78,7 +78,7 @@ fn only_the_snapshots_asked_for_are_walked() {
     }
     let repository = small::open(store, &line).unwrap();
     let lost = |snapshots: Vec<SnapshotId>| {
-        let options = VerifyOptions { snapshots, read_data: ReadData::Nothing };
+        let options = VerifyOptions { snapshots, ..VerifyOptions::default() };
         verify::run(&repository, &options, &small::quiet(), &Stop::new(), &mut |_| {}).map(|summary| summary.data_affected)
     };
     assert_eq!(lost(vec![first]).unwrap(), 0);

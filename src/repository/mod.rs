@@ -10,6 +10,7 @@ mod error;
 pub mod gc;
 mod host_state;
 mod keyslots;
+pub mod ledger;
 mod notes;
 mod open;
 pub mod packing;

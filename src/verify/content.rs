@@ -11,6 +11,7 @@ use crate::format::{limits, names};
 use crate::id::{ChunkId, PackId};
 use crate::monitor::{Monitor, Stop};
 use crate::parallel;
+use crate::repository::ledger::Ledger;
 use crate::repository::{Reader, Repository, RepositoryError};
 use crate::verify::ReadData;
 use crate::verify::damage::{CauseNumber, Damage};
@@ -20,18 +21,21 @@ use crate::verify::lookup::Lookup;
 /// Packs in memory at once; 16 MiB each as esker writes them, 80 MiB at most.
 const PACKS_AT_ONCE_MAX: usize = 8;
 
-/// What was read.
-#[derive(Clone, Copy, Default, Debug)]
+/// What was read so far; there also when reading ended early.
+#[derive(Default, Debug)]
 pub(super) struct Read {
-    pub packs: u64,
-    pub bytes: u64,
+    pub packs: AtomicU64,
+    pub bytes: AtomicU64,
+    /// Packs of which everything was looked at, good or not.
+    pub whole: Mutex<Vec<PackId>>,
 }
 
 /// Which packs to read. Parts are decided by the packs' names, so that `m` runs read everything once; the rest by chance.
 pub(super) fn choose(packs: &[(PackId, u64)], read_data: ReadData, rng: &dyn Rng) -> Result<Vec<(PackId, u64)>, RngError> {
     let mut packs = packs.to_vec();
     match read_data {
-        ReadData::Nothing => packs.clear(),
+        // Those that are long unread are chosen by [`unread`].
+        ReadData::Nothing | ReadData::Unread(_) => packs.clear(),
         ReadData::All => {}
         ReadData::Part { n, m } => packs.retain(|(id, _)| first_bytes(id) % u64::from(m.max(1)) + 1 == u64::from(n)),
         ReadData::Percent(percent) => {
@@ -54,6 +58,22 @@ pub(super) fn choose(packs: &[(PackId, u64)], read_data: ReadData, rng: &dyn Rng
     Ok(packs)
 }
 
+/// Packs that were not read and found good within these many seconds, the longest unread first.
+pub(super) fn unread(
+    packs: &[(PackId, u64)],
+    seconds: u64,
+    repository: &Repository,
+) -> Result<Vec<(PackId, u64)>, RepositoryError> {
+    let now = repository.clock().now();
+    let ledger = Ledger::new(repository.notes()?.proofs(), now);
+    let since = now.seconds.saturating_sub(i64::try_from(seconds).unwrap_or(i64::MAX));
+    let mut chosen: Vec<_> = packs.iter().map(|&(id, size)| (ledger.read_at(&id), id, size)).collect();
+    // Never comes before ever.
+    chosen.sort_unstable();
+    chosen.retain(|(read, ..)| read.is_none_or(|read| read.seconds < since));
+    Ok(chosen.into_iter().map(|(_, id, size)| (id, size)).collect())
+}
+
 fn first_bytes(id: &PackId) -> u64 {
     id.0.iter().take(8).fold(0, |number, &byte| number << 8 | u64::from(byte))
 }
@@ -71,8 +91,8 @@ pub(super) fn read(
     threads: usize,
     monitor: &dyn Monitor,
     stop: &Stop,
-) -> Result<Read, RepositoryError> {
-    let (count, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+    read: &Read,
+) -> Result<(), RepositoryError> {
     let later = Mutex::new(Vec::new());
     parallel::for_each(threads.min(PACKS_AT_ONCE_MAX), packs.iter(), |(id, _)| {
         if stop.requested() {
@@ -80,9 +100,14 @@ pub(super) fn read(
         }
         let mut pack = Pack { lookup, id: *id, name: names::pack_name(*id).to_string(), composed: Vec::new() };
         if let Some(size) = pack.check()? {
-            count.fetch_add(1, Ordering::Relaxed);
-            bytes.fetch_add(size, Ordering::Relaxed);
+            read.packs.fetch_add(1, Ordering::Relaxed);
+            read.bytes.fetch_add(size, Ordering::Relaxed);
             monitor.advance(1, size);
+            if pack.composed.is_empty()
+                && let Ok(mut whole) = read.whole.lock()
+            {
+                whole.push(pack.id);
+            }
         }
         if let Ok(mut later) = later.lock() {
             later.append(&mut pack.composed);
@@ -90,13 +115,16 @@ pub(super) fn read(
         Ok(())
     })?;
     let composed = later.into_inner().unwrap_or_default();
-    for (id, row) in composed {
+    for rows in composed.chunk_by(|(a, _), (b, _)| a == b) {
         if stop.requested() {
             return Err(RepositoryError::Stopped);
         }
-        check_composed(lookup, &id, row)?;
+        rows.iter().try_for_each(|(id, row)| check_composed(lookup, id, *row))?;
+        if let (Ok(mut whole), [(id, _), ..]) = (read.whole.lock(), rows) {
+            whole.push(*id);
+        }
     }
-    Ok(Read { packs: count.into_inner(), bytes: bytes.into_inner() })
+    Ok(())
 }
 
 struct Pack<'a> {

@@ -100,6 +100,11 @@ impl Damage {
         }
     }
 
+    /// Names of the objects of which something bad is known.
+    pub fn objects(&self) -> impl Iterator<Item = String> + '_ {
+        self.causes.iter().map(|cause| cause.object.clone())
+    }
+
     /// What was found, in the order of objects.
     pub fn into_findings(self) -> Vec<Finding> {
         let mut findings = self.causes;

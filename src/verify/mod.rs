@@ -19,6 +19,7 @@ mod findings;
 mod lookup;
 mod objects;
 mod packs;
+mod record;
 mod structure;
 mod trace;
 
@@ -28,12 +29,13 @@ use std::sync::{Arc, PoisonError};
 
 use crate::format::tree::Content;
 use crate::id::SnapshotId;
-use crate::monitor::{Monitor, Phase, Stop};
+use crate::monitor::{Monitor, Phase, Problem, Stop};
 use crate::parallel;
 use crate::repository::{Repository, RepositoryError, StoredSnapshot};
 use crate::store::Name;
 use crate::verify::damage::Damage;
 use crate::verify::lookup::{Harm, store_harm};
+use crate::verify::record::Record;
 
 /// Which packs are read whole.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
@@ -54,6 +56,8 @@ pub enum ReadData {
     Percent(f64),
     /// A random choice of packs of about this many bytes.
     Bytes(u64),
+    /// Those that nobody has read and found good for this many seconds, the longest unread first.
+    Unread(u64),
 }
 
 /// What to verify.
@@ -63,6 +67,8 @@ pub struct VerifyOptions {
     pub snapshots: Vec<SnapshotId>,
     /// Which packs are read whole.
     pub read_data: ReadData,
+    /// Leave a note of what was verified and found.
+    pub record: bool,
 }
 
 /// What was looked at and found.
@@ -119,18 +125,37 @@ pub fn run(
     {
         return Err(VerifyError::NoSuchPart { n, m });
     }
-    let mut run =
-        Run { repository, monitor: &**monitor, stop, threads: parallel::cores(), each, summary: VerifySummary::default() };
+    let mut run = Run {
+        repository,
+        monitor: &**monitor,
+        stop,
+        threads: parallel::cores(),
+        each,
+        summary: VerifySummary::default(),
+        record: Record::default(),
+    };
     monitor.begin(Phase::VerifyStructure, 0, 0);
     let snapshots = objects::check(&mut run)?;
     let roots = roots(snapshots, &options.snapshots)?;
     let (lookup, packs) = packs::learn(&mut run)?;
-    let chosen = content::choose(&packs, options.read_data, &**repository.rng()).map_err(RepositoryError::from)?;
+    let chosen = match options.read_data {
+        ReadData::Unread(seconds) => content::unread(&packs, seconds, repository)?,
+        read_data => content::choose(&packs, read_data, &**repository.rng()).map_err(RepositoryError::from)?,
+    };
     if !chosen.is_empty() {
         monitor.begin(Phase::VerifyData, chosen.len() as u64, chosen.iter().map(|(_, size)| size).sum());
-        let read = content::read(&lookup, &chosen, run.threads, run.monitor, stop)?;
-        run.summary.packs_read = read.packs;
-        run.summary.bytes_read = read.bytes;
+        let read = content::Read::default();
+        let ended = content::read(&lookup, &chosen, run.threads, run.monitor, stop, &read);
+        run.summary.packs_read = read.packs.into_inner();
+        run.summary.bytes_read = read.bytes.into_inner();
+        run.record.read = read.whole.into_inner().unwrap_or_default();
+        run.record.bytes = run.summary.bytes_read;
+        if let Err(error) = ended {
+            // Hours of reading are not lost because somebody could not wait for the rest.
+            run.record.doubtful(lookup.damage().objects().collect::<Vec<_>>());
+            run.conclude(options);
+            return Err(error.into());
+        }
         monitor.begin(Phase::VerifyStructure, 0, 0);
     }
     let contents: Vec<Content> = roots.iter().map(|(_, root)| root.clone()).collect();
@@ -143,7 +168,12 @@ pub fn run(
     for finding in damage.into_findings() {
         run.found(finding);
     }
-    Ok(run.summary)
+    run.record.complete = options.snapshots.is_empty();
+    run.record.everything_read = matches!(options.read_data, ReadData::All | ReadData::Unread(_));
+    run.record.walked = roots.into_iter().map(|(id, _)| id).collect();
+    let summary = run.summary;
+    run.conclude(options);
+    Ok(summary)
 }
 
 /// The folders to walk.
@@ -165,6 +195,7 @@ struct Run<'a> {
     threads: usize,
     each: &'a mut dyn FnMut(&Finding),
     summary: VerifySummary,
+    record: Record,
 }
 
 impl Run<'_> {
@@ -176,7 +207,18 @@ impl Run<'_> {
         } else {
             self.summary.repairable += 1;
         }
+        self.record.found(&finding);
         (self.each)(&finding);
+    }
+
+    /// Leaves a note of what was verified. A store that takes none is no reason to hide what was found.
+    fn conclude(self, options: &VerifyOptions) {
+        if options.record
+            && let Err(error) = self.record.put(self.repository)
+        {
+            let detail = format!("what was verified could not be written down: {error}");
+            self.monitor.problem(Problem { subject: b"notes".to_vec(), detail });
+        }
     }
 
     fn check_stop(&self) -> Result<(), RepositoryError> {

@@ -15,6 +15,7 @@ const COMMANDS: &[&str] = &[
     "restore",
     "dump",
     "verify",
+    "status",
     "stats",
     "key",
     "cache",

@@ -6,7 +6,7 @@ mod prune;
 mod retention;
 
 pub use prune::Prune;
-pub use retention::{Forget, Tag, Undelete};
+pub use retention::{Forget, Status, Tag, Undelete};
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -14,6 +14,7 @@ use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use esker::prune::policy::Period;
 
 /// Encrypted, deduplicating backups of whole services.
 #[derive(Parser, Debug)]
@@ -152,6 +153,8 @@ pub enum Command {
     Undelete(Undelete),
     /// Change tags and comments, and pin snapshots against every rule
     Tag(Tag),
+    /// Is the newest snapshot fresh and complete, and was what is stored read back? For monitoring
+    Status(Status),
     /// Show how much is stored and what deduplication saves
     Stats(Stats),
     /// Manage passwords, writer keys and owner keys
@@ -262,6 +265,14 @@ pub struct Snapshot {
     /// A tag to find this snapshot by; may be given several times
     #[arg(long, value_name = "TAG", help_heading = "Snapshot")]
     pub tag: Vec<String>,
+
+    /// Pin it: no rule of `forget` drops it until `esker tag --release` (needs an owner's key)
+    #[arg(long, help_heading = "Snapshot", conflicts_with = "keep_until")]
+    pub keep: bool,
+
+    /// Pin it until then: a date, or a period from now such as 30d
+    #[arg(long, value_name = "WHEN", help_heading = "Snapshot")]
+    pub keep_until: Option<String>,
 
     /// The host to record instead of this one
     #[arg(long, value_name = "NAME", help_heading = "Snapshot")]
@@ -459,6 +470,9 @@ Examples:
   esker verify --read-data-subset 1/7          a seventh of the packs: seven runs read everything
   esker verify --read-data-subset 5%           a random twentieth
   esker verify --read-data-subset 10GiB        at most about this much
+  esker verify --max-age 30d                   what was not read for 30 days: every day this reads a thirtieth
+
+What was verified is written down in the repository: `esker status` and `--max-age` go by it.
 
 Each finding says which object, what is wrong, and which snapshots and paths it hits. Exit code 20: all of it can be repaired
 from what is there; 21: data is affected.")]
@@ -469,6 +483,12 @@ pub struct Verify {
     /// Read a part of the packs back: n/m, x% or a size
     #[arg(long, value_name = "PART")]
     pub read_data_subset: Option<String>,
+    /// Read the packs back that nobody has read for this long, such as 30d; the longest unread first
+    #[arg(long, value_name = "PERIOD", conflicts_with_all = ["read_data", "read_data_subset"])]
+    pub max_age: Option<Period>,
+    /// Leave no note of what was verified
+    #[arg(long)]
+    pub no_record: bool,
     /// Only what this snapshot needs; may be given several times
     #[arg(short, long = "snapshot", value_name = "SNAPSHOT")]
     pub snapshots: Vec<String>,

@@ -184,3 +184,28 @@ pub struct Tag {
     #[arg(short = 'n', long)]
     pub dry_run: bool,
 }
+
+/// `status`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  esker status                               what there is, and what was proved of it
+  esker status --max-age 26h || notify       exit code 3: the newest snapshot of a group is older, incomplete, or missing
+  esker status --host auth01 --max-age 1d    of one host only
+
+Exit code 0: every group has a complete newest snapshot that is no older than --max-age; 3: one has not; 20 and 21: damage that
+is known from verifications (20: all of it repairable; 21: data is affected). It reads back nothing itself: `esker verify` does.
+
+With a writer key it can only tell when runs were begun and committed, by the names in the repository and their session records;
+whether a snapshot is complete, and everything about packs, needs an owner's key.")]
+pub struct Status {
+    /// The newest snapshot of a group may be this old, such as 26h or 2d
+    #[arg(long, value_name = "PERIOD")]
+    pub max_age: Option<Period>,
+    /// What tells groups apart: host, sources (or paths), tags, with commas between
+    #[arg(short = 'g', long, value_name = "BY")]
+    pub group_by: Option<GroupBy>,
+    /// Which snapshots
+    #[command(flatten)]
+    pub filter: Filter,
+}

@@ -16,6 +16,7 @@ mod restore;
 mod snapshot;
 mod snapshots;
 mod stats;
+mod status;
 mod tag;
 mod undelete;
 mod verify;
@@ -123,6 +124,7 @@ fn command(command: Command, context: &mut Context) -> Result<ExitCode> {
         Command::Prune(options) => prune::run(&options, context),
         Command::Undelete(options) => undelete::run(&options, context),
         Command::Tag(options) => tag::run(&options, context),
+        Command::Status(options) => status::run(&options, context),
         Command::Stats(options) => stats::run(&options, context),
         Command::Key(options) => key::run(&options, context),
         Command::Cache(options) => cache::run(&options, context),

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use esker::filesystem::Owners;
+use esker::format::note::{Keep, Value as Says};
 use esker::repository::Repository;
 use esker::snapshot::{self, SnapshotOptions, SnapshotSummary, SourceStatus, SourceSummary};
 use esker::store::location::Location;
 use serde_json::{Value, json};
 
-use super::{Context, holds_something, init};
+use super::{Context, holds_something, init, tag::until};
 use crate::args::{Kdf, Snapshot};
 use crate::exit_code::ExitCode;
 use crate::sources::{self, Tell};
@@ -21,7 +22,15 @@ use crate::terminal::words;
 pub fn run(options: &Snapshot, context: &mut Context) -> Result<ExitCode> {
     let tell = Tell { warn: &|text| context.progress.warn(text), stop: &context.stop };
     let gathered = sources::gather(options, &context.settings, &tell)?;
+    let keep = match &options.keep_until {
+        Some(text) => Some(Keep::Until(until(text)?)),
+        None => options.keep.then_some(Keep::ForEver),
+    };
     let repository = open(options, context)?;
+    if keep.is_some() {
+        // Before hours of reading, not after them.
+        repository.need_owner("pinning a snapshot")?;
+    }
     let mut tags = context.settings.tags.clone();
     tags.extend(options.tag.iter().cloned());
     tags.sort_unstable();
@@ -37,6 +46,9 @@ pub fn run(options: &Snapshot, context: &mut Context) -> Result<ExitCode> {
     };
     let summary = snapshot::run(&repository, gathered, &snapshot_options, &context.monitor(), &context.stop)?;
     context.progress.finish();
+    if let (Some(keep), Some(id)) = (keep, summary.id) {
+        repository.say(&repository.notes()?, [(id, Says::Keep(keep))])?;
+    }
     print(&summary, context)?;
     Ok(if summary.reasons.is_empty() { ExitCode::Done } else { ExitCode::Incomplete })
 }

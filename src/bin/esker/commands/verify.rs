@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use anyhow::Result;
 use bytesize::ByteSize;
+use esker::clock::{Clock, SystemClock};
+use esker::prune::policy::Period;
 use esker::verify::{self, Finding, ReadData, VerifyOptions, VerifySummary};
 use serde_json::{Value, json};
 
@@ -20,7 +22,7 @@ pub fn run(options: &Verify, context: &mut Context) -> Result<ExitCode> {
     let read_data = match &options.read_data_subset {
         _ if options.read_data => ReadData::All,
         Some(part) => parse(part)?,
-        None => ReadData::Nothing,
+        None => options.max_age.map_or(Ok(ReadData::Nothing), |age| seconds(age).map(ReadData::Unread))?,
     };
     let repository = context.open()?;
     let mut snapshots = Vec::new();
@@ -31,7 +33,13 @@ pub fn run(options: &Verify, context: &mut Context) -> Result<ExitCode> {
     let begun = std::time::Instant::now();
     let mut findings = Vec::new();
     let mut each = |finding: &Finding| findings.push(finding.clone());
-    let summary = verify::run(&repository, &VerifyOptions { snapshots, read_data }, &monitor, &context.stop, &mut each)?;
+    let summary = verify::run(
+        &repository,
+        &VerifyOptions { snapshots, read_data, record: !options.no_record },
+        &monitor,
+        &context.stop,
+        &mut each,
+    )?;
     context.progress.finish();
     for finding in &findings {
         print(finding, context)?;
@@ -42,6 +50,14 @@ pub fn run(options: &Verify, context: &mut Context) -> Result<ExitCode> {
         (0, _) => ExitCode::DamageRepairable,
         _ => ExitCode::DamageData,
     })
+}
+
+/// How long a period is, measured back from now.
+fn seconds(period: Period) -> Result<u64> {
+    let now = SystemClock::new().now();
+    let refuse = || Usage::new(format!("--max-age {period}: this is no age")).hint("such as 30d");
+    let then = period.before(now, &jiff::tz::TimeZone::system()).ok_or_else(refuse)?;
+    Ok(u64::try_from(now.seconds.saturating_sub(then.seconds)).map_err(|_| refuse())?)
 }
 
 /// `n/m`, `x%`, or a size.

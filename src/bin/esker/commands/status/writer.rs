@@ -1,0 +1,105 @@
+//! What `status` can tell with a writer key: when runs of this host were begun and committed. It can open no snapshot.
+
+use anyhow::Result;
+use esker::clock::{Clock, SystemClock, Timestamp};
+use esker::format::names::ObjectName;
+use esker::format::{Header, ObjectType};
+use esker::id::SnapshotId;
+use esker::repository::Repository;
+use esker::store::StoreError;
+use serde_json::json;
+
+use super::{age, is_older};
+use crate::args::Status;
+use crate::commands::Context;
+use crate::error::Usage;
+use crate::exit_code::ExitCode;
+use crate::terminal::escape::escape;
+use crate::terminal::words;
+
+/// A run of this host that committed.
+struct Committed {
+    id: SnapshotId,
+    /// When it was begun; unknown when its session record is gone.
+    time: Option<Timestamp>,
+}
+
+/// The newest run of this host that committed, as far as can be seen.
+pub fn run(options: &Status, repository: &Repository, context: &mut Context) -> Result<ExitCode> {
+    let filter = &options.filter;
+    if options.group_by.is_some() || filter.source.is_some() || !filter.tag.is_empty() {
+        return Err(Usage::new(
+            "with a writer key snapshots cannot be told apart by sources or tags; only --host and --max-age work",
+        )
+        .into());
+    }
+    let host = filter.host.clone().unwrap_or_else(|| context.host());
+    let newest = newest(repository, &host, filter.host.is_none())?;
+    let now = SystemClock::new().now();
+    let time = newest.as_ref().and_then(|newest| newest.time);
+    // An age that nobody knows is no proof of being fresh.
+    let stale = options.max_age.is_some_and(|max_age| time.is_none_or(|time| is_older(time, max_age, now)));
+    let code = if newest.is_none() || stale { ExitCode::Incomplete } else { ExitCode::Done };
+    let seconds = time.map(|time| now.seconds.saturating_sub(time.seconds));
+    if context.out.json {
+        context.out.json(&json!({
+            "message_type": "status",
+            "exit_code": code.number(),
+            "key": "writer",
+            "newest": newest.iter().map(|newest| json!({
+                "host": host,
+                "snapshot_id": newest.id.to_hex(),
+                "time": time.map(words::rfc3339),
+                "age_seconds": seconds,
+                "complete": null,
+                "too_old": stale,
+            })).collect::<Vec<_>>(),
+        }))?;
+        return Ok(code);
+    }
+    let host = escape(host.as_bytes());
+    context.out.line(&match (&newest, seconds) {
+        (None, _) => format!("no committed run of host {host} is to be seen"),
+        (Some(newest), None) => {
+            format!("host {host}: committed {}; when it was taken is not to be seen any more", newest.id.short())
+        }
+        (Some(newest), Some(seconds)) => {
+            let old = if stale { "  TOO OLD" } else { "" };
+            format!("host {host}: newest committed run {} was begun {} ago{old}", newest.id.short(), age(seconds))
+        }
+    })?;
+    context
+        .out
+        .remark("a writer key shows neither whether it is complete nor what was verified; an owner's `esker status` does")?;
+    Ok(code)
+}
+
+fn newest(repository: &Repository, host: &str, this_host: bool) -> Result<Option<Committed>> {
+    let there = repository.snapshot_names()?;
+    let mut newest: Option<Committed> = None;
+    for id in repository.session_names()?.into_keys() {
+        let snapshot = SnapshotId::from(id);
+        if there.binary_search(&snapshot).is_err() {
+            continue;
+        }
+        let Some(start) = repository.session_start(id)?.filter(|opened| opened.start.host == host) else { continue };
+        let time = Some(start.start.time);
+        if newest.as_ref().is_none_or(|newest| newest.time < time) && is_commit(repository, snapshot)? {
+            newest = Some(Committed { id: snapshot, time });
+        }
+    }
+    // Its records may be gone by now; this machine remembers that it committed.
+    let remembered = repository.last_commit().map(|(id, _)| id).filter(|id| this_host && there.binary_search(id).is_ok());
+    Ok(newest.or(remembered.map(|id| Committed { id, time: None })))
+}
+
+/// Does a snapshot stand there, rather than a revocation? Its header says so to everybody; a store that shows a host only its own
+/// objects leaves it open, and then it counts as none.
+fn is_commit(repository: &Repository, id: SnapshotId) -> Result<bool> {
+    let header = match repository.store().get_range(&ObjectName::Snapshot(id).name(), 0, esker::format::envelope::HEADER_SIZE) {
+        Ok(header) => header,
+        Err(StoreError::NotFound(_) | StoreError::Denied(_) | StoreError::Size { .. }) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Header::parse(&header, ObjectType::Snapshot).is_ok())
+}
