@@ -18,6 +18,7 @@ use rustix::fs::{self, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, Ren
 use rustix::io::Errno;
 
 use super::{Entry, Name, ReadUnit, Store, StoreError, beyond, too_large};
+use crate::planted;
 
 /// Unfinished files live here; the name belongs to the store.
 const TMP: &str = "tmp";
@@ -26,6 +27,28 @@ const LEFTOVER_AGE_SECONDS: i64 = 24 * 3600;
 const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// Without `NONBLOCK`, opening a fifo somebody left in the store would wait for ever.
 const READ: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
+
+/// What the store asked of the file system, in the order it was done. Paths are below the store's folder, "" is the folder itself.
+///
+/// A power cut keeps what was synced and any part of the rest: whoever watches can tell what may be left (`tests/crash.rs` does).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum DiskStep {
+    /// A folder was made.
+    Folder(String),
+    /// The entries of a folder are on the disk.
+    FolderSynced(String),
+    /// A file was written, whole.
+    Written(String, Vec<u8>),
+    /// The bytes of a file are on the disk.
+    Synced(String),
+    /// A file has another name now, which may have been taken.
+    Moved(String, String),
+    /// A name was removed.
+    Removed(String),
+}
+
+/// Is told what a store did; see [`LocalStore::watched`].
+pub type Watch = Box<dyn Fn(DiskStep) + Send + Sync>;
 
 /// Objects as files below one folder.
 pub struct LocalStore {
@@ -39,6 +62,7 @@ pub struct LocalStore {
     swept: Once,
     /// Cleared when the file system turns out not to know `RENAME_NOREPLACE` (NFS, some FUSE): then hard links publish.
     renames: AtomicBool,
+    watch: Option<Watch>,
 }
 
 impl LocalStore {
@@ -55,6 +79,18 @@ impl LocalStore {
             temporary_next: AtomicU64::new(0),
             swept: Once::new(),
             renames: AtomicBool::new(true),
+            watch: None,
+        }
+    }
+
+    /// The same, and `watch` is told of every change: for tests that cut the power.
+    pub fn watched(path: impl Into<PathBuf>, watch: Watch) -> Self {
+        Self { watch: Some(watch), ..Self::open(path) }
+    }
+
+    fn tell(&self, step: impl FnOnce() -> DiskStep) {
+        if let Some(watch) = &self.watch {
+            watch(step());
         }
     }
 
@@ -122,7 +158,7 @@ impl LocalStore {
                 Err(Errno::NOENT) => {
                     self.absent(())?;
                     match fs::mkdirat(&at, part, Mode::RWXU) {
-                        Ok(()) | Err(Errno::EXIST) => {}
+                        Ok(()) | Err(Errno::EXIST) => self.tell(|| DiskStep::Folder(folder[..end].to_owned())),
                         Err(error) => return Err(failed("make the folder", error)),
                     }
                     (fs::openat(&at, part, FOLDER, Mode::empty()).map_err(|error| failed("open", error))?, true)
@@ -132,7 +168,8 @@ impl LocalStore {
             let so_far = &folder[..end];
             let is_settled = || self.settled.lock().unwrap_or_else(PoisonError::into_inner).contains(so_far);
             if made || !is_settled() {
-                sync_folder(&at).map_err(|error| failed("sync the folder above", error))?;
+                self.sync_folder(&at, folder[..end].rsplit_once('/').map_or("", |(above, _)| above))
+                    .map_err(|error| failed("sync the folder above", error))?;
                 self.settled.lock().unwrap_or_else(PoisonError::into_inner).insert(so_far.to_owned());
             }
             at = below;
@@ -157,9 +194,39 @@ impl LocalStore {
         let _ = fs::flock(&temporary.file, FlockOperation::NonBlockingLockExclusive);
         self.swept.call_once(|| sweep(&temporary));
         write_all(&mut temporary.file, contents).map_err(|error| self.failed("write to", TMP, error))?;
+        self.tell(|| DiskStep::Written(temporary.path(), contents.concat()));
+        if !planted::is("rename-before-fsync") {
+            self.sync(&temporary)?;
+        }
+        Ok(temporary)
+    }
+
+    fn sync(&self, temporary: &Temporary) -> Result<(), StoreError> {
+        if planted::is("skipped-fsync") {
+            return Ok(());
+        }
         // A failed sync may have dropped the pages: it is never tried again on this file, which goes away with `temporary`.
         temporary.file.sync_all().map_err(|error| self.failed("sync a file in", TMP, error))?;
-        Ok(temporary)
+        self.tell(|| DiskStep::Synced(temporary.path()));
+        Ok(())
+    }
+
+    fn sync_folder(&self, folder: impl AsFd, path: &str) -> rustix::io::Result<()> {
+        if planted::is("skipped-folder-fsync") {
+            return Ok(());
+        }
+        sync_folder(folder)?;
+        self.tell(|| DiskStep::FolderSynced(path.to_owned()));
+        Ok(())
+    }
+
+    /// The last step of a publication.
+    fn settle(&self, temporary: &Temporary, folder: &OwnedFd, name: &Name) -> Result<(), StoreError> {
+        self.tell(|| DiskStep::Moved(temporary.path(), name.to_string()));
+        if planted::is("rename-before-fsync") {
+            self.sync(temporary)?;
+        }
+        self.sync_folder(folder, folder_of(name)).map_err(|error| self.failed("sync the folder of", name.as_str(), error))
     }
 
     /// Moves a temporary file to a name that must be free.
@@ -171,6 +238,7 @@ impl LocalStore {
                     temporary.moved = true;
                     return Ok(());
                 }
+                Err(Errno::EXIST) if planted::is("412-taken-for-success") => return Ok(()),
                 Err(Errno::EXIST) => return Err(StoreError::AlreadyExists(name.clone())),
                 Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => self.renames.store(false, Ordering::Relaxed),
                 Err(error) => return Err(self.failed("publish", name.as_str(), error)),
@@ -249,7 +317,7 @@ impl Store for LocalStore {
         let folder = self.make_folder(folder_of(name))?;
         let mut temporary = self.write_temporary(parts)?;
         self.publish(&mut temporary, &folder, name)?;
-        sync_folder(&folder).map_err(|error| self.failed("sync the folder of", name.as_str(), error))
+        self.settle(&temporary, &folder, name)
     }
 
     fn replace(&self, name: &Name, parts: &[&[u8]]) -> Result<(), StoreError> {
@@ -258,7 +326,7 @@ impl Store for LocalStore {
         fs::renameat(&temporary.folder, &temporary.name, &folder, name.last_part())
             .map_err(|error| self.failed("replace", name.as_str(), error))?;
         temporary.moved = true;
-        sync_folder(&folder).map_err(|error| self.failed("sync the folder of", name.as_str(), error))
+        self.settle(&temporary, &folder, name)
     }
 
     fn get(&self, name: &Name, size_max: u64) -> Result<Vec<u8>, StoreError> {
@@ -307,7 +375,10 @@ impl Store for LocalStore {
     fn delete(&self, name: &Name) -> Result<(), StoreError> {
         let Some(folder) = self.folder(folder_of(name))? else { return Ok(()) };
         match fs::unlinkat(&folder, name.last_part(), AtFlags::empty()) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.tell(|| DiskStep::Removed(name.to_string()));
+                Ok(())
+            }
             Err(Errno::NOENT) => self.absent(()),
             Err(error) => Err(self.failed("delete", name.as_str(), error)),
         }
@@ -338,6 +409,12 @@ struct Temporary {
     name: String,
     file: File,
     moved: bool,
+}
+
+impl Temporary {
+    fn path(&self) -> String {
+        format!("{TMP}/{}", self.name)
+    }
 }
 
 impl Drop for Temporary {
@@ -386,6 +463,7 @@ fn write_all(to: &mut impl Write, parts: &[&[u8]]) -> io::Result<()> {
     while !rest.is_empty() {
         match to.write_vectored(rest) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(_) if planted::is("short-write-ignored") => return Ok(()),
             Ok(written) => IoSlice::advance_slices(&mut rest, written),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),

@@ -12,7 +12,7 @@ mod local;
 pub mod location;
 mod memory;
 
-pub use local::LocalStore;
+pub use local::{DiskStep, LocalStore, Watch};
 pub use memory::MemoryStore;
 
 /// Name of an object: relative, `/`-separated, lower-case ASCII (`a-z 0-9 - . _`), no empty part, no `.` or `..`.
