@@ -13,7 +13,7 @@ SOAK_SECONDS ?= 7200
 # Seconds for each fuzz target of `make fuzz`.
 FUZZ_SECONDS ?= 60
 
-.PHONY: demo test bench soak fuzz fmt lint packages
+.PHONY: demo test planted bench soak fuzz fmt lint packages
 
 # Builds esker, backs up a small service of its own making, changes it, backs up again, restores, compares, verifies.
 demo:
@@ -24,6 +24,10 @@ test: packages
 	if command -v cargo-nextest >/dev/null; then \
 	    cargo test --quiet --locked --doc && cargo nextest run --locked --no-fail-fast; \
 	else cargo test --locked --no-fail-fast; fi
+
+# Brings each planted bug to life in turn and shows that its test catches it (tests/README.md).
+planted:
+	tests/planted.sh
 
 packages:
 	@.ci/packages $(PACKAGES)

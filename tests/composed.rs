@@ -12,7 +12,7 @@ use esker::format::names;
 use esker::format::pack::recipe::{self, Recipe, RecipeRange};
 use esker::format::pack::{self, Class, Codec, Encoding, PackFacts, PreparedChunk, PreparedFrame};
 use esker::format::tree::{Content, Item, NodeKind};
-use esker::id::{ChunkId, PackId, SnapshotId};
+use esker::id::{ChunkId, PackId, SessionId, SnapshotId};
 use esker::monitor::Stop;
 use esker::repository::writer::{Named, Writer, WriterOptions};
 use esker::repository::{Reader, Repository, RepositoryError};
@@ -289,4 +289,21 @@ fn a_writer_stores_again_what_lost_its_base_and_then_it_restores() {
         let files = small::restore(&reader, &stored.snapshot.root).unwrap();
         assert!(files.into_values().all(|file| file == bytes));
     }
+}
+
+#[test]
+fn a_session_that_uses_a_composed_chunk_pins_its_bases_too() {
+    let (made, bytes, packs, composed) = made();
+    let mut writer = small::writer(&made.repository);
+    let session = SessionId(writer.snapshot_id().unwrap().0);
+    let id = chunk_id(&made.repository, &bytes);
+    assert!(!writer.place(&[Named { chunk_type: ChunkType::Data, id, bytes: &bytes }]).unwrap()[0].new);
+    let mut all = vec![packs[0], packs[1], composed];
+    all.sort_unstable();
+    small::condemn(&made.repository, 1, all.clone());
+    let content = small::store_folder(&mut writer, Vec::new());
+    small::commit_source(writer, content, None);
+    let owner = small::open(made.store.clone(), &made.line).unwrap();
+    let (number, pins) = small::acknowledged(&owner, session);
+    assert_eq!((number, pins.into_iter().collect::<Vec<_>>()), (1, all));
 }

@@ -271,5 +271,5 @@ fn a_power_cut_during_snapshots_loses_nothing_that_was_acknowledged() {
     author.snapshot(&files(2));
     author.forget(first);
     author.snapshot(&files(3));
-    author.end().cut_everywhere(2_000);
+    author.end().cut_everywhere(1_500);
 }

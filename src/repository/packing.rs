@@ -14,6 +14,7 @@ use crate::format::pack::{self, Class, Codec, Encoding, PackFacts, PreparedChunk
 use crate::format::{Sealer, limits};
 use crate::id::{ChunkId, PackId};
 use crate::parallel::{OrderedPool, cores};
+use crate::planted;
 use crate::store::{Store, StoreError};
 use crate::{compress, repository::RepositoryError};
 
@@ -319,7 +320,10 @@ fn put_pack(store: &dyn Store, sealer: &Sealer, own: &Mutex<HashSet<PackId>>, jo
         own.insert(sealed.facts.id);
     }
     let parts: Vec<&[u8]> = sealed.parts.iter().map(Vec::as_slice).collect();
-    create_same(store, &names::pack_name(sealed.facts.id), &parts)?;
+    match create_same(store, &names::pack_name(sealed.facts.id), &parts) {
+        Err(RepositoryError::Store(StoreError::Full(_))) if planted::is("enospc-swallowed") => {}
+        other => other?,
+    }
     Ok(StoredPack { facts: sealed.facts, frames: job.assembly.numbers })
 }
 
@@ -329,7 +333,7 @@ pub fn create_same(store: &dyn Store, name: &crate::store::Name, parts: &[&[u8]]
         Err(StoreError::AlreadyExists(_)) => {
             let size: usize = parts.iter().map(|part| part.len()).sum();
             let found = store.get(name, size as u64)?;
-            if found == parts.concat() {
+            if found == parts.concat() || planted::is("other-bytes-taken-for-ours") {
                 Ok(())
             } else {
                 Err(RepositoryError::Inconclusive(format!("{name} exists already with other bytes than ours")))

@@ -13,6 +13,7 @@ use crate::format::{FormatError, limits, names};
 use crate::id::{IndexId, PackId};
 use crate::monitor::{Monitor, Problem};
 use crate::parallel::{self, Feed};
+use crate::planted;
 use crate::repository::gc::GcState;
 use crate::repository::view::View;
 use crate::repository::{Repository, RepositoryError, gc};
@@ -48,8 +49,9 @@ pub fn sync(repository: &Repository, cache: &mut Cache, monitor: &dyn Monitor) -
 }
 
 fn sync_once(repository: &Repository, cache: &mut Cache, monitor: &dyn Monitor) -> Result<View, RepositoryError> {
+    let early = if planted::is("packs-listed-before-gc") { Some(gc::list_packs(repository)?) } else { None };
     let gc = gc::read(repository, cache)?;
-    let listed = gc::list_packs(repository)?;
+    let listed = early.map_or_else(|| gc::list_packs(repository), Ok)?;
     let mut index_files = Vec::new();
     repository.store.list(names::INDEX, &mut |entry| {
         if let Some(id) = names::parse_index(&entry.name) {
@@ -90,6 +92,7 @@ fn view_of(cache: &Cache, gc: GcState, mut listed: HashMap<PackId, u64>) -> Resu
             Some(found) if found == size && gc.bad.contains(&id) => view.insert_condemned(number, id),
             Some(found) if found == size => view.insert(number, id),
             Some(_) if !gc.bad.contains(&id) => view.wrong_size.push(id),
+            None if planted::is("cache-not-relisted") => view.insert(number, id),
             _ => {}
         };
     })?;
@@ -339,6 +342,9 @@ pub fn packs_of_composed(cache: &Cache, view: &View, copy: &Copy) -> Result<Opti
             homes[nth].get_or_insert(base.pack);
         }
     })?;
+    if planted::is("base-test-left-out") {
+        homes.retain(Option::is_some);
+    }
     let Some(mut packs) = homes.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
     packs.push(copy.pack);
     packs.sort_unstable();

@@ -8,6 +8,7 @@ use crate::format::revocation::{self, Revocation};
 use crate::format::session::{self, Acknowledgement, Closed, Start};
 use crate::format::snapshot::{self, Snapshot};
 use crate::id::{ObjectHash, PackId, SessionId, SnapshotId};
+use crate::planted;
 use crate::repository::packing::create_same;
 use crate::repository::{Repository, RepositoryError};
 use crate::store::StoreError;
@@ -21,7 +22,7 @@ pub struct Session {
 impl Session {
     /// S0: chooses the id and makes the start record durable, before anything is listed (R10).
     pub fn start(repository: &Repository) -> Result<Self, RepositoryError> {
-        let id = SessionId(clock::random(&*repository.rng)?);
+        let id = if planted::is("sid-reused") { SessionId([7; 16]) } else { SessionId(clock::random(&*repository.rng)?) };
         let start = Start {
             session: id,
             time: repository.clock.now(),
@@ -65,7 +66,7 @@ impl Session {
             // A lost reply, or a revocation: what stands there tells. Anything but our own bytes means we lost.
             Err(StoreError::AlreadyExists(_)) => {
                 let found = repository.store.get(&name, limits::SNAPSHOT_SIZE_MAX);
-                if !found.is_ok_and(|found| found == sealed) {
+                if !found.is_ok_and(|found| found == sealed) && !planted::is("revocation-overlooked") {
                     return Err(RepositoryError::Revoked);
                 }
             }

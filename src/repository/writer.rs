@@ -15,6 +15,7 @@ use crate::format::pack::{Class, PackFacts};
 use crate::format::snapshot::Snapshot;
 use crate::id::{ChunkId, PackId, SnapshotId};
 use crate::monitor::{Monitor, Phase, Stop};
+use crate::planted;
 use crate::repository::packing::{FrameNumber, Packer, create_same};
 use crate::repository::session::Session;
 use crate::repository::view::View;
@@ -312,7 +313,8 @@ impl Writer {
         if self.options.dry_run {
             return Ok(Committed { id: SnapshotId([0; 16]), totals: self.totals });
         }
-        let ready = self.flush().and_then(|()| self.acknowledge());
+        let ready =
+            if planted::is("commit-before-packs") { self.acknowledge() } else { self.flush().and_then(|()| self.acknowledge()) };
         let Some(session) = self.session.take() else { return Err(RepositoryError::Revoked) };
         if let Err(error) = ready {
             // Nothing was committed and nothing will be: nobody has to wait for this session.
@@ -375,6 +377,7 @@ impl Writer {
                 continue;
             }
             if let Some(packs) = reindex::packs_of_composed(&self.cache, &self.view, &copy)? {
+                let packs = if planted::is("bases-not-pinned") { &[copy.pack][..] } else { &packs };
                 self.used.extend(packs.iter().filter_map(|&number| self.view.id(number)));
                 homes[place] = Some(Home::Elsewhere);
             }
@@ -500,9 +503,13 @@ impl Writer {
             other => other?,
         };
         let own = self.packer.own();
+        let own = if planted::is("own-packs-not-pinned") { HashSet::new() } else { own };
         let mut pins: Vec<PackId> = gc.bad.iter().filter(|id| self.used.contains(id) || own.contains(id)).copied().collect();
+        if planted::is("pins-missing") {
+            pins.clear();
+        }
         pins.sort_unstable();
-        for id in &gc.bad {
+        for id in gc.bad.iter().filter(|_| !planted::is("bad-packs-stay-in-view")) {
             self.view.remove(id);
         }
         self.view.bad = gc.bad;

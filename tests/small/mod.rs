@@ -1,7 +1,7 @@
 //! A small repository made by hand in memory, and a restorer that checks every byte: for `damage.rs` and `composed.rs`.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use esker::clock::{ManualClock, SeededRng, Timestamp};
@@ -9,9 +9,12 @@ use esker::crypto::{Argon2Cost, ChunkType, Passphrase};
 use esker::format::FormatError;
 use esker::format::content::{self, Leaves};
 use esker::format::folder;
+use esker::format::gc::{self, Condemn};
+use esker::format::names::{self as format_names, ObjectName};
+use esker::format::session;
 use esker::format::snapshot::{Snapshot, Totals};
 use esker::format::tree::{Content, Item, Node, NodeKind};
-use esker::id::{ChunkId, ObjectHash, SnapshotId};
+use esker::id::{ChunkId, ObjectHash, PackId, SessionId, SnapshotId};
 use esker::monitor::{Monitor, Quiet, Stop};
 use esker::repository::writer::{Named, Writer, WriterOptions};
 use esker::repository::{Environment, InitOptions, Reader, Repository, RepositoryError, Secret};
@@ -211,4 +214,32 @@ pub fn names(store: &MemoryStore) -> Vec<esker::store::Name> {
 
 pub fn chunk_id(repository: &Repository, bytes: &[u8]) -> ChunkId {
     repository.keys().chunk_id(ChunkType::Data, bytes)
+}
+
+/// A condemn record of these packs, as an owner makes it.
+pub fn condemn(repository: &Repository, number: u64, packs: Vec<PackId>) {
+    let time = Timestamp { seconds: 1_790_000_000, nanoseconds: 0 };
+    let record = Condemn { number, time, packs, written: Vec::new(), snapshots: Vec::new(), extra: Vec::new() };
+    let sealed = gc::seal_condemn(repository.sealer(), &record).unwrap();
+    repository.store().create(&ObjectName::GcCondemn(number).name(), &[&sealed]).unwrap();
+}
+
+/// What the last acknowledgement of the one live session says.
+pub fn acknowledged(repository: &Repository, id: SessionId) -> (u64, BTreeSet<PackId>) {
+    let mut newest = 0;
+    repository
+        .store()
+        .list(format_names::SESSIONS, &mut |entry| {
+            if let Some(ObjectName::SessionRecord(session, number)) = ObjectName::parse(&entry.name)
+                && session == id
+            {
+                newest = newest.max(number);
+            }
+        })
+        .unwrap();
+    let name = |number| ObjectName::SessionRecord(id, number).name();
+    let start = session::open_start(repository.opener(), id, &repository.store().get(&name(0), u64::MAX).unwrap()).unwrap();
+    let sealed = repository.store().get(&name(newest), u64::MAX).unwrap();
+    let record = session::open_acknowledgement(repository.opener(), &start, newest, &sealed).unwrap();
+    (record.observed, record.pins.into_iter().collect())
 }
