@@ -6,6 +6,7 @@ use crate::clock::Timestamp;
 use crate::format::note::Keep;
 use crate::id::{ObjectHash, SnapshotId};
 use crate::monitor::Stop;
+use crate::prune::book::Book;
 use crate::prune::retention::{self, Group, RetentionError, Rules};
 use crate::prune::survey::{Survey, Surveyed, date};
 use crate::repository::{Repository, RepositoryError};
@@ -76,6 +77,15 @@ pub fn by_rules(
         return Err(ForgetError::Jump { from: jump.from, to: jump.to, days, remove: remove.len() });
     }
     Ok(ForgetPlan { groups, remove, reason: "forget by rules".to_owned() })
+}
+
+/// What has to be named to forget a snapshot whose object is damaged: what stands there now, and whatever a prune saw there before it
+/// was damaged; else a prune would look for that for ever.
+pub fn objects_of_damaged(repository: &Repository, id: SnapshotId) -> Result<Vec<(SnapshotId, ObjectHash)>, ForgetError> {
+    let book = Book::read(repository, &mut repository.open_pack_cache()?)?;
+    let mut objects = vec![(id, repository.snapshot_hash(&id)?)];
+    objects.extend(book.seen.get(&id).into_iter().flatten().map(|hash| (id, *hash)));
+    Ok(objects)
 }
 
 /// Takes those that were named. No rule and no guard is asked, but a note is.

@@ -72,6 +72,11 @@ impl Repository {
         if let Some((_, error)) = gone.into_iter().find(|(id, _)| !tombstones.mentions(*id)) {
             return Err(error.into());
         }
+        for (id, error) in std::mem::take(&mut list.damaged) {
+            // What was given up need not open.
+            let buried = tombstones.mentions(id) && tombstones.of(id, self.snapshot_hash(&id)?).is_some();
+            list.damaged.extend((!buried).then_some((id, error)));
+        }
         for stored in std::mem::take(&mut list.snapshots) {
             match tombstones.of(stored.id, stored.hash) {
                 Some(record) => list.forgotten.push(Forgone { stored, time: record.time, reason: record.reason.clone() }),
@@ -82,6 +87,12 @@ impl Repository {
         list.snapshots.sort_by_key(|stored| (stored.snapshot.time, stored.id));
         list.forgotten.sort_by_key(|forgone| (forgone.stored.snapshot.time, forgone.stored.id));
         Ok(list)
+    }
+
+    /// BLAKE3 of what stands under its name, whether it opens or not.
+    pub fn snapshot_hash(&self, id: &SnapshotId) -> Result<ObjectHash, RepositoryError> {
+        let sealed = self.store.get(&names::snapshot_name(*id), limits::SNAPSHOT_SIZE_MAX)?;
+        Ok(names::hash_of(&[&sealed]))
     }
 
     /// Opens one; `None` when a revocation stands under its name.

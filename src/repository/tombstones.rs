@@ -1,6 +1,6 @@
 //! Tombstones: which snapshots were given up, by the word of an owner.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use crate::format::forgotten::{self, Forgotten};
 use crate::format::limits;
@@ -26,11 +26,6 @@ impl Tombstones {
     /// Was any object under this id given up?
     pub fn mentions(&self, id: SnapshotId) -> bool {
         self.good.keys().any(|(other, _)| *other == id)
-    }
-
-    /// Snapshots that were given up, with the hash of the object that is meant.
-    pub fn into_set(self) -> HashSet<(SnapshotId, ObjectHash)> {
-        self.good.into_keys().collect()
     }
 
     /// How many.
@@ -70,11 +65,6 @@ impl Repository {
             }
         }
         Ok(tombstones)
-    }
-
-    /// Snapshots with a good `forgotten` record beside them: (id, hash of the snapshot it forgets).
-    pub fn forgotten(&self) -> Result<HashSet<(SnapshotId, ObjectHash)>, RepositoryError> {
-        Ok(self.tombstones()?.into_set())
     }
 
     /// Gives up one snapshot. Its space is freed by a prune; until then `undelete` brings it back.

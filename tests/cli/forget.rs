@@ -265,3 +265,42 @@ fn a_writer_key_forgets_tags_and_brings_back_nothing() {
     }
     assert_eq!(house.snapshot_count(), 1);
 }
+
+#[test]
+fn forget_with_prune_frees_what_went_and_it_comes_back_no_more() {
+    let house = House::with_repository();
+    let mut noise = vec![0; 3_000_000];
+    blake3::Hasher::new().finalize_xof().fill(&mut noise);
+    house.write("data/large", &noise);
+    house.snapshot();
+    std::fs::remove_file(house.path("data/large")).unwrap();
+    house.write("data/small", b"small");
+    house.snapshot();
+    let ids = house.ids();
+    let size = |house: &House| json(&exits(house.esker(), ["stats", "--json"], 0).stdout)["stored_size"].as_u64().unwrap();
+    let before = size(&house);
+    exits(house.esker(), ["forget", "--keep-last", "1", "--prune"], 0);
+    assert!(size(&house) + 2_000_000 < before);
+    exits(house.esker(), ["undelete", &ids[0]], 1);
+    exits(house.esker(), ["verify", "--read-data"], 0);
+    exits(house.esker(), ["status", "--max-age", "1h"], 0);
+}
+
+#[test]
+fn a_damaged_snapshot_is_forgotten_by_its_id_alone() {
+    let house = House::with_snapshot();
+    house.snapshot();
+    let ids = house.ids();
+    let object = house.path(format!("repo/snapshots/{}", ids[0]));
+    let mut bytes = std::fs::read(&object).unwrap();
+    bytes[300] ^= 1;
+    std::fs::remove_file(&object).unwrap();
+    std::fs::write(&object, bytes).unwrap();
+    let told = exits(house.esker(), ["forget", "--keep-last", "1"], 0);
+    assert!(stderr(&told).contains(&ids[0][..8]), "{}", stderr(&told));
+    exits(house.esker(), ["prune"], 14);
+    exits(house.esker(), ["status"], 21);
+    exits(house.esker(), ["forget", &ids[0]], 0);
+    exits(house.esker(), ["prune"], 0);
+    exits(house.esker(), ["status"], 0);
+}

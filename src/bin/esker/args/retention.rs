@@ -90,7 +90,7 @@ Examples:
   esker forget -n --keep-daily 7 --keep-weekly 5 --keep-monthly 12     says what would go, and why the rest is kept
   esker forget --keep-within-daily 30d --keep-within-monthly 2y
   esker forget --host auth01 --keep-last 10 --keep-tag release
-  esker --config /etc/esker.toml forget                                by the [keep] table of the config file
+  esker --config /etc/esker.toml forget --prune                        by the [keep] table of the config file
   esker forget 3fa2 81bc                                               these two
 
 The rules are applied to each group (host and sources) apart. Rules given here replace all rules of the config file. Never
@@ -98,7 +98,8 @@ dropped by a rule: the newest complete and the newest verified snapshot of a hos
 was first seen within the repository's guard period, and snapshots whose claimed time cannot be (they are shown as quarantined
 and take no slot). Snapshots that are named are forgotten whatever the rules say, unless a note keeps them.
 
-Forgetting frees no space; `esker undelete` brings a snapshot back until the space is freed.")]
+Forgetting frees no space: `esker prune` does, or --prune in the same run; `esker undelete` brings a snapshot back until then.
+A snapshot that is damaged can be forgotten by its id, and stops a prune until it is.")]
 pub struct Forget {
     /// Forget these, and ask no rule
     #[arg(value_name = "SNAPSHOT")]
@@ -118,6 +119,9 @@ pub struct Forget {
     /// The clock is right: nothing came for months, and the rules may count from what came then
     #[arg(long)]
     pub allow_time_jump: bool,
+    /// Then free the space, as `esker prune` does
+    #[arg(long, conflicts_with = "dry_run")]
+    pub prune: bool,
     /// Say what would be forgotten, and forget nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,

@@ -1,7 +1,10 @@
 //! `esker forget`: which snapshots go, and why the others stay.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
-use esker::id::SnapshotId;
+use esker::id::{ObjectHash, SnapshotId};
+use esker::prune::PruneOptions;
 use esker::prune::forget::{self, ForgetPlan};
 use esker::prune::policy::Policy;
 use esker::prune::retention::{Group, Rules};
@@ -9,7 +12,7 @@ use esker::prune::survey::{self, Survey, Surveyed};
 use esker::repository::{Repository, RepositoryError};
 use serde_json::{Value, json};
 
-use super::{Context, place, snapshots};
+use super::{Context, place, prune, snapshots};
 use crate::args::Forget;
 use crate::error::Usage;
 use crate::exit_code::ExitCode;
@@ -22,7 +25,7 @@ pub fn run(options: &Forget, context: &mut Context) -> Result<ExitCode> {
     let repository = context.open()?;
     let survey = look(&repository, context)?;
     let plan = match &policy {
-        None => forget::by_name(&survey, &place::named_objects(&survey, &options.snapshots)?)?,
+        None => forget::by_name(&survey, &named(&options.snapshots, &repository, &survey)?)?,
         Some(policy) => by_rules(options, policy, &survey, context)?,
     };
     show(&plan, &survey, options, context)?;
@@ -35,14 +38,40 @@ pub fn run(options: &Forget, context: &mut Context) -> Result<ExitCode> {
     } else {
         survey.record(&repository)?;
     }
-    let count = forget::carry_out(&repository, &plan, &context.stop)?;
-    if count > 0 {
+    forget::carry_out(&repository, &plan, &context.stop)?;
+    let ids: BTreeSet<SnapshotId> = plan.remove.iter().map(|(id, _)| *id).collect();
+    if !ids.is_empty() {
         context.out.remark(&format!(
             "forgot {}; `esker undelete` brings one back until a prune frees it",
-            words::counted(count as u64, "snapshot", "snapshots")
+            words::counted(ids.len() as u64, "snapshot", "snapshots")
         ))?;
     }
+    if options.prune {
+        let begun = std::time::Instant::now();
+        let monitor = context.monitor();
+        let summary = esker::prune::run(&repository, &PruneOptions::default(), &monitor, &context.stop)?;
+        context.progress.finish();
+        prune::print(&summary, false, begun.elapsed().as_secs_f64(), context)?;
+    }
     Ok(ExitCode::Done)
+}
+
+/// Ids and hashes of those that were typed; one that is damaged can be named too, and nothing else gets rid of it.
+fn named(names: &[String], repository: &Repository, survey: &Survey) -> Result<Vec<(SnapshotId, ObjectHash)>> {
+    let mut objects = Vec::new();
+    for name in names {
+        let mut damaged =
+            survey.damaged.iter().map(|(id, _)| *id).filter(|id| !name.is_empty() && id.to_hex().starts_with(name.as_str()));
+        match (place::surveyed(survey, name), damaged.next(), damaged.next()) {
+            (Ok(surveyed), None, _) => objects.push((surveyed.stored.id, surveyed.stored.hash)),
+            (Err(RepositoryError::SnapshotNotFound(_)), Some(id), None) => {
+                objects.extend(forget::objects_of_damaged(repository, id)?)
+            }
+            (Err(error), _, _) => return Err(error.into()),
+            (Ok(_), Some(_), _) => return Err(RepositoryError::SnapshotAmbiguous { prefix: name.clone(), count: 2 }.into()),
+        }
+    }
+    Ok(objects)
 }
 
 /// The rules; `None` when snapshots are named.
@@ -98,7 +127,7 @@ fn show(plan: &ForgetPlan, survey: &Survey, options: &Forget, context: &mut Cont
     }
     let will = if options.dry_run { "would forget" } else { "forget" };
     if plan.groups.is_empty() {
-        let ids: Vec<SnapshotId> = plan.remove.iter().map(|(id, _)| *id).collect();
+        let ids: BTreeSet<SnapshotId> = plan.remove.iter().map(|(id, _)| *id).collect();
         return if ids.is_empty() { Ok(()) } else { table(will, ids.into_iter().map(|id| (id, String::new())), survey, context) };
     }
     for group in &plan.groups {
@@ -112,8 +141,12 @@ fn show(plan: &ForgetPlan, survey: &Survey, options: &Forget, context: &mut Cont
 }
 
 fn table(will: &str, rows: impl Iterator<Item = (SnapshotId, String)>, survey: &Survey, context: &mut Context) -> Result<()> {
-    let rows: Vec<Vec<String>> =
-        rows.filter_map(|(id, reasons)| survey.find(&id).map(|(stored, tags)| row(stored, tags, &reasons))).collect();
+    let damaged = |id: SnapshotId| vec![id.short(), "(damaged)".to_owned()];
+    let row = |(id, reasons): (SnapshotId, String)| match survey.find(&id) {
+        Some((stored, tags)) => row(stored, tags, &reasons),
+        None => damaged(id),
+    };
+    let rows: Vec<Vec<String>> = rows.map(row).collect();
     if rows.is_empty() || context.out.quiet {
         return Ok(());
     }
@@ -144,7 +177,8 @@ fn as_json(plan: &ForgetPlan, survey: &Survey) -> Value {
     let groups = match plan.groups.is_empty() && !plan.remove.is_empty() {
         false => &plan.groups,
         true => {
-            let remove = plan.remove.iter().map(|(id, _)| *id).collect();
+            let remove: BTreeSet<SnapshotId> = plan.remove.iter().map(|(id, _)| *id).collect();
+            let remove = remove.into_iter().collect();
             named = vec![Group { host: None, sources: None, tags: None, keep: Vec::new(), remove }];
             &named
         }

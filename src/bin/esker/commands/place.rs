@@ -6,7 +6,6 @@ use std::os::unix::ffi::OsStrExt;
 use anyhow::Result;
 use esker::format::snapshot::Snapshot;
 use esker::format::tree::{Node, NodeKind};
-use esker::id::{ObjectHash, SnapshotId};
 use esker::prune::survey::{Survey, Surveyed};
 use esker::repository::{Repository, RepositoryError, StoredSnapshot};
 use serde_json::{Map, Value, json};
@@ -97,11 +96,6 @@ pub fn find<'a>(survey: &'a Survey, wanted: &str, filter: &Filter) -> Result<&'a
         [] => Err(missing()),
         _ => Err(RepositoryError::SnapshotAmbiguous { prefix: wanted.to_owned(), count: fits.len() }),
     }
-}
-
-/// Ids and hashes of those that were typed.
-pub fn named_objects(survey: &Survey, names: &[String]) -> Result<Vec<(SnapshotId, ObjectHash)>, RepositoryError> {
-    names.iter().map(|name| surveyed(survey, name).map(|surveyed| (surveyed.stored.id, surveyed.stored.hash))).collect()
 }
 
 /// Puts raw bytes into a JSON object: as text where they are text; otherwise the text has replacement characters, and `<key>_hex`

@@ -6,6 +6,7 @@ use anyhow::Result;
 use bytesize::ByteSize;
 use esker::clock::{Clock, SystemClock};
 use esker::prune::policy::Period;
+use esker::prune::survey;
 use esker::verify::{self, Finding, ReadData, VerifyOptions, VerifySummary};
 use serde_json::{Value, json};
 
@@ -40,6 +41,11 @@ pub fn run(options: &Verify, context: &mut Context) -> Result<ExitCode> {
         &context.stop,
         &mut each,
     )?;
+    if !options.no_record
+        && let Err(error) = survey::survey(&repository).and_then(|survey| survey.record(&repository))
+    {
+        context.progress.warn(&format!("what was seen for the first time could not be written down: {error}"));
+    }
     context.progress.finish();
     for finding in &findings {
         print(finding, context)?;
