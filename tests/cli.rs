@@ -12,7 +12,15 @@ mod cli {
     mod json;
     mod keys;
     mod look;
+    mod prune;
     mod secrets;
     mod sources;
     mod status;
+}
+
+/// Bytes that do not compress, the same for one seed.
+fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
 }

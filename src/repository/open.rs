@@ -91,6 +91,7 @@ impl Repository {
             return Err(RepositoryError::AlreadyExists(store.location()));
         }
         let repository = Self::assemble(environment, keys, None)?;
+        repository.keep_ballast()?;
         Ok(Initialised { repository, recovery_key: recovery.to_text() })
     }
 

@@ -7,6 +7,7 @@ const COMMANDS: &[&str] = &[
     "snapshot",
     "snapshots",
     "forget",
+    "prune",
     "undelete",
     "tag",
     "ls",

@@ -1,0 +1,144 @@
+//! Freeing space, by the real program.
+
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use super::common::{House, exits, json, stderr, stdout, text};
+
+impl House {
+    /// Two snapshots of two folders; the first is forgotten.
+    fn with_something_to_free() -> Self {
+        let house = Self::with_repository();
+        house.write("data/old", &super::super::noise(1, 900 << 10));
+        house.snapshot();
+        std::fs::remove_file(house.path("data/old")).unwrap();
+        house.write("data/new", &super::super::noise(2, 2 << 20));
+        house.snapshot();
+        exits(house.esker(), ["forget", "--keep-last", "1"], 0);
+        house
+    }
+
+    fn repository_bytes(&self) -> u64 {
+        let mut stack = vec![self.path("repo/packs")];
+        let mut bytes = 0;
+        while let Some(folder) = stack.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let entry = entry.unwrap();
+                match entry.metadata().unwrap() {
+                    data if data.is_dir() => stack.push(entry.path()),
+                    data => bytes += data.len(),
+                }
+            }
+        }
+        bytes
+    }
+
+    /// A snapshot that has begun and waits for its source.
+    fn slow_snapshot(&self) -> Child {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_esker"));
+        command.env_clear().env("HOME", self.path("")).env("ESKER_CACHE_DIR", self.path("cache")).env("PATH", "/usr/bin:/bin");
+        command.env("ESKER_REPOSITORY", self.path("repo")).env("ESKER_PASSWORD", super::common::PASSWORD);
+        command.args(["snapshot", "--command", "slow=sh -c 'sleep 4; echo done'"]).stdout(Stdio::null()).stderr(Stdio::null());
+        let before = self.count("repo/sessions");
+        let child = command.spawn().unwrap();
+        let begun = Instant::now();
+        while self.count("repo/sessions") == before {
+            assert!(begun.elapsed() < Duration::from_secs(30), "it never began");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // Until it has listed and acknowledged.
+        std::thread::sleep(Duration::from_millis(500));
+        child
+    }
+
+    fn count(&self, folder: &str) -> usize {
+        std::fs::read_dir(self.path(folder)).map_or(0, Iterator::count)
+    }
+}
+
+#[test]
+fn prune_frees_what_was_forgotten_and_says_so() {
+    let house = House::with_something_to_free();
+    let before = house.repository_bytes();
+    let dry = stdout(&exits(house.esker(), ["prune", "-n"], 0));
+    assert!(dry.contains("would free") && dry.contains("nothing was changed"), "{dry}");
+    assert_eq!(house.repository_bytes(), before);
+    let said = stdout(&exits(house.esker(), ["prune"], 0));
+    assert!(said.contains("freed") && said.contains("packs"), "{said}");
+    assert!(before - house.repository_bytes() > 900 << 10);
+    let said = stdout(&exits(house.esker(), ["prune"], 0));
+    assert!(said.contains("nothing has changed"), "{said}");
+    exits(house.esker(), ["verify", "--read-data"], 0);
+    exits(house.esker(), ["restore", "latest", "--target", "back"], 0);
+    let summary = json(&exits(house.esker(), ["prune", "--force", "--json"], 0).stdout);
+    assert_eq!(summary["message_type"], "summary");
+    assert_eq!((summary["packs_deleted"].as_u64(), summary["packs_waiting"].as_u64()), (Some(0), Some(0)));
+}
+
+#[test]
+fn a_running_backup_is_waited_for_by_name_and_never_waits_itself() {
+    let house = House::with_something_to_free();
+    let mut running = house.slow_snapshot();
+    let before = house.repository_bytes();
+    let said = stdout(&exits(house.esker(), ["prune"], 0));
+    assert!(said.contains("nothing to free") && said.contains("will be freed by the next prune"), "{said}");
+    assert!(said.contains(&format!("process {}", running.id())), "{said}");
+    assert_eq!(house.repository_bytes(), before);
+    assert!(running.wait().unwrap().success());
+    let said = stdout(&exits(house.esker(), ["prune"], 0));
+    assert!(said.contains("freed"), "{said}");
+    exits(house.esker(), ["verify", "--read-data"], 0);
+}
+
+#[test]
+fn with_a_grace_one_prune_waits_for_the_end_of_a_backup_and_frees_at_once() {
+    let house = House::with_something_to_free();
+    let mut running = house.slow_snapshot();
+    let said = stdout(&exits(house.esker(), ["prune", "--grace", "60s"], 0));
+    assert!(said.contains("freed"), "{said}");
+    assert!(running.wait().unwrap().success());
+    exits(house.esker(), ["verify", "--read-data"], 0);
+}
+
+#[test]
+fn nobody_waits_for_a_backup_that_was_killed_on_this_machine() {
+    if std::fs::read_to_string("/etc/machine-id").is_ok_and(|id| !id.trim().is_empty()) {
+        let house = House::with_something_to_free();
+        let mut running = house.slow_snapshot();
+        running.kill().unwrap();
+        running.wait().unwrap();
+        let said = stdout(&exits(house.esker(), ["prune"], 0));
+        assert!(said.contains("freed") && said.contains("1 abandoned session"), "{said}");
+    }
+}
+
+#[test]
+fn a_snapshot_that_vanished_stops_a_prune_with_14_and_a_hint() {
+    let house = House::with_something_to_free();
+    exits(house.esker(), ["prune"], 0);
+    for entry in std::fs::read_dir(house.path("repo/snapshots")).unwrap() {
+        std::fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    let before = house.repository_bytes();
+    let said = stderr(&exits(house.esker(), ["prune", "--force"], 14));
+    assert!(said.contains("brake"), "{said}");
+    assert_eq!(house.repository_bytes(), before);
+}
+
+#[test]
+fn a_writer_key_prunes_nothing() {
+    let house = House::with_something_to_free();
+    let line = text(&exits(house.esker(), ["key", "export"], 0).stdout);
+    let file = house.write("writer.key", line.as_bytes());
+    let mut command = house.bare();
+    command.env("ESKER_REPOSITORY", house.path("repo")).env("ESKER_KEY_FILE", file);
+    exits(command, ["prune"], 12);
+}
+
+#[test]
+fn limits_that_cannot_be_are_usage_errors() {
+    let house = House::with_repository();
+    for wrong in [["prune", "--max-unused", "200%"], ["prune", "--max-repack-size", "lots"], ["prune", "--grace", "soon"]] {
+        exits(house.esker(), wrong, 2);
+    }
+}
