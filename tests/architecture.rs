@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Outside crates that one room knows and nobody else: what a reader must look at when one of them changes.
-const KNOWN_TO: [(&str, &[&str]); 17] = [
+const KNOWN_TO: [(&str, &[&str]); 18] = [
     ("rusqlite", &["cache"]),
     ("fastcdc", &["chunker"]),
     ("zstd", &["compress"]),
+    ("reed_solomon_simd", &["parity"]),
     ("argon2", &["crypto"]),
     ("chacha20poly1305", &["crypto"]),
     ("hpke", &["crypto"]),

@@ -66,7 +66,7 @@ pub(super) fn extra_out(extra: &Extra) -> Vec<WireExtra<'_>> {
     extra.iter().map(|(number, required, value)| (*number, *required, Bytes::new(value))).collect()
 }
 
-/// Version 1 knows no extra field: it stops at a required one, and keeps the others.
+/// Version 1 knows no required extra field: it stops at one, and keeps the others.
 pub(super) fn extra_in(what: &'static str, wire: &[WireExtra<'_>]) -> Result<Extra, FormatError> {
     if !wire.is_sorted_by(|a, b| a.0 < b.0) {
         return Err(FormatError::field(what, "extra", "is not in rising order of numbers"));

@@ -5,12 +5,12 @@ use serde_bytes::ByteArray;
 
 use super::cbor::{self, WireExtra, WireTime};
 use super::envelope::{Authority, ObjectType, Opener, Sealer};
-use super::error::FormatError;
+use super::error::{FormatError, at_most};
 use super::names::ObjectName;
 use super::{Extra, limits};
 use crate::chunker::Sizes;
 use crate::clock::Timestamp;
-use crate::id::ObjectHash;
+use crate::id::{ObjectHash, PackId};
 
 const WHAT: &str = "config";
 /// FastCDC v2020 with keyed gear tables.
@@ -21,6 +21,13 @@ pub const PADDING_PADME: u8 = 1;
 pub const READ_FEATURES_KNOWN: u64 = 0;
 /// Bits of `write_features` this program knows: none in version 1.
 pub const WRITE_FEATURES_KNOWN: u64 = 0;
+
+/// Extra field: one byte, the percentage of recovery shards beside new packs. Not there: none.
+pub const EXTRA_PARITY: u16 = 1;
+/// Extra field: ids of packs known to be damaged, end to end, strictly rising. Not there: none.
+pub const EXTRA_DAMAGED: u16 = 2;
+/// Packs that may be listed as damaged: half a config.
+pub const DAMAGED_PACKS_MAX: usize = 16_384;
 
 /// What the store was found to be good for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -167,6 +174,61 @@ impl Config {
         if self.padding != PADDING_PADME {
             return refuse("padding", "is not 1");
         }
+        self.check_extra()
+    }
+
+    /// Percentage of recovery shards that a writer puts beside each new pack; 0: none.
+    pub fn parity_percent(&self) -> u8 {
+        self.extra_field(EXTRA_PARITY).and_then(|value| value.first().copied()).unwrap_or(0)
+    }
+
+    /// Sets [`Config::parity_percent`].
+    pub fn set_parity_percent(&mut self, percent: u8) {
+        self.set_extra_field(EXTRA_PARITY, (percent > 0).then(|| vec![percent]));
+    }
+
+    /// Packs that `repair` found damaged and could not mend, in rising order. Readers still try them; writers store again what stands in
+    /// them. A writer cannot check who says so, but all that obeying costs is space.
+    pub fn damaged_packs(&self) -> Vec<PackId> {
+        self.extra_field(EXTRA_DAMAGED).unwrap_or_default().chunks_exact(PackId::SIZE).filter_map(PackId::from_slice).collect()
+    }
+
+    /// Sets [`Config::damaged_packs`], in any order.
+    pub fn set_damaged_packs(&mut self, packs: &[PackId]) {
+        let mut packs = packs.to_vec();
+        packs.sort_unstable();
+        packs.dedup();
+        self.set_extra_field(EXTRA_DAMAGED, (!packs.is_empty()).then(|| packs.iter().flat_map(|id| id.0).collect()));
+    }
+
+    fn extra_field(&self, number: u16) -> Option<&[u8]> {
+        self.extra.iter().find(|field| field.0 == number).map(|field| field.2.as_slice())
+    }
+
+    /// In its place in the order of numbers.
+    fn set_extra_field(&mut self, number: u16, value: Option<Vec<u8>>) {
+        self.extra.retain(|field| field.0 != number);
+        if let Some(value) = value {
+            let place = self.extra.partition_point(|field| field.0 < number);
+            self.extra.insert(place, (number, false, value));
+        }
+    }
+
+    fn check_extra(&self) -> Result<(), FormatError> {
+        if let Some(value) = self.extra_field(EXTRA_PARITY)
+            && !matches!(value, [1..=super::parity::PERCENT_MAX])
+        {
+            return Err(FormatError::field(WHAT, "parity", "is not one byte of 1 to 50"));
+        }
+        if let Some(value) = self.extra_field(EXTRA_DAMAGED) {
+            at_most("damaged packs", (value.len() / PackId::SIZE) as u64, DAMAGED_PACKS_MAX as u64)?;
+            if value.is_empty()
+                || !value.len().is_multiple_of(PackId::SIZE)
+                || !value.chunks(PackId::SIZE).is_sorted_by(|a, b| a < b)
+            {
+                return Err(FormatError::field(WHAT, "damaged packs", "are not ids in strictly rising order"));
+            }
+        }
         Ok(())
     }
 
@@ -275,6 +337,26 @@ mod tests {
         for config in bad {
             assert!(matches!(config.encode(), Err(FormatError::Field { .. })), "{config:?}");
         }
+    }
+
+    #[test]
+    fn parity_and_damaged_packs_are_kept_beside_fields_of_later_versions() {
+        let mut config = config();
+        assert_eq!((config.parity_percent(), config.damaged_packs()), (0, vec![]));
+        config.set_damaged_packs(&[PackId([2; 32]), PackId([1; 32]), PackId([2; 32])]);
+        config.set_parity_percent(5);
+        let mut config = Config::decode(&config.encode().unwrap()).unwrap();
+        assert_eq!((config.parity_percent(), config.damaged_packs()), (5, vec![PackId([1; 32]), PackId([2; 32])]));
+        assert_eq!(config.extra.iter().map(|field| field.0).collect::<Vec<_>>(), [1, 2, 7]);
+        config.set_parity_percent(0);
+        config.set_damaged_packs(&[]);
+        assert_eq!(config, super::tests::config());
+        for bad in [(1, vec![0]), (1, vec![51]), (1, vec![5, 5]), (1, vec![]), (2, vec![1; 31]), (2, vec![1; 64]), (2, vec![])] {
+            let config = Config { extra: vec![(bad.0, false, bad.1)], ..config.clone() };
+            assert!(config.encode().is_err(), "{:?}", config.extra);
+        }
+        config.set_parity_percent(51);
+        assert!(config.encode().is_err());
     }
 
     #[test]

@@ -97,8 +97,6 @@ object_types! {
     Revocation = 8, "revocation", AmongWriters, REVOCATION_SIZE_MAX;
     /// What was added to snapshots afterwards.
     Note = 9, "note", AmongWriters, NOTE_SIZE_MAX;
-    /// Reserved: redundancy of a pack.
-    Parity = 10, "parity object", AmongWriters, PARITY_SIZE_MAX;
 }
 
 /// The first 128 bytes of a sealed object, understood. Public: anybody who sees the object sees them.

@@ -123,6 +123,9 @@ pub enum FormatError {
         /// What zstd says.
         source: crate::compress::CompressError,
     },
+    /// Recovery shards could not be made or used.
+    #[error(transparent)]
+    Parity(#[from] crate::parity::ParityError),
     /// A key could not be made or used.
     #[error(transparent)]
     Crypto(#[from] CryptoError),

@@ -1,7 +1,7 @@
 //! Plaintext things <-> sealed bytes: the specification in `format-spec/` in Rust, one file per page.
 //!
 //! Every stored thing has a struct, a way to seal it and a way to open it, and behind both a bounded decoder of its body that needs no
-//! keys (fuzzed: stored bytes are a stranger's). This room leans on `crypto`, `chunker` (sizes), `compress` (frames) and `store::Name`;
+//! keys (fuzzed: stored bytes are a stranger's). This room leans on `crypto`, `chunker` (sizes), `compress` (frames), `parity` (recovery shards) and `store::Name`;
 //! it never knows where objects are stored, which of them exist, or what the user wants.
 
 mod cbor;
@@ -18,6 +18,7 @@ pub mod limits;
 pub mod names;
 pub mod note;
 pub mod pack;
+pub mod parity;
 pub mod proof;
 pub mod revocation;
 pub mod session;

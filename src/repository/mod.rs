@@ -6,6 +6,7 @@
 //!
 //! Leans on `store`, `cache`, `crypto`, `format`. Never knows what a source is, how files are restored, or who asks.
 
+mod configs;
 mod error;
 pub mod gc;
 mod host_state;
@@ -14,6 +15,7 @@ pub mod ledger;
 mod notes;
 mod open;
 pub mod packing;
+pub mod parity;
 mod reader;
 pub mod reindex;
 pub mod session;

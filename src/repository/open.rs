@@ -49,11 +49,13 @@ pub struct InitOptions {
     pub compression_level: i32,
     /// Seconds since it was first seen in which no rule forgets a snapshot; 0: none.
     pub guard_seconds: u64,
+    /// Percentage of recovery shards beside each pack; 0: none. Worth it where bytes rot or go missing unnoticed: on disks.
+    pub parity_percent: u8,
 }
 
 impl Default for InitOptions {
     fn default() -> Self {
-        Self { cost: Argon2Cost::DEFAULT, compression_level: 3, guard_seconds: 0 }
+        Self { cost: Argon2Cost::DEFAULT, compression_level: 3, guard_seconds: 0, parity_percent: 0 }
     }
 }
 
@@ -180,7 +182,7 @@ fn keys_of_line(line: &str) -> Result<Keys, RepositoryError> {
 }
 
 /// The config in force: for an owner the highest with a good owner_mac, for a writer the highest that opens.
-fn newest_config(store: &dyn Store, keys: &Keys, opener: &Opener) -> Result<(u32, Config), RepositoryError> {
+pub(super) fn newest_config(store: &dyn Store, keys: &Keys, opener: &Opener) -> Result<(u32, Config), RepositoryError> {
     let mut listed: Vec<(u32, Name)> = Vec::new();
     match store.list("config", &mut |entry| {
         if let Some(ObjectName::Config(number)) = ObjectName::parse(&entry.name) {
@@ -213,7 +215,7 @@ fn newest_config(store: &dyn Store, keys: &Keys, opener: &Opener) -> Result<(u32
 }
 
 fn first_config(now: Timestamp, options: &InitOptions) -> Config {
-    Config {
+    let mut config = Config {
         number: 1,
         previous: ObjectHash([0; 32]),
         time: now,
@@ -229,5 +231,7 @@ fn first_config(now: Timestamp, options: &InitOptions) -> Config {
         guard_seconds: options.guard_seconds,
         program: concat!("esker ", env!("CARGO_PKG_VERSION")).to_owned(),
         extra: Vec::new(),
-    }
+    };
+    config.set_parity_percent(options.parity_percent);
+    config
 }

@@ -15,6 +15,7 @@ use crate::format::{Sealer, limits};
 use crate::id::{ChunkId, PackId};
 use crate::parallel::{OrderedPool, cores};
 use crate::planted;
+use crate::repository::parity::put_parity;
 use crate::store::{Store, StoreError};
 use crate::{compress, repository::RepositoryError};
 
@@ -42,6 +43,8 @@ pub struct StoredPack {
     pub facts: PackFacts,
     /// The session's numbers of its frames.
     pub frames: Vec<FrameNumber>,
+    /// Bytes of its parity object.
+    pub parity_size: u64,
 }
 
 #[derive(Default)]
@@ -158,8 +161,9 @@ fn class_of(chunk_type: ChunkType) -> Class {
 }
 
 impl Packer {
-    /// A packer that seals with `sealer` and puts into `store`, compressing at `level`.
-    pub fn new(store: Arc<dyn Store>, sealer: Arc<Sealer>, level: i32) -> Self {
+    /// A packer that seals with `sealer` and puts into `store`, compressing at `level`, with this percentage of recovery shards beside
+    /// each pack.
+    pub fn new(store: Arc<dyn Store>, sealer: Arc<Sealer>, level: i32, parity_percent: u8) -> Self {
         let own = Arc::new(Mutex::new(HashSet::new()));
         let announced = Arc::clone(&own);
         Self {
@@ -168,7 +172,7 @@ impl Packer {
             compressing: OrderedPool::new("esker-compress", cores(), cores() + 2, move |job| compress_frame(level, job)),
             assembling: Default::default(),
             uploading: OrderedPool::new("esker-upload", UPLOAD_THREADS, UPLOAD_THREADS, move |job: PackJob| {
-                put_pack(&*store, &sealer, &announced, job)
+                put_pack(&*store, &sealer, parity_percent, &announced, job)
             }),
             stored: Vec::new(),
             own,
@@ -313,7 +317,13 @@ fn compress_frame(level: i32, job: FrameJob) -> Result<ReadyFrame, RepositoryErr
     Ok(ReadyFrame { class: job.class, number: job.number, frame })
 }
 
-fn put_pack(store: &dyn Store, sealer: &Sealer, own: &Mutex<HashSet<PackId>>, job: PackJob) -> Result<StoredPack, RepositoryError> {
+fn put_pack(
+    store: &dyn Store,
+    sealer: &Sealer,
+    parity_percent: u8,
+    own: &Mutex<HashSet<PackId>>,
+    job: PackJob,
+) -> Result<StoredPack, RepositoryError> {
     let sealed = pack::seal_pack(sealer, job.class, job.assembly.frames)?;
     // Own from before its put begins: it may be listed and condemned before the reply comes.
     if let Ok(mut own) = own.lock() {
@@ -324,7 +334,12 @@ fn put_pack(store: &dyn Store, sealer: &Sealer, own: &Mutex<HashSet<PackId>>, jo
         Err(RepositoryError::Store(StoreError::Full(_))) if planted::is("enospc-swallowed") => {}
         other => other?,
     }
-    Ok(StoredPack { facts: sealed.facts, frames: job.assembly.numbers })
+    // After the pack: a parity object alone would be of use to nobody. A run that dies in between leaves a pack without one.
+    let parity_size = match parity_percent {
+        0 => 0,
+        percent => put_parity(store, sealed.facts.id, &parts, percent)?,
+    };
+    Ok(StoredPack { facts: sealed.facts, frames: job.assembly.numbers, parity_size })
 }
 
 /// Create-if-absent where "exists already" is success when what stands there is what we wrote: a reply may have been lost.

@@ -1,8 +1,10 @@
 //! The reader: ids in, plaintext out, every id recomputed on the way.
 //!
 //! Chunks are found through the cache, frames are opened once for all chunks wanted from them, and a copy that turns out bad is not the
-//! end: every other copy is tried. Bases of composed chunks are resolved through literal copies only.
+//! end: every other copy is tried, and after those the parity objects of the packs they stand in. Bases of composed chunks are resolved
+//! through literal copies only.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use quick_cache::Weighter;
@@ -12,7 +14,7 @@ use crate::cache::{Cache, CacheError, ChunkKey, Copy, PackNumber};
 use crate::crypto::ChunkType;
 use crate::format::names;
 use crate::format::pack::{self, PackFacts, RowEncoding, recipe};
-use crate::id::ChunkId;
+use crate::id::{ChunkId, PackId};
 use crate::monitor::{Monitor, Quiet, Stop};
 use crate::parallel;
 use crate::planted;
@@ -72,6 +74,22 @@ struct Known {
     view: View,
 }
 
+/// May a damaged pack be mended in memory to read a copy?
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mend {
+    No,
+    IfNeeded,
+}
+
+/// What parity made of damaged packs.
+#[derive(Default)]
+struct Mended {
+    /// The last one: whoever reads one frame of it reads the next.
+    last: Option<(PackId, Arc<Vec<u8>>)>,
+    /// Packs that cannot be mended, so that nobody tries for every chunk of them.
+    hopeless: HashSet<PackId>,
+}
+
 /// Reads chunks; may be used from many threads.
 pub struct Reader {
     repository: Arc<Repository>,
@@ -79,6 +97,7 @@ pub struct Reader {
     from: FactsFrom,
     facts: Bounded<PackNumber, Arc<PackFacts>, ByRows>,
     frames: Bounded<(PackNumber, u32), Arc<Vec<u8>>, ByBytes>,
+    mended: Mutex<Mended>,
 }
 
 /// Why one copy of a chunk did not give its bytes.
@@ -118,6 +137,7 @@ impl Reader {
             known: Mutex::new(Known { cache, view }),
             facts: Bounded::with_weighter(64, DIRECTORY_ROWS_KEPT, ByRows),
             frames: Bounded::with_weighter(64, FRAMES_KEPT_BYTES, ByBytes),
+            mended: Mutex::default(),
         })
     }
 
@@ -151,6 +171,9 @@ impl Reader {
             if let Some(bytes) = bytes {
                 return Ok(bytes);
             }
+            if let Some(bytes) = self.read_mended(chunk_type, id, &bad)? {
+                return Ok(bytes);
+            }
             let gone = bad.iter().any(|copy| matches!(copy.error, RepositoryError::Store(StoreError::NotFound(_))));
             listings += 1;
             // A prune may have moved it: sync and list again before it is damage.
@@ -180,6 +203,74 @@ impl Reader {
             }
         }
         Ok((None, bad))
+    }
+
+    /// The last way: copies in damaged packs that a parity object mends, also in packs that were cut off and are therefore not in the
+    /// view.
+    fn read_mended(&self, chunk_type: ChunkType, id: &ChunkId, bad: &[BadCopy]) -> Result<Option<Vec<u8>>, RepositoryError> {
+        if bad.iter().any(|copy| reindex::is_damage(&self.repository, &copy.error)) {
+            for copy in self.copies(chunk_type, id)? {
+                if let Ok(bytes) = self.read_copy_mended(chunk_type, id, copy.pack, copy.row) {
+                    return Ok(Some(bytes));
+                }
+            }
+        }
+        for copy in self.copies_cut_off(chunk_type, id)? {
+            if let Ok(bytes) = self.read_copy_mended(chunk_type, id, copy.pack, copy.row) {
+                return Ok(Some(bytes));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Copies in packs of the wrong size, which are not in the view, as far as parity gives these packs back.
+    fn copies_cut_off(&self, chunk_type: ChunkType, id: &ChunkId) -> Result<Vec<Copy>, RepositoryError> {
+        let mut found = Vec::new();
+        {
+            let Known { cache, view } = &mut *self.lock();
+            if view.wrong_size.is_empty() {
+                return Ok(Vec::new());
+            }
+            match cache.find(&[ChunkKey { kind: chunk_type as u8, id: *id }], &mut |_, copy| {
+                found.extend(view.wrong_size.get(&copy.pack).map(|pack| (*pack, copy)));
+            }) {
+                // After a reset the next look-up in the view fills it again.
+                Ok(()) | Err(CacheError::Reset(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let mut copies = Vec::new();
+        for (pack, copy) in found {
+            if self.mended_pack(&pack)?.is_some() {
+                copies.push(copy);
+            }
+        }
+        Ok(copies)
+    }
+
+    /// Can a parity object mend this pack? If so, its bytes, which hash to its name.
+    pub fn mended_pack(&self, id: &PackId) -> Result<Option<Arc<Vec<u8>>>, RepositoryError> {
+        // Held while mending: other threads that want the same pack wait for it instead of doing the same.
+        let mut mended = self.mended.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if mended.hopeless.contains(id) {
+            return Ok(None);
+        }
+        if let Some((last, bytes)) = &mended.last
+            && last == id
+        {
+            return Ok(Some(Arc::clone(bytes)));
+        }
+        match self.repository.mend_pack(id)? {
+            Some(bytes) => {
+                let bytes = Arc::new(bytes);
+                mended.last = Some((*id, Arc::clone(&bytes)));
+                Ok(Some(bytes))
+            }
+            None => {
+                mended.hopeless.insert(*id);
+                Ok(None)
+            }
+        }
     }
 
     /// Where a usable copy of each chunk stands; literal copies are preferred.
@@ -311,14 +402,57 @@ impl Reader {
         Ok(raw)
     }
 
+    /// The same out of the mended pack, when it does not open as it lies there.
+    fn open_frame_mended(&self, number: PackNumber, facts: &PackFacts, frame: u32) -> Result<Arc<Vec<u8>>, RepositoryError> {
+        let error = match self.open_frame(number, facts, frame) {
+            Err(error) if reindex::is_damage(&self.repository, &error) => error,
+            other => return other,
+        };
+        let Some(bytes) = self.mended_pack(&facts.id)? else { return Err(error) };
+        let Some(row) = facts.directory.frames.get(frame as usize) else { return Err(error) };
+        // The bytes are those of the pack's name; facts of a false index file may point anywhere all the same.
+        let sealed =
+            usize::try_from(row.offset).ok().and_then(|start| bytes.get(start..start.checked_add(row.sealed_length as usize)?));
+        let Some(sealed) = sealed else { return Err(error) };
+        let raw = pack::open_frame(&self.repository.opener, &facts.header, frame, row, &mut sealed.to_vec()).map_err(|_| error)?;
+        let raw = Arc::new(raw);
+        self.frames.insert((number, frame), Arc::clone(&raw));
+        Ok(raw)
+    }
+
     /// One copy, wherever it stands, its id recomputed.
     pub fn read_copy(&self, chunk_type: ChunkType, id: &ChunkId, number: PackNumber, row: u32) -> Result<Vec<u8>, RepositoryError> {
+        self.read_copy_by(chunk_type, id, number, row, Mend::No)
+    }
+
+    /// The same, through a parity object where the pack (or one that a base stands in) is damaged.
+    pub fn read_copy_mended(
+        &self,
+        chunk_type: ChunkType,
+        id: &ChunkId,
+        number: PackNumber,
+        row: u32,
+    ) -> Result<Vec<u8>, RepositoryError> {
+        self.read_copy_by(chunk_type, id, number, row, Mend::IfNeeded)
+    }
+
+    fn read_copy_by(
+        &self,
+        chunk_type: ChunkType,
+        id: &ChunkId,
+        number: PackNumber,
+        row: u32,
+        mend: Mend,
+    ) -> Result<Vec<u8>, RepositoryError> {
         let facts = self.facts(number)?;
         let damaged = |detail: &str| RepositoryError::ChunkDamaged { id: *id, detail: detail.to_owned() };
         let Some(chunk) = facts.directory.chunks.get(row as usize) else {
             return Err(damaged("its row is beyond the pack's directory"));
         };
-        let frame = self.open_frame(number, &facts, chunk.frame)?;
+        let frame = match mend {
+            Mend::No => self.open_frame(number, &facts, chunk.frame)?,
+            Mend::IfNeeded => self.open_frame_mended(number, &facts, chunk.frame)?,
+        };
         let bytes = match &chunk.encoding {
             RowEncoding::Literal { .. } => literal_slice(&facts, row, &frame, chunk_type, id)
                 .ok_or_else(|| damaged("its row points beyond its frame, or names another chunk"))?
@@ -329,7 +463,7 @@ impl Reader {
                 }
                 let bases: Vec<ChunkId> = facts.directory.bases_of(&chunk.encoding).collect();
                 let encoded = slice(&frame, *offset, *length).ok_or_else(|| damaged("its recipe lies beyond its frame"))?;
-                self.compose(encoded, &bases, *raw_length).map_err(|error| match error {
+                self.compose(encoded, &bases, *raw_length, mend).map_err(|error| match error {
                     RepositoryError::Format(error) => damaged(&error.to_string()),
                     other => other,
                 })?
@@ -341,10 +475,10 @@ impl Reader {
         Ok(bytes)
     }
 
-    fn compose(&self, encoded: &[u8], bases: &[ChunkId], raw_length: u32) -> Result<Vec<u8>, RepositoryError> {
+    fn compose(&self, encoded: &[u8], bases: &[ChunkId], raw_length: u32, mend: Mend) -> Result<Vec<u8>, RepositoryError> {
         let mut texts = Vec::with_capacity(bases.len());
         for base in bases {
-            texts.push(self.read_literal(base)?);
+            texts.push(self.read_literal(base, mend)?);
         }
         let recipe = recipe::decode(encoded, bases.len(), raw_length)?;
         let texts: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
@@ -352,12 +486,22 @@ impl Reader {
     }
 
     /// A base: literal copies only, so that no chain is longer than one step.
-    fn read_literal(&self, id: &ChunkId) -> Result<Vec<u8>, RepositoryError> {
+    fn read_literal(&self, id: &ChunkId, mend: Mend) -> Result<Vec<u8>, RepositoryError> {
         let mut last = None;
-        for copy in self.copies(ChunkType::Data, id)?.into_iter().filter(|copy| !copy.composed) {
-            match self.read_copy(ChunkType::Data, id, copy.pack, copy.row) {
-                Ok(bytes) => return Ok(bytes),
-                Err(error) => last = Some(error),
+        let mut copies = self.copies(ChunkType::Data, id)?;
+        if mend == Mend::IfNeeded {
+            copies.extend(self.copies_cut_off(ChunkType::Data, id)?);
+        }
+        copies.retain(|copy| !copy.composed);
+        for how in [Mend::No, mend] {
+            for copy in &copies {
+                match self.read_copy_by(ChunkType::Data, id, copy.pack, copy.row, how) {
+                    Ok(bytes) => return Ok(bytes),
+                    Err(error) => last = Some(error),
+                }
+            }
+            if mend == Mend::No {
+                break;
             }
         }
         Err(last.unwrap_or(RepositoryError::ChunkMissing(*id)))

@@ -17,8 +17,7 @@ use crate::planted;
 use crate::repository::gc::GcState;
 use crate::repository::view::View;
 use crate::repository::{Repository, RepositoryError, gc};
-use crate::store::StoreError;
-use crate::store::get_widened;
+use crate::store::{ReadUnit, StoreError, get_widened};
 
 /// How often an index file that vanished between its listing and its reading makes sync begin again: a prune merges index files.
 const LISTINGS_MAX: usize = 5;
@@ -91,7 +90,7 @@ fn view_of(cache: &Cache, gc: GcState, mut listed: HashMap<PackId, u64>) -> Resu
         match listed.remove(&id) {
             Some(found) if found == size && gc.bad.contains(&id) => view.insert_condemned(number, id),
             Some(found) if found == size => view.insert(number, id),
-            Some(_) if !gc.bad.contains(&id) => view.wrong_size.push(id),
+            Some(_) if !gc.bad.contains(&id) => _ = view.wrong_size.insert(number, id),
             None if planted::is("cache-not-relisted") => view.insert(number, id),
             _ => {}
         };
@@ -200,19 +199,28 @@ fn read_directories(
 ) -> Result<(), RepositoryError> {
     let mut unknown = Vec::new();
     for (id, size) in std::mem::take(&mut view.without_facts) {
-        match facts_from_pack(repository, &id, size) {
+        let facts = match facts_from_pack(repository, &id, size) {
+            Ok(facts) => Ok(facts),
+            Err(error) if is_damage(repository, &error) => {
+                let mended = repository.mend_pack(&id)?;
+                mended.and_then(|bytes| pack::read_facts(&repository.opener, id, &bytes).ok()).ok_or(error)
+            }
+            // Deleted since it was listed.
+            Err(RepositoryError::Store(StoreError::NotFound(_))) => continue,
+            Err(error) => return Err(error),
+        };
+        match facts {
             Ok(facts) => {
                 let number = add_facts(cache, std::slice::from_ref(&facts), None)?;
                 let Some(&number) = number.first() else { continue };
                 if view.bad.contains(&id) {
                     view.insert_condemned(number, id);
+                } else if facts.size != size {
+                    view.wrong_size.insert(number, id);
                 } else {
                     view.insert(number, id);
                 }
             }
-            // Deleted since it was listed.
-            Err(RepositoryError::Store(StoreError::NotFound(_))) => {}
-            Err(error @ RepositoryError::Store(_)) => return Err(error),
             Err(error) => {
                 ignore_pack(monitor, &id, &error);
                 unknown.push((id, size));
@@ -221,6 +229,17 @@ fn read_directories(
     }
     view.without_facts = unknown;
     Ok(())
+}
+
+/// Does this error say that an object is damaged, rather than that a store far away does not answer?
+pub fn is_damage(repository: &Repository, error: &RepositoryError) -> bool {
+    match error {
+        RepositoryError::Object { .. } | RepositoryError::Format(_) | RepositoryError::ChunkDamaged { .. } => true,
+        RepositoryError::Store(StoreError::Size { .. }) => true,
+        // On a local disk a failed read is a bad sector, or the wrong mode of this one file.
+        RepositoryError::Store(StoreError::Io(_) | StoreError::Denied(_)) => repository.store.read_unit() == ReadUnit::Exact,
+        _ => false,
+    }
 }
 
 /// Opens a pack's own directory: one read when it is short, else two.

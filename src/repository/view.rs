@@ -17,8 +17,9 @@ pub struct View {
     condemned: HashMap<PackNumber, PackId>,
     /// Listed, but nobody said yet what is in them.
     pub without_facts: Vec<(PackId, u64)>,
-    /// Listed in the cache under another size than the store shows: damaged or still arriving.
-    pub wrong_size: Vec<PackId>,
+    /// Listed in the cache under another size than the store shows: cut off, or still arriving. Not in the view; a reader may find a
+    /// parity object that mends them.
+    pub wrong_size: HashMap<PackNumber, PackId>,
     /// What gc records call bad.
     pub bad: std::collections::HashSet<PackId>,
     /// The number of the gc listing behind `bad`.

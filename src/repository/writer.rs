@@ -123,11 +123,31 @@ impl Writer {
         monitor: &Arc<dyn Monitor>,
         stop: &Stop,
     ) -> Result<Self, RepositoryError> {
+        Self::start(repository, options, false, monitor, stop)
+    }
+
+    /// The same for a run that is there because snapshots are gone: that the last one of this host is missing does not stop it.
+    pub fn begin_after_loss(
+        repository: &Arc<Repository>,
+        options: WriterOptions,
+        monitor: &Arc<dyn Monitor>,
+        stop: &Stop,
+    ) -> Result<Self, RepositoryError> {
+        Self::start(repository, options, true, monitor, stop)
+    }
+
+    fn start(
+        repository: &Arc<Repository>,
+        options: WriterOptions,
+        after_loss: bool,
+        monitor: &Arc<dyn Monitor>,
+        stop: &Stop,
+    ) -> Result<Self, RepositoryError> {
         repository.need_write_features()?;
         monitor.begin(Phase::Sync, 0, 0);
         // R10: the session record is durable before anything is listed.
         let mut session = if options.dry_run { None } else { Some(Session::start(repository)?) };
-        let (cache, view) = match Self::look_around(repository, &mut session, &**monitor) {
+        let (cache, view) = match Self::look_around(repository, after_loss, &mut session, &**monitor) {
             Ok(seen) => seen,
             Err(error) => {
                 // Nothing was written and nothing will be: nobody has to wait for this session.
@@ -146,7 +166,12 @@ impl Writer {
             session,
             cache,
             view,
-            packer: Packer::new(Arc::clone(&repository.store), Arc::clone(&repository.sealer), repository.config.level),
+            packer: Packer::new(
+                Arc::clone(&repository.store),
+                Arc::clone(&repository.sealer),
+                repository.config.level,
+                repository.config.parity_percent(),
+            ),
             in_hand: HashMap::new(),
             frame_packs: Vec::new(),
             unindexed: Vec::new(),
@@ -170,12 +195,16 @@ impl Writer {
     /// S1, S2 and the first acknowledgement.
     fn look_around(
         repository: &Arc<Repository>,
+        after_loss: bool,
         session: &mut Option<Session>,
         monitor: &dyn Monitor,
     ) -> Result<(Cache, View), RepositoryError> {
         let mut cache = repository.open_cache()?;
-        let view = reindex::sync(repository, &mut cache, monitor)?;
-        repository.check_not_rolled_back(view.gc_number)?;
+        let mut view = reindex::sync(repository, &mut cache, monitor)?;
+        distrust_damaged(repository, &mut view);
+        if !after_loss {
+            repository.check_not_rolled_back(view.gc_number)?;
+        }
         if let Some(session) = session {
             session.acknowledge(repository, view.gc_number, &[])?;
             // For the next prune, which would wait for them; it finds out itself what is not found out here.
@@ -284,6 +313,16 @@ impl Writer {
         Ok(true)
     }
 
+    /// Facts of a listed pack, from the pack itself, that no readable index file tells of: they go into the next one.
+    pub fn index_again(&mut self, facts: PackFacts) -> Result<(), RepositoryError> {
+        if self.unindexed.iter().any(|known| known.id == facts.id) {
+            return Ok(());
+        }
+        self.unindexed_chunks += facts.directory.chunks.len();
+        self.unindexed.push(facts);
+        self.settle()
+    }
+
     /// Puts and indexes everything in hand; waits until it is durable.
     pub fn flush(&mut self) -> Result<(), RepositoryError> {
         if self.options.dry_run {
@@ -390,6 +429,7 @@ impl Writer {
         self.monitor.note("the local cache was damaged; it is being built again");
         self.last_used = None;
         self.view = reindex::sync(&self.repository, &mut self.cache, &*self.monitor)?;
+        distrust_damaged(&self.repository, &mut self.view);
         for facts in &self.unindexed {
             let number = reindex::add_facts(&mut self.cache, std::slice::from_ref(facts), None)?;
             if let Some(&number) = number.first() {
@@ -421,8 +461,8 @@ impl Writer {
     fn settle(&mut self) -> Result<(), RepositoryError> {
         self.packer.take_ready()?;
         for stored in self.packer.drain_stored() {
-            self.totals.bytes_stored += stored.facts.size;
-            self.monitor.uploaded(stored.facts.size);
+            self.totals.bytes_stored += stored.facts.size + stored.parity_size;
+            self.monitor.uploaded(stored.facts.size + stored.parity_size);
             let numbers = match reindex::add_facts(&mut self.cache, std::slice::from_ref(&stored.facts), None) {
                 Err(RepositoryError::Cache(CacheError::Reset(_))) => {
                     self.start_cache_again()?;
@@ -524,5 +564,12 @@ impl Writer {
             ))),
             _ => Ok(()),
         }
+    }
+}
+
+/// Packs that the config lists as damaged are in no writer's view: what stands in them is stored again by whoever still has it.
+fn distrust_damaged(repository: &Repository, view: &mut View) {
+    for id in repository.config.damaged_packs() {
+        view.remove(&id);
     }
 }

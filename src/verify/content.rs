@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::clock::{self, Rng, RngError};
 use crate::crypto::ChunkType;
+use crate::format::names::ObjectName;
 use crate::format::pack::{self, ChunkRow, Head, PackFacts, RowEncoding, recipe};
-use crate::format::{limits, names};
+use crate::format::{limits, names, parity};
 use crate::id::{ChunkId, PackId};
 use crate::monitor::{Monitor, Stop};
 use crate::parallel;
@@ -144,6 +145,7 @@ impl Pack<'_> {
             Err(error) => {
                 let (kind, detail) = self.lookup.damage_or_error(error.into())?.of_pack();
                 self.whole_pack_is_bad(kind, detail)?;
+                self.lookup.mends(&self.id)?;
                 return Ok(None);
             }
         };
@@ -156,6 +158,10 @@ impl Pack<'_> {
                 self.known_facts()?
             }
         };
+        if !is_named_right {
+            self.lookup.mends(&self.id)?;
+        }
+        self.check_parity()?;
         if let Some(facts) = facts {
             let is_whole = self.check_frames(repository, &facts, &mut bytes);
             match check_padding(repository, &facts, &bytes) {
@@ -170,6 +176,27 @@ impl Pack<'_> {
             }
         }
         Ok(Some(bytes.len() as u64))
+    }
+
+    /// Its parity objects are what they are called, and whole.
+    fn check_parity(&self) -> Result<(), RepositoryError> {
+        let repository = self.lookup.reader.repository();
+        for hash in self.lookup.parity.get(&self.id).into_iter().flatten() {
+            let name = ObjectName::Parity(self.id, *hash).name();
+            let detail = match repository.store().get(&name, limits::PARITY_SIZE_MAX) {
+                Ok(object) => match parity::check(&object) {
+                    Ok(pack) if pack != self.id => Some("it belongs to another pack".to_owned()),
+                    Ok(_) if names::hash_of(&[&object]) != *hash => Some("its bytes do not hash to its name".to_owned()),
+                    Ok(_) => None,
+                    Err(error) => Some(error.to_string()),
+                },
+                Err(error) => Some(self.lookup.damage_or_error(error.into())?.of_pack().1),
+            };
+            if let Some(detail) = detail {
+                self.lookup.damage().cause(FindingKind::ParityDamaged, name.as_str(), detail);
+            }
+        }
+        Ok(())
     }
 
     /// What an index file says of a pack whose own directory does not open.

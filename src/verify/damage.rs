@@ -4,7 +4,7 @@
 //! harmful when a snapshot refers to a chunk that has no good copy left. That is known after every tree was walked: then causes become
 //! findings.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::cache::PackNumber;
 use crate::crypto::ChunkType;
@@ -29,6 +29,8 @@ pub(super) struct Damage {
     bad_packs: HashMap<PackId, CauseNumber>,
     /// Chunks a snapshot refers to that have no good copy.
     lost: HashMap<(ChunkType, ChunkId), CauseNumber>,
+    /// Objects that parity can mend.
+    mendable: HashSet<String>,
 }
 
 impl Damage {
@@ -70,6 +72,11 @@ impl Damage {
         self.bad_packs.get(pack).copied()
     }
 
+    /// What is wrong with this object, parity can mend.
+    pub fn mendable(&mut self, object: impl Into<String>) {
+        self.mendable.insert(object.into());
+    }
+
     /// A snapshot refers to this chunk, and it cannot be had.
     pub fn lost(&mut self, chunk_type: ChunkType, id: ChunkId, cause: CauseNumber) {
         self.causes[cause.0].data_affected = true;
@@ -108,7 +115,12 @@ impl Damage {
     /// What was found, in the order of objects.
     pub fn into_findings(self) -> Vec<Finding> {
         let mut findings = self.causes;
-        findings.iter_mut().for_each(|finding| finding.paths.sort_unstable());
+        for finding in &mut findings {
+            finding.paths.sort_unstable();
+            if self.mendable.contains(&finding.object) {
+                finding.detail.push_str("; its parity object can mend it");
+            }
+        }
         findings.sort_by(|a, b| (&a.object, a.kind, &a.detail).cmp(&(&b.object, b.kind, &b.detail)));
         findings
     }

@@ -44,6 +44,8 @@ pub enum FindingKind {
     SnapshotMissing,
     /// A session, gc record, note or tombstone does not open.
     RecordDamaged,
+    /// A parity object is damaged, or does not belong to its pack. It may mend the pack all the same.
+    ParityDamaged,
     /// The store could not read an object that it lists.
     ObjectUnreadable,
 }
@@ -69,6 +71,7 @@ impl FindingKind {
             Self::SnapshotDamaged => "snapshot_damaged",
             Self::SnapshotMissing => "snapshot_missing",
             Self::RecordDamaged => "record_damaged",
+            Self::ParityDamaged => "parity_damaged",
             Self::ObjectUnreadable => "object_unreadable",
         }
     }

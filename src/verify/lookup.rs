@@ -1,7 +1,8 @@
 //! Which copy of a chunk is good, and whom to blame when none is.
 //!
 //! As the reader chooses: packs that are listed with the right size and not condemned, literal copies first, a composed copy only when
-//! each of its bases has a literal one. On top of that, copies already found bad do not count.
+//! each of its bases has a literal one. On top of that, copies already found bad do not count; when none is left, those that parity
+//! mends do.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,7 +11,7 @@ use crate::cache::{CacheReader, ChunkKey, Copy, PackNumber};
 use crate::crypto::ChunkType;
 use crate::format::names;
 use crate::format::pack::PackFacts;
-use crate::id::{ChunkId, PackId};
+use crate::id::{ChunkId, ObjectHash, PackId};
 use crate::repository::view::View;
 use crate::repository::{Location, Reader, RepositoryError};
 use crate::store::{ReadUnit, StoreError};
@@ -33,12 +34,18 @@ pub(super) struct Lookup {
     pub absent: HashMap<PackNumber, PackId>,
     /// Listed packs whose content nobody knows, because their own directory does not open and no index file tells of them.
     pub opaque: Vec<CauseNumber>,
+    /// Parity objects, by the pack they are called after.
+    pub parity: HashMap<PackId, Vec<ObjectHash>>,
+    /// Copies that could not be read through parity either.
+    pub beyond_mending: Mutex<HashSet<(PackNumber, u32)>>,
 }
 
 /// Where a chunk may be read, or why nowhere.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Found {
     At(Location),
+    /// Its pack is damaged, and parity mends it.
+    Mended(Location),
     Lost(CauseNumber),
 }
 
@@ -74,6 +81,26 @@ impl Lookup {
     pub fn raw_length(&self, at: &Location) -> Result<Option<u64>, RepositoryError> {
         let facts = self.facts(at)?;
         Ok(facts.directory.chunks.get(at.row as usize).map(|row| u64::from(row.encoding.chunk_length())))
+    }
+
+    /// The chunk that was found.
+    pub fn read(&self, kind: ChunkType, id: &ChunkId, at: &Location, through_parity: bool) -> Result<Vec<u8>, RepositoryError> {
+        match through_parity {
+            false => self.reader.read_copy(kind, id, at.pack, at.row),
+            true => self.reader.read_copy_mended(kind, id, at.pack, at.row).inspect_err(|_| {
+                self.beyond_mending.lock().unwrap_or_else(PoisonError::into_inner).insert((at.pack, at.row));
+            }),
+        }
+    }
+
+    /// Does parity mend this pack? Whatever is found wrong with it is then said to be mendable.
+    pub fn mends(&self, id: &PackId) -> Result<bool, RepositoryError> {
+        // A condemned pack comes back for nobody.
+        if self.view.bad.contains(id) || !self.parity.contains_key(id) || self.reader.mended_pack(id)?.is_none() {
+            return Ok(false);
+        }
+        self.damage().mendable(names::pack_name(*id).to_string());
+        Ok(true)
     }
 
     /// Writes down that a copy did not give its chunk; errors that are no damage are handed back.
@@ -139,7 +166,51 @@ impl Lookup {
                 return Ok(Found::At(Location { pack: copy.pack, frame: row.frame, row: copy.row, composed: copy.composed }));
             }
         }
-        Ok(Found::Lost(self.blame(kind, id)?))
+        match self.mended_copy(kind, id)? {
+            Some(at) => Ok(Found::Mended(at)),
+            None => Ok(Found::Lost(self.blame(kind, id)?)),
+        }
+    }
+
+    /// A copy that can be read once its pack (and those of its bases) are mended. Copies in packs outside the view count too: one that
+    /// was cut off is whole again then.
+    fn mended_copy(&self, kind: ChunkType, id: &ChunkId) -> Result<Option<Location>, RepositoryError> {
+        if self.parity.is_empty() {
+            return Ok(None);
+        }
+        for copy in self.copies_everywhere(kind, id)? {
+            if self.beyond_mending.lock().unwrap_or_else(PoisonError::into_inner).contains(&(copy.pack, copy.row))
+                || !self.is_good_or_mended(&copy)?
+            {
+                continue;
+            }
+            let facts = self.reader.facts(copy.pack)?;
+            let Some(row) = facts.directory.chunks.get(copy.row as usize) else { continue };
+            let mut bases_are_good = true;
+            for base in facts.directory.bases_of(&row.encoding) {
+                let mut literals = self.copies_everywhere(ChunkType::Data, &base)?;
+                literals.retain(|copy| !copy.composed);
+                let mut is_good = false;
+                for literal in &literals {
+                    is_good = is_good || self.is_good_or_mended(literal)?;
+                }
+                bases_are_good &= is_good;
+            }
+            if bases_are_good {
+                return Ok(Some(Location { pack: copy.pack, frame: row.frame, row: copy.row, composed: copy.composed }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Leaves aside what a composed copy is made of.
+    fn is_good_or_mended(&self, copy: &Copy) -> Result<bool, RepositoryError> {
+        let id = match self.absent.get(&copy.pack) {
+            Some(id) => *id,
+            None if self.damage().row(copy.pack, copy.row).is_none() => return Ok(true),
+            None => self.reader.facts(copy.pack)?.id,
+        };
+        self.mends(&id)
     }
 
     /// Every copy anybody ever told of, in packs that may be used or not.
@@ -197,7 +268,7 @@ impl Lookup {
 
     fn note_unindexed(&self, found: &[Found]) {
         for found in found {
-            if let Found::At(at) = found
+            if let Found::At(at) | Found::Mended(at) = found
                 && self.unindexed.contains(&at.pack)
             {
                 let name = self.reader.pack_name(at.pack);

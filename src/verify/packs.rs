@@ -4,11 +4,13 @@
 //! chunk look stored that is not; so verification reads the directories in the packs.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
 
 use crate::cache::Cache;
+use crate::format::names::ObjectName;
 use crate::format::pack::{self, PackFacts};
 use crate::format::{index, limits, names};
-use crate::id::{IndexId, PackId};
+use crate::id::{IndexId, ObjectHash, PackId};
 use crate::parallel::{self, Feed};
 use crate::repository::view::View;
 use crate::repository::{FactsFrom, Reader, Repository, RepositoryError, gc, reindex};
@@ -74,6 +76,24 @@ fn own_facts(repository: &Repository, id: PackId, size: u64) -> Result<PackFacts
     Ok(head.facts(id, pack::read_directory(repository.opener(), &head, &mut sealed)?))
 }
 
+/// The same through parity, when its own directory does not open; with the reason why it does not.
+fn own_or_mended_facts(
+    repository: &Repository,
+    id: PackId,
+    size: u64,
+) -> (Result<PackFacts, RepositoryError>, Option<RepositoryError>) {
+    match own_facts(repository, id, size) {
+        Err(error) if reindex::is_damage(repository, &error) => {
+            let mended = repository.mend_pack(&id).ok().flatten();
+            match mended.and_then(|bytes| pack::read_facts(repository.opener(), id, &bytes).ok()) {
+                Some(facts) => (Ok(facts), Some(error)),
+                None => (Err(error), None),
+            }
+        }
+        facts => (facts, None),
+    }
+}
+
 fn list_index_files(repository: &Repository) -> Result<Vec<(IndexId, Name)>, RepositoryError> {
     let mut files = Vec::new();
     repository.store().list("index", &mut |entry| {
@@ -109,9 +129,14 @@ impl Known {
                 }
                 Ok(())
             },
-            |(id, size)| (id, size, own_facts(repository, id, size)),
-            |(id, size, facts)| -> Result<(), RepositoryError> {
+            |(id, size)| (id, size, own_or_mended_facts(repository, id, size)),
+            |(id, size, (facts, mended))| -> Result<(), RepositoryError> {
                 monitor.advance(1, 0);
+                if let Some(mended) = mended {
+                    // Nothing is hidden by it; what its frames need is found when they are read.
+                    self.directory_failed(repository, &id, mended)?;
+                    self.damage.mendable(names::pack_name(id).to_string());
+                }
                 match facts {
                     Ok(facts) => {
                         if facts.size != size {
@@ -246,6 +271,13 @@ impl Known {
 
     fn into_lookup(mut self, repository: &std::sync::Arc<Repository>) -> Result<Lookup, RepositoryError> {
         let mut view = View::default();
+        view.bad = self.bad.clone();
+        let mut parity: HashMap<PackId, Vec<ObjectHash>> = HashMap::new();
+        repository.store().list(names::PARITY, &mut |entry| {
+            if let Some(ObjectName::Parity(pack, hash)) = ObjectName::parse(&entry.name) {
+                parity.entry(pack).or_default().push(hash);
+            }
+        })?;
         let mut absent = HashMap::new();
         let mut unindexed = HashSet::new();
         let mut with_facts = HashSet::new();
@@ -276,6 +308,8 @@ impl Known {
             everywhere: everywhere.into(),
             absent,
             opaque,
+            parity,
+            beyond_mending: Mutex::default(),
         })
     }
 }

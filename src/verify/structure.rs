@@ -111,7 +111,7 @@ pub(super) fn walk(
         walk.check_folder(root)?;
     }
     walk.push(references.chunks);
-    let mut marks = Marks::default();
+    let mut marks = [Marks::default(), Marks::default()];
     let mut trees = 0;
     loop {
         if stop.requested() {
@@ -123,7 +123,7 @@ pub(super) fn walk(
         }
         let work = walk.locate(batch, &mut marks)?;
         trees += work.len() as u64;
-        let groups = work.chunk_by(|(a, _), (b, _)| (a.pack, a.frame) == (b.pack, b.frame));
+        let groups = work.chunk_by(|(a, ..), (b, ..)| (a.pack, a.frame) == (b.pack, b.frame));
         parallel::for_each(threads, groups, |group| walk.look_at(group))?;
     }
 }
@@ -139,31 +139,33 @@ impl Walk<'_> {
         stack.split_off(keep)
     }
 
-    /// Where each chunk not seen yet is read, in the order of packs.
-    fn locate(&self, batch: Vec<Wanted>, marks: &mut Marks) -> Result<Vec<(Location, Wanted)>, RepositoryError> {
+    /// Where each chunk not seen yet is read, in the order of packs, and whether only through parity: such a copy was marked when it was
+    /// tried without, so these have marks of their own.
+    fn locate(&self, batch: Vec<Wanted>, marks: &mut [Marks; 2]) -> Result<Vec<(Location, bool, Wanted)>, RepositoryError> {
         let keys: Vec<(ChunkType, ChunkId)> = batch.iter().map(|wanted| (wanted.kind(), wanted.id)).collect();
         let mut work = Vec::with_capacity(batch.len());
         for (wanted, found) in batch.into_iter().zip(self.lookup.resolve(&keys)?) {
             match found {
                 Found::Lost(cause) => self.lookup.damage().lost(wanted.kind(), wanted.id, cause),
-                Found::At(at) => {
-                    if marks.set(&at, wanted.claim()) {
-                        work.push((at, wanted));
+                Found::At(at) | Found::Mended(at) => {
+                    let mended = matches!(found, Found::Mended(_));
+                    if marks[usize::from(mended)].set(&at, wanted.claim()) {
+                        work.push((at, mended, wanted));
                     }
                 }
             }
         }
-        work.sort_unstable_by_key(|(at, _)| *at);
+        work.sort_unstable_by_key(|(at, ..)| *at);
         Ok(work)
     }
 
     /// Chunks of one frame.
-    fn look_at(&self, group: &[(Location, Wanted)]) -> Result<(), RepositoryError> {
-        for (at, wanted) in group {
+    fn look_at(&self, group: &[(Location, bool, Wanted)]) -> Result<(), RepositoryError> {
+        for (at, mended, wanted) in group {
             if self.stop.requested() {
                 return Err(RepositoryError::Stopped);
             }
-            match self.lookup.reader.read_copy(wanted.kind(), &wanted.id, at.pack, at.row) {
+            match self.lookup.read(wanted.kind(), &wanted.id, at, *mended) {
                 Ok(bytes) => {
                     self.monitor.advance(1, bytes.len() as u64);
                     self.look_into(wanted, &bytes)?;
@@ -208,7 +210,7 @@ impl Walk<'_> {
         for (&(id, length), found) in data.iter().zip(self.lookup.resolve(&keys)?) {
             match found {
                 Found::Lost(cause) => self.lookup.damage().lost(ChunkType::Data, id, cause),
-                Found::At(at) => {
+                Found::At(at) | Found::Mended(at) => {
                     if self.lookup.raw_length(&at)? != Some(length) {
                         self.breaks_a_rule(within.kind(), within.id, &format!("chunk {id} is not the {length} bytes it says"));
                     }
@@ -267,8 +269,9 @@ impl Walk<'_> {
     }
 
     fn read_quietly(&self, kind: ChunkType, id: &ChunkId) -> Result<Option<Vec<u8>>, RepositoryError> {
-        match self.lookup.resolve(&[(kind, *id)])?[..] {
-            [Found::At(at)] => match self.lookup.reader.read_copy(kind, id, at.pack, at.row) {
+        let found = self.lookup.resolve(&[(kind, *id)])?;
+        match found[..] {
+            [Found::At(at) | Found::Mended(at)] => match self.lookup.read(kind, id, &at, matches!(found[..], [Found::Mended(_)])) {
                 Ok(bytes) => Ok(Some(bytes)),
                 Err(error) => self.lookup.damage_or_error(error).map(|_| None),
             },

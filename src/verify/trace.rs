@@ -96,12 +96,14 @@ impl Trace<'_> {
         if self.stop.requested() {
             return Err(RepositoryError::Stopped);
         }
-        let [Found::At(at)] = self.lookup.resolve(&[(kind, *id)])?[..] else { return Ok(false) };
+        let found = self.lookup.resolve(&[(kind, *id)])?;
+        let [Found::At(at) | Found::Mended(at)] = found[..] else { return Ok(false) };
         if self.is_whole(&at) {
             return Ok(false);
         }
         // The walk read it a moment ago; if it cannot be read now, the next run says so.
-        let Ok(bytes) = self.lookup.reader.read_copy(kind, id, at.pack, at.row) else { return Ok(false) };
+        let mended = matches!(found[..], [Found::Mended(_)]);
+        let Ok(bytes) = self.lookup.read(kind, id, &at, mended) else { return Ok(false) };
         let mut lost = false;
         if kind == ChunkType::List {
             if let Ok(list) = ListChunk::decode(&bytes)

@@ -6,7 +6,7 @@ use esker::crypto::{ChunkType, Keys, RecoveryKey, RootKey};
 use esker::format::keyslot::{Keyslot, SlotKey, SlotSecret};
 use esker::format::pack::{self, recipe};
 use esker::format::tree::{self, Content, Item, Node, NodeKind};
-use esker::format::{Sealer, config, content, forgotten, gc, index, note, proof, revocation, session, snapshot};
+use esker::format::{Sealer, config, content, forgotten, gc, index, note, parity, proof, revocation, session, snapshot};
 use esker::id::{ChunkId, IndexId, ObjectHash, PackId, SessionId, SnapshotId};
 use serde::{Deserialize, Serialize};
 use serde_cbor::Value;
@@ -136,7 +136,7 @@ type Make = fn(&mut Maker);
 
 /// Every page with its cases.
 pub fn pages() -> Vec<(&'static str, Vec<Case>)> {
-    let makers: [(&str, Make); 12] = [
+    let makers: [(&str, Make); 13] = [
         ("keyslot", keyslots),
         ("envelope", envelopes),
         ("config", configs),
@@ -149,6 +149,7 @@ pub fn pages() -> Vec<(&'static str, Vec<Case>)> {
         ("gc", records),
         ("note", notes),
         ("list", lists),
+        ("parity", parities),
     ];
     let make = |(page, make): (&'static str, Make)| {
         let mut maker = Maker { cases: Vec::new(), thing: "" };
@@ -280,6 +281,68 @@ fn configs(maker: &mut Maker) {
             ("a program that is bytes", &[13], bytes(b"esker")),
         ],
     );
+    let field = |number: i128, value: &[u8]| array([int(number), Value::Bool(false), bytes(value)]);
+    let packs = [[1; 32], [2; 32]].concat();
+    let both = array([field(1, &[5]), field(2, &packs)]);
+    maker.good("config", "5 % of parity and two damaged packs", &edit(&good, &[14], both));
+    maker.edits(
+        &good,
+        &[
+            ("0 % of parity", &[14], array([field(1, &[0])])),
+            ("51 % of parity", &[14], array([field(1, &[51])])),
+            ("parity of two bytes", &[14], array([field(1, &[5, 0])])),
+            ("no damaged pack", &[14], array([field(2, &[])])),
+            ("half an id of a damaged pack", &[14], array([field(2, &packs[..48])])),
+            ("the same damaged pack twice", &[14], array([field(2, &[1; 64])])),
+        ],
+    );
+}
+
+/// The beginning of XOF(01 x 32), as the pack of a parity object.
+pub fn parity_pack(length: usize) -> (PackId, Vec<u8>) {
+    let mut bytes = vec![0; length];
+    blake3::Hasher::new_keyed(&[1; 32]).finalize_xof().fill(&mut bytes);
+    (PackId(*blake3::hash(&bytes).as_bytes()), bytes)
+}
+
+fn parities(maker: &mut Maker) {
+    let make = |length, percent| {
+        let (pack, bytes) = parity_pack(length);
+        parity::make(pack, &[&bytes], percent).unwrap().1
+    };
+    maker.good("parity", "of a pack of the first 70000 bytes of XOF(01 x 32), 5 %", &make(70_000, 5));
+    let good = make(100, 5);
+    let end = good.len();
+    maker.good("parity", "of a pack of the first 100 bytes of XOF(01 x 32), 50 %", &good);
+    // A HEAD that fits its checksum, at both ends.
+    let with = |at: usize, value: &[u8]| {
+        let mut bytes = good.clone();
+        bytes[at..at + value.len()].copy_from_slice(value);
+        let sum = *blake3::hash(&bytes[..64]).as_bytes();
+        bytes[64..72].copy_from_slice(&sum[..8]);
+        bytes.copy_within(..72, end - 72);
+        bytes
+    };
+    maker.bad("empty", &[]);
+    maker.bad("HEAD alone", &good[..72]);
+    maker.bad("the last byte missing", &good[..end - 1]);
+    maker.bad("a byte behind the end", &[&good[..], &[0]].concat());
+    maker.bad("another magic", &with(0, b"e"));
+    maker.bad("version 0", &with(8, &[0]));
+    maker.bad("version 2", &with(8, &[2]));
+    maker.bad("a reserved byte", &with(9, &[1]));
+    maker.bad("another reserved byte", &with(20, &[1]));
+    maker.bad("shards of 8 KiB", &with(12, &8192u32.to_le_bytes()));
+    maker.bad("no recovery shard", &with(16, &[0]));
+    maker.bad("more recovery shards than shards", &with(16, &[2]));
+    maker.bad("a pack of 0 bytes", &with(24, &[0]));
+    maker.bad("a pack above the limit", &with(24, &(80u64 * 1024 * 1024 + 1).to_le_bytes()));
+    maker.bad("a pack of 2^64-1 bytes", &with(24, &[0xff; 8]));
+    maker.bad("HEAD damaged", &with_byte(&good, 40, good[40] ^ 1));
+    maker.bad("the first table damaged", &with_byte(&good, 73, good[73] ^ 1));
+    maker.bad("a recovery shard damaged", &with_byte(&good, 1000, good[1000] ^ 1));
+    maker.bad("the second table damaged", &with_byte(&good, end - 80, good[end - 80] ^ 1));
+    maker.bad("the second HEAD damaged", &with_byte(&good, end - 1, good[end - 1] ^ 1));
 }
 
 fn recipes(maker: &mut Maker) {

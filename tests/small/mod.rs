@@ -46,8 +46,14 @@ pub fn cheapest() -> InitOptions {
 
 /// A new repository and the line of its owner key.
 pub fn init(store: Arc<dyn Store>) -> (Arc<Repository>, String) {
+    init_with_parity(store, 0)
+}
+
+/// The same with recovery shards beside packs.
+pub fn init_with_parity(store: Arc<dyn Store>, parity_percent: u8) -> (Arc<Repository>, String) {
     let password = Passphrase::new(PASSWORD.to_owned());
-    let repository = Repository::init(environment(store, 1), &password, &cheapest()).unwrap().repository;
+    let options = InitOptions { parity_percent, ..cheapest() };
+    let repository = Repository::init(environment(store, 1), &password, &options).unwrap().repository;
     let line = repository.keys().root().unwrap().to_line(1).to_string();
     (Arc::new(repository), line)
 }

@@ -8,6 +8,7 @@ use esker::prune::PruneError;
 use esker::prune::forget::ForgetError;
 use esker::prune::retention::RetentionError;
 use esker::prune::undelete::UndeleteError;
+use esker::repair::RepairError;
 use esker::repository::RepositoryError;
 use esker::restore::RestoreError;
 use esker::snapshot::SnapshotError;
@@ -120,6 +121,7 @@ pub fn report(error: &anyhow::Error) -> Option<Report> {
             .or_else(|| cause.downcast_ref().map(of_restore))
             .or_else(|| cause.downcast_ref().map(of_verify))
             .or_else(|| cause.downcast_ref().map(of_prune))
+            .or_else(|| cause.downcast_ref().map(of_repair))
             .or_else(|| cause.downcast_ref().map(of_forget))
             .or_else(|| cause.downcast_ref().map(of_undelete))
             .or_else(|| cause.downcast_ref().map(of_store))
@@ -189,6 +191,13 @@ fn of_restore(error: &RestoreError) -> Report {
     }
 }
 
+fn of_repair(error: &RepairError) -> Report {
+    match error {
+        RepairError::Repository(inner) => of_repository(inner),
+        RepairError::NotFound(_) => Report::new(ExitCode::Failed, error),
+    }
+}
+
 fn of_verify(error: &VerifyError) -> Report {
     match error {
         VerifyError::Repository(inner) => of_repository(inner),
@@ -247,7 +256,8 @@ fn of_format(source: &FormatError, error: &RepositoryError) -> Report {
 }
 
 fn damage(error: &RepositoryError) -> Report {
-    Report::new(ExitCode::DamageData, error).hint("`esker verify --read-data` finds all damage and the snapshots and paths it hits")
+    Report::new(ExitCode::DamageData, error)
+        .hint("`esker verify --read-data` finds all damage and what it hits; `esker repair --help` says how it is mended")
 }
 
 fn needs_owner(error: &RepositoryError) -> Report {

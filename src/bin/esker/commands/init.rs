@@ -6,6 +6,7 @@ use anyhow::Result;
 use esker::crypto::Argon2Cost;
 use esker::prune::policy::Period;
 use esker::repository::{InitOptions, Repository, RepositoryError};
+use esker::store::location::Location;
 use serde_json::json;
 
 use super::{Context, holds_something, passphrase};
@@ -14,9 +15,12 @@ use crate::error::Usage;
 use crate::exit_code::ExitCode;
 use crate::secret;
 
+/// Recovery data on a disk, in percent, when nobody says otherwise.
+const PARITY_PERCENT: u8 = 5;
+
 /// Creates it and says what to do next.
 pub fn run(options: &Init, context: &mut Context) -> Result<ExitCode> {
-    create(options.kdf, guard(&options.guard)?, context)?;
+    create(options.kdf, guard(&options.guard)?, options.parity, context)?;
     Ok(ExitCode::Done)
 }
 
@@ -30,7 +34,7 @@ fn guard(text: &Option<String>) -> Result<u64> {
 }
 
 /// Also for `snapshot --init`.
-pub fn create(kdf: Kdf, guard_seconds: u64, context: &mut Context) -> Result<Arc<Repository>> {
+pub fn create(kdf: Kdf, guard_seconds: u64, parity: Option<u8>, context: &mut Context) -> Result<Arc<Repository>> {
     let environment = context.environment()?;
     if holds_something(&*environment.store)? {
         return Err(RepositoryError::AlreadyExists(environment.store.location()).into());
@@ -39,7 +43,12 @@ pub fn create(kdf: Kdf, guard_seconds: u64, context: &mut Context) -> Result<Arc
     let password = secret::load_new(&context.settings.secret, "password for the new repository", &|text| {
         context.progress.warn(text);
     })?;
-    let options = InitOptions { cost: cost(kdf), guard_seconds, ..InitOptions::default() };
+    let parity_percent = parity.unwrap_or(match context.location()? {
+        // Disks lose sectors and say nothing. A store in memory is gone with the process.
+        Location::Path(_) => PARITY_PERCENT,
+        Location::Memory => 0,
+    });
+    let options = InitOptions { cost: cost(kdf), guard_seconds, parity_percent, ..InitOptions::default() };
     let created = Repository::init(environment, &passphrase(&password), &options)?;
     let id = created.repository.id();
     if context.out.json {

@@ -10,8 +10,11 @@ mod init;
 mod key;
 mod ls;
 mod man;
+mod parity;
 mod place;
 mod prune;
+mod recover;
+mod repair;
 mod restore;
 mod snapshot;
 mod snapshots;
@@ -125,6 +128,9 @@ fn command(command: Command, context: &mut Context) -> Result<ExitCode> {
         Command::Undelete(options) => undelete::run(&options, context),
         Command::Tag(options) => tag::run(&options, context),
         Command::Status(options) => status::run(&options, context),
+        Command::Repair(options) => repair::run(&options, context),
+        Command::Recover(options) => recover::run(&options, context),
+        Command::Parity(options) => parity::run(&options, context),
         Command::Stats(options) => stats::run(&options, context),
         Command::Key(options) => key::run(&options, context),
         Command::Cache(options) => cache::run(&options, context),

@@ -1,0 +1,280 @@
+//! `esker repair`: index files, packs, snapshots.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use esker::format::names;
+use esker::id::SnapshotId;
+use esker::repair::index::{self, IndexSummary};
+use esker::repair::packs::{self, Harm, Outcome, PacksOptions, PacksSummary};
+use esker::repair::snapshots::{self, Lost, SnapshotsOptions, SnapshotsSummary};
+use esker::store::{Store, location};
+use serde_json::{Value, json};
+
+use super::Context;
+use super::place::put_bytes;
+use crate::args::{Repair, RepairAction, RepairPacks, RepairSnapshots};
+use crate::error::Usage;
+use crate::exit_code::ExitCode;
+use crate::terminal::escape::{escape, escape_lines};
+use crate::terminal::words;
+
+/// Does one of them.
+pub fn run(options: &Repair, context: &mut Context) -> Result<ExitCode> {
+    match &options.action {
+        RepairAction::Index { dry_run } => repair_index(*dry_run, context),
+        RepairAction::Packs(options) => repair_packs(options, context),
+        RepairAction::Snapshots(options) => repair_snapshots(options, context),
+    }
+}
+
+fn repair_index(dry_run: bool, context: &mut Context) -> Result<ExitCode> {
+    let repository = context.open()?;
+    let summary = index::run(&repository, dry_run, &context.monitor(), &context.stop)?;
+    context.progress.finish();
+    print_index(&summary, dry_run, context)?;
+    Ok(match (summary.unreadable.is_empty(), summary.indexed.is_empty()) {
+        (false, _) => ExitCode::DamageData,
+        (true, false) if dry_run => ExitCode::DamageRepairable,
+        _ => ExitCode::Done,
+    })
+}
+
+fn print_index(summary: &IndexSummary, dry_run: bool, context: &mut Context) -> Result<()> {
+    let pack = |id| names::pack_name(id).to_string();
+    if context.out.json {
+        let named = |(name, detail): (String, &String)| json!({ "object": name, "detail": detail });
+        let damaged: Vec<Value> = summary.damaged.iter().map(|(name, detail)| named((name.to_string(), detail))).collect();
+        let unreadable: Vec<Value> = summary.unreadable.iter().map(|(id, detail)| named((pack(*id), detail))).collect();
+        return context.out.json(&json!({
+            "message_type": "summary",
+            "dry_run": dry_run,
+            "packs": summary.packs,
+            "index_files_good": summary.good,
+            "index_files_damaged": damaged,
+            "packs_indexed": summary.indexed.iter().map(|id| pack(*id)).collect::<Vec<_>>(),
+            "packs_unreadable": unreadable,
+        }));
+    }
+    for (name, detail) in &summary.damaged {
+        context.out.line(&format!("damaged, not believed, left in place: {name}: {}", escape_lines(detail)))?;
+    }
+    for (id, detail) in &summary.unreadable {
+        context.out.line(&format!("cannot be indexed: {}: {}", pack(*id), escape_lines(detail)))?;
+    }
+    let verb = if dry_run { "would be indexed" } else { "indexed" };
+    context.out.remark(&format!(
+        "{} and {} looked at; {} {verb} from their own directories",
+        words::counted(summary.good + summary.damaged.len() as u64, "index file", "index files"),
+        words::counted(summary.packs, "pack", "packs"),
+        words::counted(summary.indexed.len() as u64, "pack", "packs"),
+    ))
+}
+
+fn repair_packs(options: &RepairPacks, context: &mut Context) -> Result<ExitCode> {
+    let mut from: Vec<Arc<dyn Store>> = Vec::new();
+    for place in &options.from {
+        from.push(location::parse(place).map_err(Usage::new)?.open());
+    }
+    let repository = context.open()?;
+    let wanted = options.packs.iter().map(|pack| prefix(pack)).collect::<Result<_>>()?;
+    let packs_options = PacksOptions { packs: wanted, from, dry_run: options.dry_run };
+    let summary = packs::run(&repository, &packs_options, &*context.monitor(), &context.stop)?;
+    context.progress.finish();
+    print_packs(&summary, options.dry_run, context)?;
+    Ok(match (summary.unmended(), summary.packs.len() as u64 + summary.parity_mended) {
+        (0, 0) => ExitCode::Done,
+        (0, _) if options.dry_run => ExitCode::DamageRepairable,
+        (0, _) => ExitCode::Done,
+        _ => ExitCode::DamageData,
+    })
+}
+
+/// The first digits of an id, or a whole name as `verify` shows it.
+fn prefix(text: &str) -> Result<String> {
+    let digits = text.rsplit('/').next().unwrap_or_default();
+    if digits.is_empty() || digits.len() > 64 || !digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        return Err(Usage::new(format!(
+            "{text:?} is no pack: give the first digits of its id, or its name as `esker verify` shows it"
+        ))
+        .into());
+    }
+    Ok(digits.to_owned())
+}
+
+fn print_packs(summary: &PacksSummary, dry_run: bool, context: &mut Context) -> Result<()> {
+    let harm = |harm| match harm {
+        Harm::Missing => "missing",
+        Harm::Damaged => "damaged",
+    };
+    if context.out.json {
+        for pack in &summary.packs {
+            let (outcome, from) = match &pack.outcome {
+                Outcome::FromParity => ("parity", None),
+                Outcome::FromMirror(place) => ("mirror", Some(place)),
+                Outcome::Unmended => ("unmended", None),
+            };
+            context.out.json(&json!({
+                "message_type": "pack",
+                "object": names::pack_name(pack.pack).as_str(),
+                "harm": harm(pack.harm),
+                "mended_from": outcome,
+                "mirror": from,
+            }))?;
+        }
+        return context.out.json(&json!({
+            "message_type": "summary",
+            "dry_run": dry_run,
+            "packs_checked": summary.checked,
+            "bytes_read": summary.bytes,
+            "packs_damaged": summary.packs.len(),
+            "packs_unmended": summary.unmended(),
+            "parity_mended": summary.parity_mended,
+            "packs_listed_damaged": summary.listed_damaged,
+        }));
+    }
+    for pack in &summary.packs {
+        let outcome = match (&pack.outcome, dry_run) {
+            (Outcome::FromParity, true) => "its parity object can put it back".to_owned(),
+            (Outcome::FromParity, false) => "put back from its parity object".to_owned(),
+            (Outcome::FromMirror(place), true) => format!("{} can put it back", escape(place.as_bytes())),
+            (Outcome::FromMirror(place), false) => format!("put back from {}", escape(place.as_bytes())),
+            (Outcome::Unmended, _) => "nothing gives its bytes back".to_owned(),
+        };
+        context.out.line(&format!("{}  {}: {outcome}", harm(pack.harm), names::pack_name(pack.pack)))?;
+    }
+    context.out.remark(&format!(
+        "read {} ({}): {} {}",
+        words::counted(summary.checked, "pack", "packs"),
+        words::size(summary.bytes),
+        words::counted(summary.packs.len() as u64, "was wrong", "were wrong"),
+        match (summary.packs.len() as u64 - summary.unmended(), dry_run) {
+            (mended, true) => format!("of which {} can be put back", words::count(mended)),
+            (mended, false) => format!("of which {} put back", words::count(mended)),
+        },
+    ))?;
+    if summary.parity_mended > 0 {
+        let verb = if dry_run { "could be made again" } else { "made again" };
+        let objects = words::counted(summary.parity_mended, "damaged parity object", "damaged parity objects");
+        context.out.remark(&format!("{objects} {verb}"))?;
+    }
+    if summary.unmended() > 0 {
+        context.out.remark(
+            "what cannot be put back is stored again by the next snapshot that still has the data: run `esker snapshot` where the data \
+             is, then `esker verify`; for what nobody has any more, `esker repair snapshots`",
+        )?;
+    }
+    Ok(())
+}
+
+fn repair_snapshots(options: &RepairSnapshots, context: &mut Context) -> Result<ExitCode> {
+    let repository = context.open()?;
+    let mut wanted: Vec<SnapshotId> = Vec::new();
+    for name in &options.snapshots {
+        wanted.push(repository.find_snapshot(name, &|_| true)?.id);
+    }
+    let snapshots_options = SnapshotsOptions { snapshots: wanted, read_data: options.read_data, dry_run: options.dry_run };
+    let mut lost = Vec::new();
+    let mut failed = None;
+    let out = &mut context.out;
+    let monitor = Arc::clone(&context.progress) as Arc<dyn esker::monitor::Monitor>;
+    let summary = snapshots::run(&repository, &snapshots_options, &monitor, &context.stop, &mut |id, entry: &Lost| {
+        // JSON is a line at a time; a person reads it when the bar is gone.
+        if out.json {
+            failed = failed.take().or(out.json(&lost_json(id, entry)).err());
+        } else {
+            lost.push((id, entry.clone()));
+        }
+    })?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    context.progress.finish();
+    for (id, entry) in &lost {
+        context.out.line(&lost_line(*id, entry))?;
+    }
+    print_snapshots(&summary, options.dry_run, context)?;
+    let kept = |repaired: &snapshots::RepairedSnapshot| repaired.new.is_some() || repaired.before.is_some();
+    Ok(match summary.unreadable.is_empty() && summary.damaged.iter().all(kept) {
+        true => ExitCode::Done,
+        false => ExitCode::DamageData,
+    })
+}
+
+fn lost_json(id: SnapshotId, lost: &Lost) -> Value {
+    let mut object = serde_json::Map::new();
+    object.insert("message_type".to_owned(), "lost".into());
+    object.insert("snapshot".to_owned(), id.to_hex().into());
+    object.insert("what".to_owned(), lost.what().into());
+    put_bytes(&mut object, "path", lost.path());
+    if let Lost::Attribute(_, name) = lost {
+        put_bytes(&mut object, "attribute", name);
+    }
+    Value::Object(object)
+}
+
+fn lost_line(id: SnapshotId, lost: &Lost) -> String {
+    let path = if lost.path().is_empty() { "/".to_owned() } else { escape(lost.path()) };
+    let what = match lost {
+        Lost::Entry(_) => String::new(),
+        Lost::Folder(_) => " (the whole folder)".to_owned(),
+        Lost::PartOfFolder(_) => " (some of its entries; which, nobody can tell)".to_owned(),
+        Lost::Attribute(_, name) => format!(" (its attribute {})", escape(name)),
+    };
+    format!("lost  {}:{path}{what}", id.short())
+}
+
+fn print_snapshots(summary: &SnapshotsSummary, dry_run: bool, context: &mut Context) -> Result<()> {
+    if context.out.json {
+        for repaired in &summary.damaged {
+            context.out.json(&json!({
+                "message_type": "snapshot",
+                "id": repaired.original.to_hex(),
+                "lost": repaired.lost,
+                "new_id": repaired.new.map(SnapshotId::to_hex),
+                "repaired_before": repaired.before.map(SnapshotId::to_hex),
+            }))?;
+        }
+        let unreadable: Vec<Value> =
+            summary.unreadable.iter().map(|(id, detail)| json!({ "id": id.to_hex(), "detail": detail })).collect();
+        return context.out.json(&json!({
+            "message_type": "summary",
+            "dry_run": dry_run,
+            "snapshots_checked": summary.checked,
+            "snapshots_damaged": summary.damaged.len(),
+            "snapshots_unreadable": unreadable,
+        }));
+    }
+    for repaired in &summary.damaged {
+        let what = match (repaired.new, repaired.before) {
+            (Some(new), _) => format!("snapshot {} holds the rest; the original stays until you forget it", new.short()),
+            (None, Some(before)) => format!("snapshot {} was made of the rest before", before.short()),
+            (None, None) if dry_run => "a snapshot of the rest would be made".to_owned(),
+            (None, None) => "nothing is left to keep".to_owned(),
+        };
+        let lost = words::counted(repaired.lost, "thing is lost", "things are lost");
+        context.out.line(&format!("{}: {lost}; {what}", repaired.original.short()))?;
+    }
+    for (id, detail) in &summary.unreadable {
+        context.out.line(&format!("{}: {}; `esker recover` finds its folders", id.short(), escape_lines(detail)))?;
+    }
+    context.out.remark(&format!(
+        "{} looked at, {} lost something",
+        words::counted(summary.checked, "snapshot", "snapshots"),
+        words::count(summary.damaged.len() as u64)
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pack_is_named_by_digits_or_as_verify_shows_it() {
+        assert_eq!(prefix("0a1b").unwrap(), "0a1b");
+        assert_eq!(prefix("packs/0a/0a1b").unwrap(), "0a1b");
+        for wrong in ["", "packs/", "0A", "xyz", &"0".repeat(65)] {
+            assert!(prefix(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Index files: what no readable one tells of is read from the packs themselves and written into new ones.
+//!
+//! Damaged index files stay where they are; nobody believes them, and a prune takes them away.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::cache::Cache;
+use crate::format::pack::{self, PackFacts};
+use crate::format::{index, limits, names};
+use crate::id::{IndexId, PackId};
+use crate::monitor::{Monitor, Phase, Stop};
+use crate::repair::{RepairError, check_stop};
+use crate::repository::writer::{Writer, WriterOptions};
+use crate::repository::{Repository, RepositoryError, gc, reindex};
+use crate::store::{Name, StoreError};
+
+/// What was found and written.
+#[derive(Clone, Debug, Default)]
+pub struct IndexSummary {
+    /// Index files that open.
+    pub good: u64,
+    /// Index files that do not, and why.
+    pub damaged: Vec<(Name, String)>,
+    /// Packs listed and not deleted.
+    pub packs: u64,
+    /// Packs that no readable index file told of, and that are indexed now.
+    pub indexed: Vec<PackId>,
+    /// Packs that cannot be indexed, because their own directory does not open; and why.
+    pub unreadable: Vec<(PackId, String)>,
+}
+
+/// Writes index files for packs that have none. With `dry_run` only says for which.
+pub fn run(
+    repository: &Arc<Repository>,
+    dry_run: bool,
+    monitor: &Arc<dyn Monitor>,
+    stop: &Stop,
+) -> Result<IndexSummary, RepairError> {
+    repository.need_owner("repairing")?;
+    // The session stands before anything is listed, as for every writer.
+    let mut writer = Writer::begin(repository, WriterOptions { dry_run }, monitor, stop)?;
+    let done = index_all(repository, &mut writer, &**monitor, stop);
+    let flushed = if done.is_ok() { writer.flush() } else { Ok(()) };
+    // No snapshot comes of it: the session ends without one.
+    writer.abandon();
+    let summary = done?;
+    flushed?;
+    Ok(summary)
+}
+
+fn index_all(
+    repository: &Arc<Repository>,
+    writer: &mut Writer,
+    monitor: &dyn Monitor,
+    stop: &Stop,
+) -> Result<IndexSummary, RepairError> {
+    let mut summary = IndexSummary::default();
+    let mut cache = Cache::temporary(&repository.id(), &repository.keys().cache_key()).map_err(RepositoryError::from)?;
+    let deleted = gc::read(repository, &mut cache)?.deleted;
+    let mut packs: Vec<(PackId, u64)> = gc::list_packs(repository)?.into_iter().collect();
+    packs.retain(|(id, _)| !deleted.contains(id));
+    packs.sort_unstable();
+    summary.packs = packs.len() as u64;
+    let indexed = indexed_packs(repository, &mut summary, stop)?;
+    packs.retain(|(id, _)| !indexed.contains(id));
+    monitor.begin(Phase::Sync, packs.len() as u64, 0);
+    for (id, size) in packs {
+        check_stop(stop)?;
+        match facts(repository, &id, size)? {
+            Ok(facts) => {
+                summary.indexed.push(id);
+                writer.index_again(facts)?;
+            }
+            Err(detail) => summary.unreadable.push((id, detail)),
+        }
+        monitor.advance(1, 0);
+    }
+    Ok(summary)
+}
+
+/// Packs that a readable index file tells of.
+fn indexed_packs(repository: &Repository, summary: &mut IndexSummary, stop: &Stop) -> Result<HashSet<PackId>, RepositoryError> {
+    let mut files: Vec<(IndexId, Name)> = Vec::new();
+    repository.store().list(names::INDEX, &mut |entry| {
+        files.extend(names::parse_index(&entry.name).map(|id| (id, entry.name)));
+    })?;
+    files.sort_unstable();
+    let mut indexed = HashSet::new();
+    for (id, name) in files {
+        check_stop(stop)?;
+        let opened = match repository.store().get(&name, limits::INDEX_SIZE_MAX) {
+            Ok(sealed) => index::open(repository.opener(), id, &sealed).map_err(|error| error.to_string()),
+            Err(StoreError::NotFound(_)) => continue,
+            Err(error) => match error.into() {
+                error if reindex::is_damage(repository, &error) => Err(error.to_string()),
+                error => return Err(error),
+            },
+        };
+        match opened {
+            Ok(file) => {
+                summary.good += 1;
+                indexed.extend(file.packs.iter().map(|facts| facts.id));
+            }
+            Err(detail) => summary.damaged.push((name, detail)),
+        }
+    }
+    Ok(indexed)
+}
+
+/// A pack's own directory, through parity if need be; or what is wrong with it.
+fn facts(repository: &Repository, id: &PackId, size: u64) -> Result<Result<PackFacts, String>, RepositoryError> {
+    match reindex::facts_from_pack(repository, id, size) {
+        Ok(facts) => Ok(Ok(facts)),
+        Err(RepositoryError::Store(error @ StoreError::NotFound(_))) => Ok(Err(error.to_string())),
+        Err(error) if reindex::is_damage(repository, &error) => {
+            let mended = repository.mend_pack(id)?;
+            let facts = mended.and_then(|bytes| pack::read_facts(repository.opener(), *id, &bytes).ok());
+            Ok(facts.ok_or_else(|| error.to_string()))
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,95 @@
+//! Recovery data beside packs: how much of it new packs get, adding it to packs without, taking it away.
+
+use std::sync::Arc;
+
+use crate::cache::Cache;
+use crate::format::limits;
+use crate::format::names::{self, ObjectName};
+use crate::id::PackId;
+use crate::monitor::{Monitor, Phase, Problem, Stop};
+use crate::repair::{RepairError, check_stop};
+use crate::repository::parity::put_parity;
+use crate::repository::{Repository, RepositoryError, gc, reindex};
+use crate::store::{Name, StoreError};
+
+/// What `add` did.
+#[derive(Clone, Debug, Default)]
+pub struct AddSummary {
+    /// Packs listed and not deleted.
+    pub packs: u64,
+    /// Packs that got a parity object.
+    pub added: u64,
+    /// Bytes of these parity objects.
+    pub bytes: u64,
+    /// Packs that are damaged already: nothing is made of wrong bytes.
+    pub damaged: Vec<PackId>,
+}
+
+/// Sets the share that new packs get, in percent; 0: none. Returns the number of the new config.
+pub fn set(repository: &Repository, percent: u8) -> Result<u32, RepairError> {
+    Ok(repository.change_config(|config| config.set_parity_percent(percent))?)
+}
+
+/// Makes parity objects for packs that have none, `percent` % each. A writer key may: all it takes are the packs' bytes.
+pub fn add(
+    repository: &Arc<Repository>,
+    percent: u8,
+    dry_run: bool,
+    monitor: &dyn Monitor,
+    stop: &Stop,
+) -> Result<AddSummary, RepairError> {
+    let mut summary = AddSummary::default();
+    let mut cache = Cache::temporary(&repository.id(), &repository.keys().cache_key()).map_err(RepositoryError::from)?;
+    // What is condemned may be gone in a minute; nothing is lost by leaving it out.
+    let bad = gc::read(repository, &mut cache)?.bad;
+    let (protected, _) = repository.packs_with_parity()?;
+    let mut packs: Vec<(PackId, u64)> = gc::list_packs(repository)?.into_iter().collect();
+    packs.retain(|(id, _)| !bad.contains(id));
+    summary.packs = packs.len() as u64;
+    packs.retain(|(id, _)| !protected.contains(id));
+    packs.sort_unstable();
+    monitor.begin(Phase::VerifyData, packs.len() as u64, packs.iter().map(|(_, size)| size).sum());
+    for (id, size) in packs {
+        check_stop(stop)?;
+        let bytes = match repository.store().get(&names::pack_name(id), limits::PACK_SIZE_MAX) {
+            Ok(bytes) => bytes,
+            Err(StoreError::NotFound(_)) => continue,
+            Err(error) => match error.into() {
+                error if reindex::is_damage(repository, &error) => Vec::new(),
+                error => return Err(error.into()),
+            },
+        };
+        if *blake3::hash(&bytes).as_bytes() != id.0 {
+            let detail = "it is damaged: no parity is made of it; `esker repair packs` may mend it".to_owned();
+            monitor.problem(Problem { subject: names::pack_name(id).as_str().as_bytes().to_vec(), detail });
+            summary.damaged.push(id);
+        } else {
+            summary.added += 1;
+            if !dry_run {
+                summary.bytes += put_parity(&**repository.store(), id, &[&bytes], percent)?;
+            }
+        }
+        monitor.advance(1, size);
+    }
+    Ok(summary)
+}
+
+/// Deletes every parity object; how many, and their bytes. New packs still get them while the config says so.
+pub fn remove(repository: &Repository, dry_run: bool, stop: &Stop) -> Result<(u64, u64), RepairError> {
+    repository.need_owner("deleting parity")?;
+    let mut found: Vec<(Name, u64)> = Vec::new();
+    repository
+        .store()
+        .list(names::PARITY, &mut |entry| {
+            if let Some(ObjectName::Parity(..)) = ObjectName::parse(&entry.name) {
+                found.push((entry.name, entry.size));
+            }
+        })
+        .map_err(RepositoryError::from)?;
+    let bytes = found.iter().map(|(_, size)| size).sum();
+    for (name, _) in found.iter().filter(|_| !dry_run) {
+        check_stop(stop)?;
+        repository.store().delete(name).map_err(RepositoryError::from)?;
+    }
+    Ok((found.len() as u64, bytes))
+}
