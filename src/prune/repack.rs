@@ -99,7 +99,8 @@ impl Pruner {
             let keys = Arc::new(Keys::owner(root.duplicate(), generation));
             Arc::new(Sealer::new(keys, Arc::clone(repository.rng()))?)
         };
-        Ok(Packer::new(Arc::clone(repository.store()), sealer, repository.config().level))
+        let config = repository.config();
+        Ok(Packer::new(Arc::clone(repository.store()), sealer, config.level, config.parity_percent()))
     }
 
     fn copy_chosen(&self, pack: &PackUse, choice: &Choice, packer: &mut Packer) -> Result<(), RepositoryError> {
