@@ -23,7 +23,7 @@ impl House {
     fn with_writer_key(&self, seconds: i64) -> Arc<Repository> {
         let line = text(&exits(self.esker(), ["key", "export"], 0).stdout);
         let environment = Environment {
-            store: Arc::new(LocalStore::open(&self.path("repo"))),
+            store: Arc::new(LocalStore::open(self.path("repo"))),
             clock: Arc::new(ManualClock::at(seconds)),
             rng: Arc::new(SystemRng),
             host: "host".to_owned(),
@@ -224,7 +224,7 @@ fn a_host_ten_years_ahead_or_behind_takes_nobodys_slot() {
     let behind = house.claim(now() - years).to_hex();
     exits(house.esker(), ["forget", "--keep-last", "3"], 0);
     exits(house.esker(), ["forget", "--keep-within", "5d"], 0);
-    let mut expected = [good, vec![ahead.clone(), behind.clone()]].concat();
+    let mut expected = [good.clone(), vec![ahead.clone(), behind.clone()]].concat();
     expected.sort();
     let mut found = house.ids();
     found.sort();
@@ -232,6 +232,13 @@ fn a_host_ten_years_ahead_or_behind_takes_nobodys_slot() {
     let quarantined: Vec<Value> = house.listed().into_iter().filter(|one| !one["quarantined"].is_null()).collect();
     assert_eq!(quarantined.iter().map(|one| one["id"].as_str().unwrap()).collect::<Vec<_>>(), [behind.as_str(), ahead.as_str()]);
     assert!(stdout(&exits(house.esker(), ["snapshots"], 0)).contains("in the future"));
+    // Nor is it the latest for ten years.
+    let latest = json(&exits(house.esker(), ["snapshots", "latest", "--json"], 0).stdout);
+    assert_eq!(latest[0]["id"], good[2].as_str());
+    house.write("data/a", b"now");
+    house.snapshot();
+    assert_eq!(stdout(&exits(house.esker(), ["dump", "latest:data/a"], 0)), "now");
+    exits(house.esker(), ["ls", "latest~9"], 1);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use anyhow::Result;
 use esker::format::snapshot::Snapshot;
 use esker::format::tree::{Node, NodeKind};
-use esker::prune::survey::{Survey, Surveyed};
+use esker::prune::survey::{self, Survey, Surveyed};
 use esker::repository::{Repository, RepositoryError, StoredSnapshot};
 use serde_json::{Map, Value, json};
 
@@ -42,7 +42,7 @@ impl<'a> Place<'a> {
 
     /// The snapshot it names.
     pub fn find(&self, repository: &Repository) -> Result<StoredSnapshot> {
-        Ok(repository.find_snapshot(self.snapshot, &|_| true)?)
+        Ok(snapshot(repository, self.snapshot, &Filter::default())?)
     }
 }
 
@@ -53,20 +53,35 @@ pub fn matches(filter: &Filter, snapshot: &Snapshot) -> bool {
         && filter.source.as_ref().is_none_or(|name| snapshot.sources.iter().any(|source| source.name == *name))
 }
 
+/// The one that was typed. `latest` goes by the time at which a snapshot counts, and passes over those whose time is not believed: a
+/// host that was once ten years ahead must not be the latest for ten years. Reading needs no notes: where they cannot be had, it goes
+/// by what snapshots claim.
+pub fn snapshot(repository: &Repository, wanted: &str, filter: &Filter) -> Result<StoredSnapshot, RepositoryError> {
+    if wanted.starts_with("latest")
+        && let Ok(survey) = survey::survey(repository)
+    {
+        return find(&survey, wanted, filter).map(|surveyed| surveyed.stored.clone());
+    }
+    repository.find_snapshot(wanted, &|snapshot| matches(filter, snapshot))
+}
+
 /// The snapshots that were named, or all that a filter lets through, oldest first. Damaged ones are told of.
 pub fn chosen(repository: &Repository, named: &[String], filter: &Filter, warn: &dyn Fn(&str)) -> Result<Vec<StoredSnapshot>> {
-    if named.is_empty() {
-        let list = repository.snapshots()?;
-        for (id, error) in &list.damaged {
-            warn(&format!("snapshot {} cannot be read: {error}; `esker verify` says more", id.short()));
+    if !named.is_empty() {
+        return Ok(named.iter().map(|name| snapshot(repository, name, filter)).collect::<Result<_, _>>()?);
+    }
+    let mut list = repository.snapshots()?;
+    for (id, error) in &list.damaged {
+        warn(&format!("snapshot {} cannot be read: {error}; `esker verify` says more", id.short()));
+    }
+    if !filter.tag.is_empty() {
+        let notes = repository.notes()?;
+        for stored in &mut list.snapshots {
+            stored.snapshot.tags = notes.of(&stored.id).tags(&stored.snapshot.tags);
         }
-        return Ok(list.snapshots.into_iter().filter(|stored| matches(filter, &stored.snapshot)).collect());
     }
-    let mut found = Vec::new();
-    for name in named {
-        found.push(repository.find_snapshot(name, &|snapshot| matches(filter, snapshot))?);
-    }
-    Ok(found)
+    list.snapshots.retain(|stored| matches(filter, &stored.snapshot));
+    Ok(list.snapshots)
 }
 
 /// The same over what notes say of a snapshot too.
@@ -85,8 +100,12 @@ pub fn find<'a>(survey: &'a Survey, wanted: &str, filter: &Filter) -> Result<&'a
     let fits: Vec<&Surveyed> = match wanted.strip_prefix("latest") {
         Some(rest) => {
             let back = if rest.is_empty() { Some(0) } else { rest.strip_prefix('~').and_then(|back| back.parse::<usize>().ok()) };
-            let mut newest_first = survey.snapshots.iter().rev().filter(|surveyed| passes(filter, surveyed));
-            back.and_then(|back| newest_first.nth(back)).into_iter().collect()
+            let mut there: Vec<&Surveyed> = survey.snapshots.iter().filter(|surveyed| passes(filter, surveyed)).collect();
+            if there.iter().any(|surveyed| surveyed.quarantined.is_none()) {
+                there.retain(|surveyed| surveyed.quarantined.is_none());
+            }
+            there.sort_by_key(|surveyed| (surveyed.time, surveyed.stored.id));
+            back.and_then(|back| there.into_iter().rev().nth(back)).into_iter().collect()
         }
         None if wanted.is_empty() => Vec::new(),
         None => survey.snapshots.iter().filter(|surveyed| surveyed.stored.id.to_hex().starts_with(wanted)).collect(),

@@ -11,8 +11,8 @@ use esker::verify::{self, Finding, ReadData, VerifyOptions, VerifySummary};
 use serde_json::{Value, json};
 
 use super::Context;
-use super::place::put_bytes;
-use crate::args::Verify;
+use super::place::{self, put_bytes};
+use crate::args::{Filter, Verify};
 use crate::error::Usage;
 use crate::exit_code::ExitCode;
 use crate::terminal::escape::{escape, escape_lines};
@@ -28,7 +28,7 @@ pub fn run(options: &Verify, context: &mut Context) -> Result<ExitCode> {
     let repository = context.open()?;
     let mut snapshots = Vec::new();
     for name in &options.snapshots {
-        snapshots.push(repository.find_snapshot(name, &|_| true)?.id);
+        snapshots.push(place::snapshot(&repository, name, &Filter::default())?.id);
     }
     let monitor = context.monitor();
     let begun = std::time::Instant::now();
