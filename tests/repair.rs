@@ -4,5 +4,11 @@
 
 mod small;
 
+#[path = "repair/house.rs"]
+mod house;
+#[path = "repair/mending.rs"]
+mod mending;
 #[path = "repair/parity.rs"]
 mod parity;
+#[path = "repair/snapshots.rs"]
+mod snapshots;

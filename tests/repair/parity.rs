@@ -4,101 +4,13 @@ use std::sync::Arc;
 
 use esker::format::names::{self, ObjectName};
 use esker::format::parity;
-use esker::id::{PackId, SnapshotId};
-use esker::repository::{Reader, Repository, RepositoryError};
-use esker::store::{MemoryStore, Name, Store};
+use esker::store::{MemoryStore, Store};
 use esker::verify::{FindingKind, ReadData};
 
-use super::small::{self, Files, noise};
+use super::house::House;
+use super::small::{self, noise};
 
 const SECTOR: usize = 4096;
-
-/// A repository with one snapshot and 5 % of parity.
-struct House {
-    store: Arc<MemoryStore>,
-    line: String,
-    snapshot: SnapshotId,
-    files: Files,
-}
-
-impl House {
-    fn new(files: Files) -> Self {
-        let store = Arc::new(MemoryStore::new());
-        let (repository, line) = small::init_with_parity(store.clone(), 5);
-        let snapshot = small::commit(&repository, &files, None);
-        Self { store, line, snapshot, files }
-    }
-
-    /// One full data pack of 16 MiB, and the metadata.
-    fn with_full_pack() -> Self {
-        Self::new(Files::from([("large".to_owned(), noise(1, 16_600_000))]))
-    }
-
-    fn small() -> Self {
-        Self::new(Files::from([("a".to_owned(), noise(2, 30_000)), ("folder/b".to_owned(), noise(3, 700))]))
-    }
-
-    fn open(&self) -> Arc<Repository> {
-        small::open(self.store.clone(), &self.line).unwrap()
-    }
-
-    /// Packs with their sizes, the largest last.
-    fn packs(&self) -> Vec<(PackId, u64)> {
-        let mut packs = Vec::new();
-        self.store.list("packs", &mut |entry| packs.extend(names::parse_pack(&entry.name).map(|id| (id, entry.size)))).unwrap();
-        packs.sort_unstable_by_key(|&(id, size)| (size, id));
-        packs
-    }
-
-    fn largest(&self) -> PackId {
-        self.packs().pop().unwrap().0
-    }
-
-    fn parity_names(&self, pack: PackId) -> Vec<Name> {
-        let mut found = Vec::new();
-        self.store.list(&format!("parity/{pack}"), &mut |entry| found.push(entry.name)).unwrap();
-        found
-    }
-
-    fn change(&self, name: &Name, change: impl FnOnce(&mut Vec<u8>)) {
-        let mut bytes = self.store.get(name, u64::MAX).unwrap();
-        change(&mut bytes);
-        self.store.replace(name, &[&bytes]).unwrap();
-    }
-
-    fn damage(&self, pack: PackId, change: impl FnOnce(&mut Vec<u8>)) {
-        self.change(&names::pack_name(pack), change);
-    }
-
-    fn restore(&self) -> Result<Files, RepositoryError> {
-        let repository = self.open();
-        let reader = Reader::new(&repository, &esker::monitor::Quiet)?;
-        let stored = repository.snapshot(&self.snapshot)?.unwrap();
-        small::restore(&reader, &stored.snapshot.root)
-    }
-
-    /// Everything restores, and verify says that what it found can be mended.
-    fn assert_mendable(&self, what: &str) {
-        assert!(self.restore().unwrap() == self.files, "{what}");
-        for read_data in [ReadData::All, ReadData::Nothing] {
-            let (findings, summary) = small::check(&self.open(), read_data);
-            assert_eq!(summary.data_affected, 0, "{what}: {findings:?}");
-            if read_data == ReadData::All {
-                assert!(summary.repairable > 0, "{what}");
-                assert!(
-                    findings.iter().all(|finding| finding.detail.contains("parity object can mend it")),
-                    "{what}: {findings:?}"
-                );
-            }
-        }
-    }
-
-    fn assert_lost(&self, what: &str) {
-        assert!(self.restore().is_err(), "{what}");
-        let (findings, summary) = small::check(&self.open(), ReadData::All);
-        assert!(summary.data_affected > 0, "{what}: {findings:?}");
-    }
-}
 
 /// Numbers that look random and are the same for one seed.
 fn random(seed: u64) -> impl FnMut(usize) -> usize {
