@@ -105,4 +105,3 @@ impl House {
         assert!(summary.data_affected > 0, "{what}: {findings:?}");
     }
 }
-

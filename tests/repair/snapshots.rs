@@ -28,7 +28,8 @@ fn files() -> Files {
 fn repair(repository: &Arc<Repository>, options: &SnapshotsOptions) -> (SnapshotsSummary, Vec<(SnapshotId, Lost)>) {
     let mut lost = Vec::new();
     let summary =
-        snapshots::run(repository, options, &small::quiet(), &Stop::new(), &mut |id, entry| lost.push((id, entry.clone()))).unwrap();
+        snapshots::run(repository, options, &small::quiet(), &Stop::new(), &mut |id, entry| lost.push((id, entry.clone())))
+            .unwrap();
     (summary, lost)
 }
 
