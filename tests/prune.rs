@@ -5,8 +5,8 @@
 mod small;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use esker::clock::{Clock, ManualClock, SeededRng};
@@ -22,7 +22,7 @@ use esker::prune::{self, MaxUnused, PruneError, PruneOptions, PruneSummary, Prun
 use esker::repository::writer::{Named, Writer, WriterOptions};
 use esker::repository::{Environment, Reader, Repository, Secret};
 use esker::store::faults::{FaultyStore, Verb};
-use esker::store::{MemoryStore, Store};
+use esker::store::{MemoryStore, Name, Store, StoreError};
 use esker::verify::ReadData;
 use small::{Files, chunk_id, noise};
 use zeroize::Zeroizing;
@@ -180,6 +180,210 @@ impl Place {
 }
 
 const KIB: usize = 1 << 10;
+
+/// Does something, once, in the middle of what somebody else does: before his `nth` call of the store.
+struct Meanwhile {
+    inner: Arc<FaultyStore<MemoryStore>>,
+    left: Mutex<Option<(u64, Box<dyn FnOnce() + Send>)>>,
+}
+
+impl Meanwhile {
+    fn new(inner: &Arc<FaultyStore<MemoryStore>>, nth: u64, what: impl FnOnce() + Send + 'static) -> Arc<Self> {
+        Arc::new(Self { inner: Arc::clone(inner), left: Mutex::new(Some((nth, Box::new(what)))) })
+    }
+
+    /// Was it never reached?
+    fn is_left(&self) -> bool {
+        self.left.lock().unwrap().is_some()
+    }
+
+    fn step(&self) -> &FaultyStore<MemoryStore> {
+        let now = {
+            let mut left = self.left.lock().unwrap();
+            match &mut *left {
+                Some((0, _)) => left.take().map(|(_, what)| what),
+                Some((n, _)) => {
+                    *n -= 1;
+                    None
+                }
+                None => None,
+            }
+        };
+        if let Some(what) = now {
+            what();
+        }
+        &self.inner
+    }
+}
+
+impl Store for Meanwhile {
+    fn location(&self) -> String {
+        self.inner.location()
+    }
+    fn create(&self, name: &Name, parts: &[&[u8]]) -> Result<(), StoreError> {
+        self.step().create(name, parts)
+    }
+    fn replace(&self, name: &Name, parts: &[&[u8]]) -> Result<(), StoreError> {
+        self.step().replace(name, parts)
+    }
+    fn get(&self, name: &Name, size_max: u64) -> Result<Vec<u8>, StoreError> {
+        self.step().get(name, size_max)
+    }
+    fn get_range(&self, name: &Name, offset: u64, length: usize) -> Result<Vec<u8>, StoreError> {
+        self.step().get_range(name, offset, length)
+    }
+    fn size(&self, name: &Name) -> Result<u64, StoreError> {
+        self.step().size(name)
+    }
+    fn list(&self, folder: &str, each: &mut dyn FnMut(esker::store::Entry)) -> Result<(), StoreError> {
+        self.step().list(folder, each)
+    }
+    fn delete(&self, name: &Name) -> Result<(), StoreError> {
+        self.step().delete(name)
+    }
+    fn create_place(&self) -> Result<(), StoreError> {
+        self.step().create_place()
+    }
+    fn read_unit(&self) -> esker::store::ReadUnit {
+        self.inner.read_unit()
+    }
+}
+
+/// What was forgotten and stored anew, and what stays: sized so that packs are few.
+struct Scene {
+    place: Place,
+    old: Vec<u8>,
+}
+
+impl Scene {
+    /// One snapshot is forgotten; its chunk is wanted again. Another shares a pack with something that stays.
+    fn new() -> Self {
+        let mut place = Place::new();
+        let old = noise(1, 200 * KIB);
+        let forgotten = place.commit_one(&old);
+        let partly = place.commit(&[("a", noise(5, 40 * KIB)), ("b", noise(6, 150 * KIB))]);
+        place.commit(&[("a", noise(5, 40 * KIB)), ("c", noise(2, 900 * KIB))]);
+        place.forget(forgotten);
+        place.forget(partly);
+        Self { place, old }
+    }
+
+    /// The same repository through another store, in another process: a cache of its own.
+    fn opened(&self, store: Arc<dyn Store>, caches: &tempfile::TempDir) -> Arc<Repository> {
+        let environment = Environment { store, caches: Some(caches.path().to_owned()), ..self.place.environment() };
+        let secret = Secret::KeyLine(Zeroizing::new(self.place.owner.clone()));
+        Arc::new(Repository::open(environment, &secret, None).unwrap())
+    }
+}
+
+fn everything() -> PruneOptions {
+    PruneOptions { max_unused: MaxUnused::Bytes(0), ..PruneOptions::default() }
+}
+
+/// Commits one file of one chunk; its id.
+fn snapshot_of(repository: &Arc<Repository>, bytes: &[u8]) -> SnapshotId {
+    let mut writer = small::writer(repository);
+    let id = chunk_id(repository, bytes);
+    writer.place(&[Named { chunk_type: ChunkType::Data, id, bytes }]).unwrap();
+    let items = vec![Item::Chunk { id, length: bytes.len() as u64 }];
+    let node = small::node("file", NodeKind::File, bytes.len() as u64, Content { level: 0, items });
+    let content = small::store_folder(&mut writer, vec![node]);
+    small::commit_source(writer, content, None)
+}
+
+#[test]
+fn a_whole_snapshot_before_any_call_of_a_prune_loses_nothing() {
+    for nth in 0.. {
+        let mut scene = Scene::new();
+        let (other_cache, committed) = (tempfile::tempdir().unwrap(), Arc::new(Mutex::new(None)));
+        let writer = scene.opened(scene.place.store.clone(), &other_cache);
+        let (old, id) = (scene.old.clone(), Arc::clone(&committed));
+        let store = Meanwhile::new(&scene.place.store, nth, move || *id.lock().unwrap() = Some(snapshot_of(&writer, &old)));
+        let cache = tempfile::tempdir().unwrap();
+        // Opening is not what is looked at.
+        let repository = scene.opened(store.clone(), &cache);
+        let _ = prune::run(&repository, &everything(), &small::quiet(), &Stop::new()).unwrap();
+        let made = *committed.lock().unwrap();
+        if let Some(made) = made {
+            scene.place.expected.insert(made, Files::from([("file".to_owned(), scene.old.clone())]));
+        }
+        scene.place.check();
+        scene.place.prune_everything();
+        scene.place.check();
+        if store.is_left() {
+            eprintln!("a snapshot before each of {nth} calls of a prune");
+            assert!(nth > 40);
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_whole_prune_before_any_call_of_a_snapshot_loses_nothing() {
+    for nth in 0.. {
+        let mut scene = Scene::new();
+        let other_cache = tempfile::tempdir().unwrap();
+        let pruner = scene.opened(scene.place.store.clone(), &other_cache);
+        let store = Meanwhile::new(&scene.place.store, nth, move || {
+            prune::run(&pruner, &everything(), &small::quiet(), &Stop::new()).unwrap();
+        });
+        let cache = tempfile::tempdir().unwrap();
+        let repository = scene.opened(store.clone(), &cache);
+        let made = snapshot_of(&repository, &scene.old);
+        scene.place.expected.insert(made, Files::from([("file".to_owned(), scene.old.clone())]));
+        scene.place.check();
+        let summary = scene.place.prune_everything();
+        assert_eq!(summary.packs_waiting, 0, "{summary:?}");
+        scene.place.check();
+        if store.is_left() {
+            eprintln!("a prune before each of {nth} calls of a snapshot");
+            assert!(nth > 10);
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_prune_beside_a_prune_before_any_call_loses_nothing() {
+    for nth in 0.. {
+        let scene = Scene::new();
+        let other_cache = tempfile::tempdir().unwrap();
+        let other = scene.opened(scene.place.store.clone(), &other_cache);
+        let store = Meanwhile::new(&scene.place.store, nth, move || {
+            prune::run(&other, &everything(), &small::quiet(), &Stop::new()).unwrap();
+        });
+        let cache = tempfile::tempdir().unwrap();
+        let repository = scene.opened(store.clone(), &cache);
+        let _ = prune::run(&repository, &everything(), &small::quiet(), &Stop::new()).unwrap();
+        scene.place.check();
+        scene.place.prune_everything();
+        scene.place.check();
+        assert!(scene.place.packs().values().sum::<u64>() < 1300 * KIB as u64);
+        if store.is_left() {
+            eprintln!("a prune before each of {nth} calls of a prune");
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_prune_beside_verify_is_no_damage() {
+    for nth in (0..).step_by(3) {
+        let scene = Scene::new();
+        let other_cache = tempfile::tempdir().unwrap();
+        let pruner = scene.opened(scene.place.store.clone(), &other_cache);
+        let store = Meanwhile::new(&scene.place.store, nth, move || {
+            prune::run(&pruner, &everything(), &small::quiet(), &Stop::new()).unwrap();
+        });
+        let cache = tempfile::tempdir().unwrap();
+        let repository = scene.opened(store.clone(), &cache);
+        let (findings, _) = small::check(&repository, ReadData::All);
+        assert!(findings.is_empty(), "before call {nth}: {findings:?}");
+        if store.is_left() {
+            break;
+        }
+    }
+}
 
 #[test]
 fn what_was_forgotten_is_freed_and_the_rest_restores_to_the_byte() {

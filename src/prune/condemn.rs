@@ -42,7 +42,18 @@ impl Pruner {
 
     fn condemn_once(&mut self) -> Result<bool, PruneError> {
         for _ in 0..ATTEMPTS_MAX {
-            let decision = self.decide()?;
+            let decision = match self.decide() {
+                // Another prune may have freed them since they were listed, and cleared away what explained it.
+                Err(error @ PruneError::TooMuch { .. }) => {
+                    let before = self.gc_seen;
+                    self.refresh()?;
+                    if self.gc_seen == before {
+                        return Err(error);
+                    }
+                    continue;
+                }
+                other => other?,
+            };
             let Plan { remove, repack, unused_after, used, .. } = &decision.plan;
             self.summary.bytes_unused = *unused_after;
             self.summary.bytes_used = *used;
@@ -151,11 +162,14 @@ impl Pruner {
         Ok(put.map_err(RepositoryError::from)?)
     }
 
-    /// Bytes of a pack's rows that forgotten snapshots needed; of a pack that goes whole, its padding and directory in proportion.
+    /// Bytes of a pack's rows that forgotten snapshots needed, or that are copies of what stays elsewhere; of a pack that goes whole, its
+    /// padding and directory in proportion.
     fn explained(&self, pack: &PackUse, remains: &Mark, counts: impl Fn(u32) -> bool) -> Result<u64, PruneError> {
-        let (Some(marks), Some(facts)) = (remains.of(pack.number), facts(&self.reader, pack.number)?) else { return Ok(0) };
-        let rows = marks.reachable.iter().filter(|&row| counts(row));
-        let needed: u64 = rows.map(|row| share(&facts.directory, row)).sum();
+        let Some(facts) = facts(&self.reader, pack.number)? else { return Ok(0) };
+        let is_explained =
+            |row: u32| [remains, &self.mark].iter().any(|mark| mark.of(pack.number).is_some_and(|marks| marks.reachable.get(row)));
+        let needed: u64 =
+            (0..pack.rows).filter(|&row| counts(row) && is_explained(row)).map(|row| share(&facts.directory, row)).sum();
         let whole = if pack.chosen == 0 { pack.size } else { pack.stored };
         Ok((u128::from(needed) * u128::from(whole) / u128::from(pack.stored.max(1))) as u64)
     }

@@ -153,6 +153,8 @@ pub struct Pruner {
     written: BTreeSet<PackId>,
     /// What may be cleared away after the verdict of this run.
     cleared_next: Vec<crate::store::Name>,
+    /// Numbers, undecided ones and deleted packs of the last listing of `gc/`: enough to see that another prune did something.
+    gc_seen: (u64, usize, usize),
     /// Does anything here differ from when this run began?
     changed: bool,
     summary: PruneSummary,
@@ -181,6 +183,7 @@ impl Pruner {
             over: HashSet::new(),
             written: BTreeSet::new(),
             cleared_next: Vec::new(),
+            gc_seen: (0, 0, 0),
             changed: false,
             summary: PruneSummary::default(),
         })
@@ -222,6 +225,7 @@ impl Pruner {
         })?;
         repository.check_not_rolled_back(book.understood)?;
         self.listed = listed;
+        self.gc_seen = (book.named, book.pending.len(), book.deleted.len());
         Ok(book)
     }
 

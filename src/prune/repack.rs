@@ -56,6 +56,8 @@ impl Pruner {
             let Some(packer) = packers.get_mut(&pack.generation) else { continue };
             match self.copy_chosen(pack, choice, packer) {
                 Ok(()) => done.push(*pack),
+                // Another prune deleted it since it was listed.
+                Err(RepositoryError::Store(StoreError::NotFound(_))) => {}
                 Err(
                     error @ (RepositoryError::Object { .. }
                     | RepositoryError::ChunkDamaged { .. }

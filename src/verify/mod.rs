@@ -27,6 +27,7 @@ pub use findings::{Finding, FindingKind, PATHS_MAX};
 
 use std::sync::{Arc, PoisonError};
 
+use crate::format::names;
 use crate::format::tree::Content;
 use crate::id::SnapshotId;
 use crate::monitor::{Monitor, Phase, Problem, Stop};
@@ -111,7 +112,10 @@ pub enum VerifyError {
     NoSuchSnapshot(SnapshotId),
 }
 
-/// Looks at everything, hands over each finding as soon as it is known whom it hits, and counts them. Needs the owner's key.
+/// How often everything is looked at while prunes go on beside it.
+const LISTINGS_MAX: usize = 5;
+
+/// Looks at everything, hands over each finding, and counts them. Needs the owner's key.
 pub fn run(
     repository: &Arc<Repository>,
     options: &VerifyOptions,
@@ -125,19 +129,59 @@ pub fn run(
     {
         return Err(VerifyError::NoSuchPart { n, m });
     }
-    let mut run = Run {
-        repository,
-        monitor: &**monitor,
-        stop,
-        threads: parallel::cores(),
-        each,
-        summary: VerifySummary::default(),
-        record: Record::default(),
-    };
+    for attempt in 1.. {
+        let decided = gc_names(repository)?;
+        let mut found = Vec::new();
+        let mut keep = |finding: &Finding| found.push(finding.clone());
+        let mut run = Run {
+            repository,
+            monitor: &**monitor,
+            stop,
+            threads: parallel::cores(),
+            each: &mut keep,
+            summary: VerifySummary::default(),
+            record: Record::default(),
+            worth_a_note: false,
+        };
+        let ended = look(&mut run, options);
+        let Run { summary, record, worth_a_note, .. } = run;
+        // A prune that decided meanwhile may have taken packs from under our eyes, after what is needed was stored elsewhere.
+        if ended.is_ok() && !found.is_empty() && attempt < LISTINGS_MAX && gc_names(repository)? != decided {
+            monitor.note("a prune finished meanwhile: everything is looked at once more");
+            continue;
+        }
+        found.iter().for_each(&mut *each);
+        if worth_a_note && options.record {
+            note(repository, record, &**monitor);
+        }
+        return ended.map(|()| summary);
+    }
+    unreachable!("the loop above ends by returning: its last attempt is not repeated")
+}
+
+/// Names below `gc/`: another verdict shows there before anything is deleted by it.
+fn gc_names(repository: &Repository) -> Result<Vec<Name>, RepositoryError> {
+    let mut found = Vec::new();
+    repository.store().list(names::GC, &mut |entry| found.push(entry.name))?;
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Leaves a note of what was verified. A store that takes none is no reason to hide what was found.
+fn note(repository: &Arc<Repository>, record: Record, monitor: &dyn Monitor) {
+    if let Err(error) = record.put(repository) {
+        let detail = format!("what was verified could not be written down: {error}");
+        monitor.problem(Problem { subject: b"notes".to_vec(), detail });
+    }
+}
+
+/// One look at everything.
+fn look(run: &mut Run<'_>, options: &VerifyOptions) -> Result<(), VerifyError> {
+    let (repository, monitor, stop) = (run.repository, run.monitor, run.stop);
     monitor.begin(Phase::VerifyStructure, 0, 0);
-    let snapshots = objects::check(&mut run)?;
+    let snapshots = objects::check(run)?;
     let roots = roots(snapshots, &options.snapshots)?;
-    let (lookup, packs) = packs::learn(&mut run)?;
+    let (lookup, packs) = packs::learn(run)?;
     let chosen = match options.read_data {
         ReadData::Unread(seconds) => content::unread(&packs, seconds, repository)?,
         read_data => content::choose(&packs, read_data, &**repository.rng()).map_err(RepositoryError::from)?,
@@ -153,7 +197,7 @@ pub fn run(
         if let Err(error) = ended {
             // Hours of reading are not lost because somebody could not wait for the rest.
             run.record.doubtful(lookup.damage().objects().collect::<Vec<_>>());
-            run.conclude(options);
+            run.worth_a_note = true;
             return Err(error.into());
         }
         monitor.begin(Phase::VerifyStructure, 0, 0);
@@ -171,9 +215,8 @@ pub fn run(
     run.record.complete = options.snapshots.is_empty();
     run.record.everything_read = matches!(options.read_data, ReadData::All | ReadData::Unread(_));
     run.record.walked = roots.into_iter().map(|(id, _)| id).collect();
-    let summary = run.summary;
-    run.conclude(options);
-    Ok(summary)
+    run.worth_a_note = true;
+    Ok(())
 }
 
 /// The folders to walk.
@@ -196,6 +239,8 @@ struct Run<'a> {
     each: &'a mut dyn FnMut(&Finding),
     summary: VerifySummary,
     record: Record,
+    /// Enough was done that the record is kept.
+    worth_a_note: bool,
 }
 
 impl Run<'_> {
@@ -209,16 +254,6 @@ impl Run<'_> {
         }
         self.record.found(&finding);
         (self.each)(&finding);
-    }
-
-    /// Leaves a note of what was verified. A store that takes none is no reason to hide what was found.
-    fn conclude(self, options: &VerifyOptions) {
-        if options.record
-            && let Err(error) = self.record.put(self.repository)
-        {
-            let detail = format!("what was verified could not be written down: {error}");
-            self.monitor.problem(Problem { subject: b"notes".to_vec(), detail });
-        }
     }
 
     fn check_stop(&self) -> Result<(), RepositoryError> {
