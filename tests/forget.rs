@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use esker::clock::{ManualClock, SeededRng, Timestamp};
 use esker::crypto::Passphrase;
 use esker::format::ObjectType;
+use esker::format::config::{self, Config, StoreClass};
 use esker::format::forgotten::Forgotten;
 use esker::format::names::{self, ObjectName};
 use esker::format::note::{self, Entry, Keep, Note, Value};
@@ -456,6 +457,28 @@ fn note_names(story: &Story) -> BTreeSet<esker::store::Name> {
     let mut names = BTreeSet::new();
     story.store.list("notes", &mut |entry| names.extend([entry.name])).unwrap();
     names
+}
+
+#[test]
+fn a_snapshot_with_a_revocation_beside_it_is_doubtful_where_the_store_has_no_create_if_absent() {
+    let story = Story::new();
+    let doubtful = story.take(2, &files(1));
+    story.store.create(&ObjectName::Revoked(doubtful.into()).name(), &[b"whatever stands there"]).unwrap();
+    // Elsewhere it is a thing anybody with a writer key could put there, and says nothing.
+    assert_eq!(story.survey(3).snapshots[0].quarantined, None);
+    let repository = story.owner(3);
+    let first = story.store.get(&ObjectName::Config(1).name(), 1 << 20).unwrap();
+    let config = Config {
+        number: 2,
+        previous: names::hash_of(&[&first]),
+        class: StoreClass::SingleMaintainer,
+        ..repository.config().clone()
+    };
+    story.store.create(&ObjectName::Config(2).name(), &[&config::seal(repository.sealer(), &config).unwrap()]).unwrap();
+    assert!(story.survey(3).snapshots[0].quarantined.as_ref().unwrap().contains("revocation"));
+    let [second, third] = [3, 4].map(|day| story.take(day, &files(1)));
+    story.forget(5, last(1)).unwrap();
+    assert_eq!(story.there(), BTreeSet::from([doubtful, third]), "{second}");
 }
 
 fn prune(repository: &Arc<Repository>) -> esker::prune::PruneSummary {

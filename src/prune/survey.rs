@@ -1,6 +1,9 @@
 //! What an owner knows about every snapshot: what it says itself, what notes say of it, at which time it counts, and whether at all.
 
+use std::collections::HashSet;
+
 use crate::clock::Timestamp;
+use crate::format::config::StoreClass;
 use crate::format::note::{Entry, Keep, Value};
 use crate::id::SnapshotId;
 use crate::prune::policy::has_tags;
@@ -56,6 +59,10 @@ pub fn survey(repository: &Repository) -> Result<Survey, RepositoryError> {
     let list = repository.snapshots()?;
     let mut notes = repository.notes()?;
     let runs = Runs::new(notes.runs().to_vec(), repository.clock().now());
+    let revoked = match repository.config().class {
+        StoreClass::Shared => HashSet::new(),
+        StoreClass::SingleMaintainer => repository.revoked_beside()?,
+    };
     let (mut snapshots, mut known, mut new) = (Vec::new(), Vec::new(), Vec::new());
     for stored in list.snapshots {
         let of = notes.of(&stored.id);
@@ -66,7 +73,10 @@ pub fn survey(repository: &Repository) -> Result<Survey, RepositoryError> {
         let old = (stored.generation < repository.config().generation
             && of.listed.is_none_or(|listed| listed <= stored.generation))
         .then(|| format!("it is of generation {}, which was given up before it came", stored.generation));
-        let quarantined = old.or(judged.quarantined);
+        // Where create-if-absent cannot be trusted its writer may have been told that it failed.
+        let doubtful =
+            revoked.contains(&stored.id.into()).then(|| "a revocation stands beside it, so it may be unfinished".to_owned());
+        let quarantined = old.or(doubtful).or(judged.quarantined);
         if quarantined.is_none() {
             let times = if of.first_seen.is_some() { &mut known } else { &mut new };
             times.push(judged.time);
@@ -110,15 +120,26 @@ impl Survey {
 
     /// The same, when somebody has said that the clock is right.
     pub fn record_over_a_jump(&self, repository: &Repository) -> Result<usize, RepositoryError> {
-        let (number, time) = (self.notes.next_number(), repository.clock().now());
-        let new = self.snapshots.iter().filter(|surveyed| surveyed.notes.first_seen.is_none());
-        let entries: Vec<Entry> =
-            new.map(|surveyed| Entry { snapshot: surveyed.stored.id, number, time, value: Value::FirstSeen }).collect();
+        let entries = self.sightings(repository.clock().now());
         let count = entries.len();
         if count > 0 {
             repository.put_notes(entries, Vec::new())?;
         }
         Ok(count)
+    }
+
+    /// Says these things of these snapshots, and, as [`Survey::record`], which were seen for the first time.
+    pub fn say(&self, repository: &Repository, statements: Vec<(SnapshotId, Value)>) -> Result<(), RepositoryError> {
+        let (number, time) = (self.notes.next_number(), repository.clock().now());
+        let mut entries = if self.jump.is_some() { Vec::new() } else { self.sightings(time) };
+        entries.extend(statements.into_iter().map(|(snapshot, value)| Entry { snapshot, number, time, value }));
+        repository.put_notes(entries, Vec::new())
+    }
+
+    fn sightings(&self, time: Timestamp) -> Vec<Entry> {
+        let number = self.notes.next_number();
+        let new = self.snapshots.iter().filter(|surveyed| surveyed.notes.first_seen.is_none());
+        new.map(|surveyed| Entry { snapshot: surveyed.stored.id, number, time, value: Value::FirstSeen }).collect()
     }
 
     /// What keeps this one by a note, if anything does now.

@@ -118,6 +118,14 @@ pub fn look(repository: &Repository, context: &Context) -> Result<Survey, Reposi
     for (name, why) in &survey.ignored {
         context.progress.warn(&format!("{name} is ignored: {why}"));
     }
+    if let Some(jump) = survey.jump {
+        context.progress.warn(&format!(
+            "nothing came between {} and {}: were there no backups, or is a clock wrong? Until `esker forget ... --allow-time-jump` has \
+             said once that it is right, promises to keep something do not run out",
+            words::local_time(jump.from),
+            words::local_time(jump.to),
+        ));
+    }
     Ok(survey)
 }
 

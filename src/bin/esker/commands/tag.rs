@@ -74,8 +74,7 @@ fn conclude(
     let mut ids: Vec<SnapshotId> = statements.iter().map(|(id, _)| *id).collect();
     ids.dedup();
     if !options.dry_run {
-        survey.record(repository)?;
-        repository.say(&survey.notes, statements)?;
+        survey.say(repository, statements)?;
     }
     if context.out.json {
         context.out.json(&json!({
