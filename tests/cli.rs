@@ -13,6 +13,7 @@ mod cli {
     mod keys;
     mod look;
     mod prune;
+    mod repair;
     mod secrets;
     mod sources;
     mod status;
