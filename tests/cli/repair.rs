@@ -52,7 +52,10 @@ fn a_bad_sector_is_20_reads_through_and_is_0_again_after_repair() {
     assert!(dumped.stdout == noise(1, 3_000_000), "reads go through parity");
     assert!(stdout(&exits(house.esker(), ["repair", "packs", "-n"], 20)).contains("can put it back"));
     let lines = json_lines(&exits(house.esker(), ["repair", "packs", "--json"], 0).stdout);
-    assert_eq!((&lines[0]["message_type"], &lines[0]["harm"], &lines[0]["mended_from"]), (&"pack".into(), &"damaged".into(), &"parity".into()));
+    assert_eq!(
+        (&lines[0]["message_type"], &lines[0]["harm"], &lines[0]["mended_from"]),
+        (&"pack".into(), &"damaged".into(), &"parity".into())
+    );
     assert_eq!((&lines[1]["packs_damaged"], &lines[1]["packs_unmended"]), (&1.into(), &0.into()));
     exits(house.esker(), ["verify", "--read-data"], 0);
 }
@@ -112,7 +115,10 @@ fn a_snapshot_without_what_is_lost_stands_beside_the_original() {
     damage(&largest_pack(&house), 4096);
     exits(house.esker(), ["repair", "packs"], 21);
     let lines = json_lines(&exits(house.esker(), ["repair", "snapshots", "-n", "--json"], 21).stdout);
-    assert_eq!((&lines[0]["message_type"], &lines[0]["path"], &lines[0]["what"]), (&"lost".into(), &"data/large.bin".into(), &"entry".into()));
+    assert_eq!(
+        (&lines[0]["message_type"], &lines[0]["path"], &lines[0]["what"]),
+        (&"lost".into(), &"data/large.bin".into(), &"entry".into())
+    );
     assert_eq!(house.snapshot_count(), 1);
     let told = stdout(&exits(house.esker(), ["repair", "snapshots"], 0));
     assert!(told.contains("data/large.bin") && told.contains("the original stays"), "{told}");
@@ -164,7 +170,14 @@ fn parity_is_set_added_and_dropped() {
 fn a_writer_key_cannot_repair() {
     let house = house("");
     exits(house.esker(), ["key", "export", "--output", "writer.key"], 0);
-    for command in [&["repair", "packs"][..], &["repair", "index"], &["repair", "snapshots"], &["recover"], &["parity", "set", "5"], &["parity", "drop"]] {
+    for command in [
+        &["repair", "packs"][..],
+        &["repair", "index"],
+        &["repair", "snapshots"],
+        &["recover"],
+        &["parity", "set", "5"],
+        &["parity", "drop"],
+    ] {
         let mut esker = house.esker();
         esker.env_remove("ESKER_PASSWORD").args(["--key-file", "writer.key"]);
         exits(esker, command, 12);
