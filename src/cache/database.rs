@@ -126,6 +126,11 @@ impl Database {
         Ok(Self { connection, tagger: repository.of_file(&salt) })
     }
 
+    /// From now on nothing waits for the disk.
+    pub(super) fn never_wait(&self) -> Result<(), Fault> {
+        Ok(self.connection.pragma_update(None, "synchronous", "OFF")?)
+    }
+
     /// Opens a file once more, for looking up only.
     pub(super) fn open_reader(path: &Path, repository: &Tagger) -> Result<Self, Fault> {
         let database = Self::open(path, repository)?;

@@ -44,6 +44,8 @@ impl Place {
             tempfile::Builder::new().prefix("esker-cache-").tempdir().map_err(|error| refused("a temporary folder", &error))?;
         let folder = private.path().to_owned();
         let (database, file) = Self::open_in(&folder, repository, None, &mut Vec::new())?;
+        // It does not outlive this process, so it need not outlive a power cut.
+        database.never_wait()?;
         Ok(Self { database, file, folder, private: Some(private) })
     }
 
