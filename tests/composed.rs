@@ -307,3 +307,65 @@ fn a_session_that_uses_a_composed_chunk_pins_its_bases_too() {
     let (number, pins) = small::acknowledged(&owner, session);
     assert_eq!((number, pins.into_iter().collect::<Vec<_>>()), (1, all));
 }
+
+/// Prunes with everything that may go going.
+fn prune(made: &Made) -> esker::prune::PruneSummary {
+    let options = esker::prune::PruneOptions {
+        max_unused: esker::prune::MaxUnused::Bytes(0),
+        force: true,
+        ..esker::prune::PruneOptions::default()
+    };
+    esker::prune::run(&made.repository, &options, &small::quiet(), &Stop::new()).unwrap()
+}
+
+#[test]
+fn a_prune_keeps_the_bases_of_what_is_needed() {
+    let (made, bytes, packs, composed) = made();
+    prune(&made);
+    for id in packs.into_iter().chain([composed]) {
+        assert!(made.store.size(&names::pack_name(id)).is_ok());
+    }
+    assert_eq!(made.restore().unwrap(), bytes);
+}
+
+#[test]
+fn a_condemned_base_is_pardoned_unless_the_chunk_has_another_copy() {
+    for (other_copy, condemned) in [(false, 0), (false, 1), (false, 2), (true, 0), (true, 1), (true, 2)] {
+        let (made, bytes, packs, composed) = made();
+        if other_copy {
+            made.literal(&[&bytes]);
+        }
+        let victim = [packs[0], packs[1], composed][condemned];
+        let record = esker::format::gc::Condemn {
+            number: 1,
+            time: made.repository.clock().now(),
+            packs: vec![victim],
+            written: Vec::new(),
+            snapshots: Vec::new(),
+            extra: Vec::new(),
+        };
+        let sealed = esker::format::gc::seal_condemn(made.repository.sealer(), &record).unwrap();
+        made.store.create(&names::ObjectName::GcCondemn(1).name(), &[&sealed]).unwrap();
+        let options = esker::prune::PruneOptions::default();
+        let mut pruner = esker::prune::Pruner::begin(&made.repository, options, &small::quiet(), &Stop::new()).unwrap();
+        assert!(!pruner.sweep().unwrap());
+        assert_eq!(pruner.summary().packs_deleted, u64::from(other_copy), "other copy {other_copy}, condemned {condemned}");
+        assert_eq!(made.restore().unwrap(), bytes);
+    }
+}
+
+#[test]
+fn bases_in_one_pack_with_what_nobody_needs_are_repacked_with_it() {
+    let made = Made::new();
+    let [one, two] = bases();
+    let waste = noise(7, 900_000);
+    made.literal(&[&one, &two, &waste]);
+    let bytes = result(&[one.clone(), two.clone()], &TAKEN);
+    let id = chunk_id(&made.repository, &bytes);
+    made.composed(id, bytes.len(), &[&one, &two], &TAKEN);
+    made.commit(&[(id, bytes.len())]);
+    let summary = prune(&made);
+    assert!(summary.packs_repacked == 1 && summary.packs_deleted == 1, "{summary:?}");
+    assert_eq!(made.restore().unwrap(), bytes);
+    assert!(made.findings(ReadData::All).iter().all(|(_, _, lost)| !lost));
+}

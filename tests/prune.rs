@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use esker::clock::{Clock, ManualClock, SeededRng};
 use esker::crypto::{ChunkType, Passphrase};
+use esker::format::config::{self, Config, StoreClass};
 use esker::format::forgotten::{self, Forgotten};
 use esker::format::gc::{self, Condemn, Verdict};
 use esker::format::keyslot::Level;
@@ -158,6 +159,20 @@ impl Place {
         let id = small::commit_source(writer, content, None);
         self.expected.insert(id, Files::from([("file".to_owned(), bytes.to_vec())]));
         id
+    }
+
+    /// Writes a second config that says that the store has no create-if-absent.
+    fn single_maintainer(&mut self) {
+        let repository = self.open();
+        let first = self.store.get(&ObjectName::Config(1).name(), 1 << 20).unwrap();
+        let config = Config {
+            number: 2,
+            previous: names::hash_of(&[&first]),
+            class: StoreClass::SingleMaintainer,
+            ..repository.config().clone()
+        };
+        let sealed = config::seal(repository.sealer(), &config).unwrap();
+        self.store.create(&ObjectName::Config(2).name(), &[&sealed]).unwrap();
     }
 
     /// A snapshot of one file made of one chunk.
@@ -364,6 +379,126 @@ fn a_prune_beside_a_prune_before_any_call_loses_nothing() {
             break;
         }
     }
+}
+
+#[test]
+fn a_prune_before_any_call_of_a_restore_takes_nothing_from_it() {
+    for nth in 0.. {
+        let scene = Scene::new();
+        let other_cache = tempfile::tempdir().unwrap();
+        let pruner = scene.opened(scene.place.store.clone(), &other_cache);
+        let store = Meanwhile::new(&scene.place.store, nth, move || {
+            prune::run(&pruner, &everything(), &small::quiet(), &Stop::new()).unwrap();
+        });
+        let cache = tempfile::tempdir().unwrap();
+        let repository = scene.opened(store.clone(), &cache);
+        let list = repository.snapshots().unwrap();
+        let reader = Reader::new(&repository, &esker::monitor::Quiet).unwrap();
+        for stored in list.snapshots.iter().filter(|stored| scene.place.expected.contains_key(&stored.id)) {
+            assert_eq!(Some(&small::restore(&reader, &stored.snapshot.root).unwrap()), scene.place.expected.get(&stored.id));
+        }
+        if store.is_left() {
+            break;
+        }
+    }
+}
+
+#[test]
+fn whatever_is_condemned_only_what_nobody_needs_is_deleted() {
+    let build = || {
+        let mut place = Place::new();
+        let old = place.commit_one(&noise(1, 100 * KIB));
+        place.commit(&[("a", noise(2, 300 * KIB)), ("b", noise(3, 20 * KIB))]);
+        // The same chunks once more, from a host that did not know them.
+        place.caches = tempfile::tempdir().unwrap();
+        let hidden: Vec<Name> = place.names("index").iter().map(|name| Name::new(name.clone()).unwrap()).collect();
+        for name in &hidden {
+            place.store.delete(name).unwrap();
+        }
+        let repository = place.with(&place.writer);
+        let again = Files::from([("a".to_owned(), noise(2, 300 * KIB)), ("b".to_owned(), noise(3, 20 * KIB))]);
+        let id = small::commit(&repository, &again, None);
+        place.expected.insert(id, again);
+        place.forget(old);
+        place
+    };
+    let packs: Vec<PackId> = build().packs().into_keys().collect();
+    assert_eq!(packs.len(), 6);
+    for chosen in 1..1u32 << packs.len() {
+        let place = build();
+        let packs: Vec<PackId> =
+            place.packs().into_keys().enumerate().filter(|(n, _)| chosen >> n & 1 == 1).map(|(_, id)| id).collect();
+        let sealed = gc::seal_condemn(place.open().sealer(), &condemn(1, &packs)).unwrap();
+        place.store.create(&ObjectName::GcCondemn(1).name(), &[&sealed]).unwrap();
+        assert!(!place.pruner(PruneOptions::default()).sweep().unwrap());
+        place.check();
+    }
+}
+
+#[test]
+fn a_copy_that_does_not_give_its_chunk_saves_no_other_copy_from_being_needed() {
+    let mut place = Place::new();
+    let bytes = noise(1, 100 * KIB);
+    place.commit_one(&bytes);
+    let first: Vec<PackId> = place.packs().into_keys().collect();
+    place.caches = tempfile::tempdir().unwrap();
+    for name in place.names("index") {
+        place.store.delete(&Name::new(name).unwrap()).unwrap();
+    }
+    let repository = place.with(&place.writer);
+    let id = snapshot_of(&repository, &bytes);
+    place.expected.insert(id, Files::from([("file".to_owned(), bytes)]));
+    // The frames of the second copies are damaged; their directories open, and say that everything is there.
+    for (id, size) in place.packs().into_iter().filter(|(id, _)| !first.contains(id)) {
+        let name = names::pack_name(id);
+        let mut pack = place.store.get(&name, 80 << 20).unwrap();
+        for byte in &mut pack[400..size as usize] {
+            *byte ^= 1;
+        }
+        place.store.replace(&name, &[&pack]).unwrap();
+    }
+    let mut packs = first.clone();
+    packs.sort_unstable();
+    let sealed = gc::seal_condemn(place.open().sealer(), &condemn(1, &packs)).unwrap();
+    place.store.create(&ObjectName::GcCondemn(1).name(), &[&sealed]).unwrap();
+    let mut pruner = place.pruner(PruneOptions::default());
+    assert!(!pruner.sweep().unwrap());
+    assert_eq!((pruner.summary().packs_pardoned, pruner.summary().packs_deleted), (first.len() as u64, 0));
+}
+
+#[test]
+fn without_create_if_absent_a_revocation_stands_beside_and_the_snapshot_it_missed_stays() {
+    let mut place = Place::new();
+    place.single_maintainer();
+    let old = place.commit_one(&noise(1, 300 * KIB));
+    place.commit(&[("kept", noise(2, 3000 * KIB))]);
+    place.forget(old);
+    let mut writer = place.begin();
+    place.place(&mut writer, &noise(9, 100 * KIB));
+    assert_eq!(place.prune().packs_deleted, 0);
+    place.clock.advance(Duration::from_secs(15 * 24 * 3600));
+    let summary = place.prune();
+    assert_eq!((summary.sessions_revoked, summary.packs_waiting), (1, 0), "{summary:?}");
+    assert_eq!(place.names("revoked").len(), 1);
+    // The writer was only asleep: its commit is written, and it learns that it does not count.
+    let bytes = noise(9, 100 * KIB);
+    let id = chunk_id(writer.repository(), &bytes);
+    let node = small::node(
+        "file",
+        NodeKind::File,
+        bytes.len() as u64,
+        Content { level: 0, items: vec![Item::Chunk { id, length: bytes.len() as u64 }] },
+    );
+    let content = small::store_folder(&mut writer, vec![node]);
+    let root = small::store_folder(&mut writer, vec![small::node("data", NodeKind::Folder, 0, content)]);
+    let sid = writer.snapshot_id().unwrap();
+    assert!(matches!(writer.commit(&small::snapshot(sid, root, None)), Err(esker::repository::RepositoryError::Revoked)));
+    // Doubtful as it is, prune keeps what is there of it, and what is gone stops nothing.
+    place.prune();
+    let repository = place.open();
+    let reader = Reader::new(&repository, &esker::monitor::Quiet).unwrap();
+    let stored = repository.snapshot(&sid).unwrap().unwrap();
+    assert!(small::restore(&reader, &stored.snapshot.root).is_ok());
 }
 
 #[test]

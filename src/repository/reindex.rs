@@ -21,6 +21,8 @@ use crate::store::{ReadUnit, StoreError, get_widened};
 
 /// How often an index file that vanished between its listing and its reading makes sync begin again: a prune merges index files.
 const LISTINGS_MAX: usize = 5;
+/// Deleted packs are forgotten when they are one in so many.
+const DELETED_ONE_IN: usize = 4;
 /// Facts added to a cache of packs in one transaction: this many packs, or this many rows.
 const BATCH_PACKS: usize = 64;
 const BATCH_ROWS: usize = 200_000;
@@ -75,11 +77,27 @@ fn sync_once(repository: &Repository, cache: &mut Cache, monitor: &dyn Monitor) 
             }),
         }
     }
+    forget_deleted(cache, &gc)?;
     let mut view = view_of(cache, gc, listed)?;
     if repository.keys.is_owner() {
         read_directories(repository, cache, &mut view, monitor)?;
     }
     Ok(view)
+}
+
+/// Packs that a verdict deleted are never used again: their rows go, in one pass over the cache, once they are a good part of it.
+fn forget_deleted(cache: &mut Cache, gc: &GcState) -> Result<(), RepositoryError> {
+    let (mut deleted, mut all) = (Vec::new(), 0);
+    cache.packs(&mut |number, id, _| {
+        all += 1;
+        if gc.deleted.contains(&id) {
+            deleted.push(number);
+        }
+    })?;
+    if deleted.len() * DELETED_ONE_IN >= all {
+        cache.forget_packs(&deleted)?;
+    }
+    Ok(())
 }
 
 /// What these listings make of what the cache knows.
