@@ -1,5 +1,5 @@
-//! Random histories: files change, snapshots are taken, old ones restored over whatever is there; every restored tree equals a plain
-//! model of what was there when the snapshot was taken.
+//! Random histories: files change, snapshots are taken, forgotten, brought back, space is freed, and old ones are restored over whatever
+//! is there; every restored tree equals a plain model of what was there when the snapshot was taken.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
@@ -12,10 +12,15 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags, lgetxattr, llistxattr, lremovexattr, lsetxattr, utimensat};
 
+use esker::id::SnapshotId;
+use esker::monitor::{Monitor, Quiet, Stop};
+use esker::prune::undelete::UndeleteError;
+use esker::prune::{self, MaxUnused, PruneOptions, forget, survey, undelete};
 use esker::restore::{Overwrite, RestoreOptions};
 use rig::Rig;
 
@@ -47,6 +52,18 @@ enum Step {
         spoil: Option<(usize, bool)>,
         overwrite: bool,
         sparse: bool,
+    },
+    /// Gives one up.
+    Forget {
+        which: usize,
+    },
+    /// Brings one back that was given up, if it is all there.
+    Undelete {
+        which: usize,
+    },
+    /// Frees space, repacking everything that is partly used or next to nothing.
+    Prune {
+        repack: bool,
     },
     /// Closes the repository and opens it again, with or without the cache.
     Reopen {
@@ -86,6 +103,9 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Snapshot),
         2 => (any::<usize>(), any::<bool>(), proptest::option::of((any::<usize>(), any::<bool>())), any::<bool>(), any::<bool>())
             .prop_map(|(which, over, spoil, overwrite, sparse)| Step::Restore { which, over, spoil, overwrite, sparse }),
+        1 => any::<usize>().prop_map(|which| Step::Forget { which }),
+        1 => any::<usize>().prop_map(|which| Step::Undelete { which }),
+        1 => any::<bool>().prop_map(|repack| Step::Prune { repack }),
         1 => any::<bool>().prop_map(|forget_cache| Step::Reopen { forget_cache }),
     ]
 }
@@ -412,7 +432,7 @@ fn play(steps: &[Step], local: bool) -> Result<(), TestCaseError> {
     let root = dir.path().join("source");
     fs::create_dir(&root).unwrap();
     let mut world = World { root, model: Model::default(), clock: 1_000_000_000 };
-    let mut taken = Vec::new();
+    let (mut taken, mut forgotten) = (Vec::new(), Vec::new());
     let mut targets = 0;
     for step in steps.iter().chain([&Step::Snapshot, &LAST]) {
         match step {
@@ -422,6 +442,24 @@ fn play(steps: &[Step], local: bool) -> Result<(), TestCaseError> {
                 taken.push((id, world.model.clone()));
             }
             Step::Reopen { forget_cache } => rig.reopen(*forget_cache),
+            Step::Forget { which } if !taken.is_empty() => {
+                let (id, model) = taken.remove(which % taken.len());
+                forget(&rig, id);
+                forgotten.push((id, model, false));
+            }
+            Step::Undelete { which } if !forgotten.is_empty() => {
+                let place = which % forgotten.len();
+                let (id, _, freed) = forgotten[place];
+                match undelete(&rig, id) {
+                    Some(back) => taken.push((back, forgotten.remove(place).1)),
+                    None => prop_assert!(freed, "nothing was freed since it was forgotten"),
+                }
+            }
+            Step::Forget { .. } | Step::Undelete { .. } => {}
+            Step::Prune { repack } => {
+                prune(&rig, *repack);
+                forgotten.iter_mut().for_each(|(_, _, freed)| *freed = true);
+            }
             Step::Restore { which, over, spoil: spoiled, overwrite, sparse } => {
                 if taken.is_empty() {
                     continue;
@@ -455,6 +493,34 @@ fn play(steps: &[Step], local: bool) -> Result<(), TestCaseError> {
         }
     }
     Ok(())
+}
+
+fn forget(rig: &Rig, id: SnapshotId) {
+    let survey = survey::survey(&rig.repository).unwrap();
+    let hash = survey.get(&id).unwrap().stored.hash;
+    let plan = forget::by_name(&survey, &[(id, hash)]).unwrap();
+    survey.record(&rig.repository).unwrap();
+    forget::carry_out(&rig.repository, &plan, &Stop::new()).unwrap();
+}
+
+/// The id under which it is back; none: a part of it was freed.
+fn undelete(rig: &Rig, id: SnapshotId) -> Option<SnapshotId> {
+    let survey = survey::survey(&rig.repository).unwrap();
+    let forgone = survey.forgotten.iter().find(|forgone| forgone.stored.id == id)?;
+    let quiet: Arc<dyn Monitor> = Arc::new(Quiet);
+    match undelete::run(&rig.repository, &survey, forgone, false, &quiet, &Stop::new()) {
+        Ok(back) => back,
+        Err(UndeleteError::Freed { .. }) => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn prune(rig: &Rig, repack: bool) {
+    let max_unused = if repack { MaxUnused::Bytes(0) } else { MaxUnused::Unlimited };
+    let options = PruneOptions { max_unused, ..PruneOptions::default() };
+    let quiet: Arc<dyn Monitor> = Arc::new(Quiet);
+    let summary = prune::run(&rig.repository, &options, &quiet, &Stop::new()).unwrap();
+    assert!(summary.waiting.is_empty(), "{summary:?}");
 }
 
 const LAST: Step = Step::Restore { which: usize::MAX, over: true, spoil: None, overwrite: true, sparse: false };
