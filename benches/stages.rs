@@ -16,7 +16,7 @@ use esker::clock::SystemRng;
 use esker::compress::{Compressor, Decompressor};
 use esker::crypto::{ChunkType, Keys, RootKey};
 use esker::format::pack::{self, Class, Codec, Encoding, PreparedChunk, PreparedFrame};
-use esker::format::{Opener, Sealer};
+use esker::format::{Opener, Sealer, parity};
 use esker::id::{ChunkId, PackId, RepositoryId};
 use esker::store::{LocalStore, Name, Store};
 
@@ -176,6 +176,19 @@ fn seal(c: &mut Criterion) {
 }
 
 /// A pack onto this disk and back: mostly the disk's own speed, with every sync.
+fn protect(c: &mut Criterion) {
+    let bytes = rows(PACK);
+    let pack = PackId(*blake3::hash(&bytes).as_bytes());
+    let (_, object) = parity::make(pack, &[&bytes], 5).unwrap();
+    let mut damaged = bytes.clone();
+    damaged[..700 << 10].fill(0);
+    let mut group = c.benchmark_group("parity");
+    group.throughput(Throughput::Bytes(PACK as u64)).sample_size(20);
+    group.bench_function("make, 5 %", |b| b.iter(|| parity::make(pack, black_box(&[&bytes]), 5).unwrap()));
+    group.bench_function("mend a hole of 700 KiB", |b| b.iter(|| parity::mend(&object, pack, black_box(&damaged)).unwrap()));
+    group.finish();
+}
+
 fn put(c: &mut Criterion) {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let store = LocalStore::open(folder.path());
@@ -211,5 +224,5 @@ fn settings() -> Criterion {
     Criterion::default().warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2)).sample_size(20)
 }
 
-criterion_group! { name = stages; config = settings(); targets = cut, name, compress, look_up, seal, put }
+criterion_group! { name = stages; config = settings(); targets = cut, name, compress, look_up, seal, protect, put }
 criterion_main!(stages);

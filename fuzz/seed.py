@@ -7,7 +7,7 @@ TARGETS = {
     "keyslot": "keyslot", "note object": "header", "snapshot object": "header", "head": "head", "directory": "directory",
     "index": "index", "config": "config", "tree": "tree", "list": "list", "snapshot": "snapshot", "revocation": "snapshot",
     "session start": "session", "acknowledgement": "session", "closed": "session", "condemn": "gc", "verdict": "gc",
-    "forgotten": "gc", "note": "note",
+    "forgotten": "gc", "note": "note", "parity": "parity",
 }
 here = pathlib.Path(__file__).resolve().parent
 for page in sorted((here.parent / "format-spec" / "vectors").glob("*.json")):

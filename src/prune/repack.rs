@@ -113,7 +113,7 @@ impl Pruner {
                 return Err(RepositoryError::Object { object: names::pack_name(pack.id).to_string(), source });
             };
             // Rebuilt, and its id recomputed. A composed chunk becomes a literal one: it needs its bases no longer.
-            let bytes = self.reader.read_copy(chunk.chunk_type, &chunk.id, pack.number, row)?;
+            let bytes = self.reader.read_copy_mended(chunk.chunk_type, &chunk.id, pack.number, row)?;
             packer.append(chunk.chunk_type, chunk.id, &bytes)?;
         }
         packer.take_ready()

@@ -24,6 +24,8 @@ use crate::store::{StoreError, get_widened};
 
 /// Opened frames kept for the next chunk.
 const FRAMES_KEPT_BYTES: u64 = 24 << 20;
+/// Of frames that only parity gave.
+const FRAMES_MENDED_KEPT_BYTES: u64 = 8 << 20;
 /// Directory rows kept decoded.
 const DIRECTORY_ROWS_KEPT: u64 = 200_000;
 /// How often a pack that is not found is looked for again before it counts as missing.
@@ -98,6 +100,8 @@ pub struct Reader {
     facts: Bounded<PackNumber, Arc<PackFacts>, ByRows>,
     frames: Bounded<(PackNumber, u32), Arc<Vec<u8>>, ByBytes>,
     mended: Mutex<Mended>,
+    /// Kept apart: who asks what stands in the store must not be given what parity made of it.
+    frames_mended: Bounded<(PackNumber, u32), Arc<Vec<u8>>, ByBytes>,
 }
 
 /// Why one copy of a chunk did not give its bytes.
@@ -138,6 +142,7 @@ impl Reader {
             facts: Bounded::with_weighter(64, DIRECTORY_ROWS_KEPT, ByRows),
             frames: Bounded::with_weighter(64, FRAMES_KEPT_BYTES, ByBytes),
             mended: Mutex::default(),
+            frames_mended: Bounded::with_weighter(16, FRAMES_MENDED_KEPT_BYTES, ByBytes),
         })
     }
 
@@ -404,6 +409,9 @@ impl Reader {
 
     /// The same out of the mended pack, when it does not open as it lies there.
     fn open_frame_mended(&self, number: PackNumber, facts: &PackFacts, frame: u32) -> Result<Arc<Vec<u8>>, RepositoryError> {
+        if let Some(opened) = self.frames_mended.get(&(number, frame)) {
+            return Ok(opened);
+        }
         let error = match self.open_frame(number, facts, frame) {
             Err(error) if reindex::is_damage(&self.repository, &error) => error,
             other => return other,
@@ -416,7 +424,7 @@ impl Reader {
         let Some(sealed) = sealed else { return Err(error) };
         let raw = pack::open_frame(&self.repository.opener, &facts.header, frame, row, &mut sealed.to_vec()).map_err(|_| error)?;
         let raw = Arc::new(raw);
-        self.frames.insert((number, frame), Arc::clone(&raw));
+        self.frames_mended.insert((number, frame), Arc::clone(&raw));
         Ok(raw)
     }
 

@@ -60,6 +60,12 @@ impl House {
         self.packs().pop().unwrap().0
     }
 
+    pub fn holds_data(&self, pack: PackId) -> bool {
+        let size = self.store.size(&names::pack_name(pack)).unwrap();
+        let facts = esker::repository::reindex::facts_from_pack(&self.open(), &pack, size).unwrap();
+        facts.class == esker::format::pack::Class::Data
+    }
+
     pub fn parity_names(&self, pack: PackId) -> Vec<Name> {
         let mut found = Vec::new();
         self.store.list(&format!("parity/{pack}"), &mut |entry| found.push(entry.name)).unwrap();

@@ -203,3 +203,19 @@ fn a_writer_key_makes_parity_and_without_it_none_is_made() {
     store.list("parity", &mut |_| count += 1).unwrap();
     assert_eq!(count, 0);
 }
+
+#[test]
+fn a_copy_that_only_parity_gives_never_counts_as_one_that_stands_in_the_store() {
+    let house = House::small();
+    let pack = house.packs().into_iter().map(|(pack, _)| pack).find(|pack| house.holds_data(*pack)).unwrap();
+    house.damage(pack, |bytes| bytes[5000] ^= 1);
+    let repository = house.open();
+    let reader = esker::repository::Reader::new(&repository, &esker::monitor::Quiet).unwrap();
+    let number = reader.view().number(&pack).unwrap();
+    let facts = reader.facts(number).unwrap();
+    let row = &facts.directory.chunks[0];
+    assert!(reader.read_chunk(row.chunk_type, &row.id).is_ok());
+    // What deletes asks like this, also after somebody read through parity.
+    assert!(reader.read_copy(row.chunk_type, &row.id, number, 0).is_err());
+    assert!(reader.read_copy_mended(row.chunk_type, &row.id, number, 0).is_ok());
+}
