@@ -44,9 +44,14 @@ impl World {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
+        self.command_of("cache", arguments)
+    }
+
+    /// Of a host with this cache.
+    fn command_of(&self, cache: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_esker"));
         command.env_clear().env("HOME", self.dir.path()).env("ESKER_PASSWORD", "correct horse");
-        command.args(["--repo"]).arg(self.path("repository")).arg("--cache-dir").arg(self.path("cache"));
+        command.args(["--repo"]).arg(self.path("repository")).arg("--cache-dir").arg(self.path(cache));
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -224,6 +229,76 @@ fn the_next_run_uses_what_a_killed_one_uploaded() {
     // Only three packs were waited for, and the rest is not there twice.
     assert!(world.pack_bytes() < BYTES as u64 + (3 << 20));
     world.snapshot();
+}
+
+#[test]
+fn a_prune_killed_at_any_moment_beside_a_running_snapshot_loses_nothing() {
+    let seed = number("ESKER_SEED").unwrap_or_else(|| u64::from(std::process::id()));
+    eprintln!("ESKER_SEED={seed}");
+    let mut world = World { dir: tempfile::tempdir().unwrap(), choices: Choices(seed), unique_bytes: 0, runs: 0 };
+    fs::create_dir_all(world.path("source/stays")).unwrap();
+    fs::create_dir_all(world.path("other")).unwrap();
+    world.run(&["init", "--kdf", "low"]);
+    let deadline = Instant::now() + Duration::from_secs(number("ESKER_SOAK").unwrap_or(SECONDS));
+    // Id, source, what it must restore to.
+    let mut kept: Vec<(String, &str, Tree)> = Vec::new();
+    let (mut usual, mut killed, mut committed, mut pruned) = (Duration::from_millis(700), 0, 0, 0);
+    while Instant::now() < deadline {
+        world.change();
+        kept.push((world.snapshot(), "data", tree(&world.path("source"))));
+        while kept.len() > 4 {
+            let which = usize::try_from(world.choices.next(kept.len() as u64 - 1)).unwrap();
+            let (id, ..) = kept.remove(which);
+            world.run(&["forget", &id]);
+        }
+        // Another host begins: half of what it stores was there before, and may just have been forgotten.
+        let mut bytes = vec![0; 700_000];
+        blake3::Hasher::new().update(&world.choices.next(6).to_le_bytes()).finalize_xof().fill(&mut bytes);
+        let name = format!("other/{}", world.choices.next(2));
+        fs::write(world.path(&name), &bytes).unwrap();
+        let other = format!("other={}", world.path("other").display());
+        let arguments = ["snapshot", "--host", "second", "--dir", &other, "--json"];
+        let mut running = world.command_of("second-cache", &arguments).spawn().unwrap();
+        for _ in 0..1 + world.choices.next(3) {
+            let (succeeded, output) = world.run_and_kill(&["prune", "--max-unused", "0", "--force"], usual);
+            killed += u32::from(!succeeded);
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(succeeded || output.status.code().is_none(), "prune ended by itself: {}\n{said}", output.status);
+        }
+        if world.choices.next(3) == 0 {
+            let _ = running.kill();
+        }
+        if let Some(id) = snapshot_id(&running.wait_with_output().unwrap()) {
+            kept.push((id, "other", tree(&world.path("other"))));
+            committed += 1;
+        }
+        if world.choices.next(4) == 0 {
+            fs::remove_dir_all(world.path("cache")).unwrap();
+        }
+        let begun = Instant::now();
+        world.run(&["prune", "--max-unused", "0", "--force"]);
+        usual = (usual * 3 + begun.elapsed()) / 4;
+        pruned += 1;
+        let which = usize::try_from(world.choices.next(kept.len() as u64)).unwrap();
+        restores(&world, &kept[which]);
+    }
+    eprintln!("{pruned} prunes ended, {killed} were killed, {committed} snapshots committed beside them");
+    assert!(killed > 0 && committed > 0);
+    for snapshot in &kept {
+        restores(&world, snapshot);
+    }
+    world.run(&["verify", "--read-data"]);
+    // Everything that was killed is finished: what is left is what is needed, and the little that padding and small packs cost.
+    world.run(&["prune", "--max-unused", "0", "--force"]);
+    let output = world.run(&["prune", "--max-unused", "0", "--force", "--json"]);
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((summary["packs_waiting"].as_u64(), summary["packs_deleted"].as_u64()), (Some(0), Some(0)), "{summary}");
+}
+
+fn restores(world: &World, (id, source, expected): &(String, &str, Tree)) {
+    let _ = fs::remove_dir_all(world.path("target"));
+    world.run(&["restore", &format!("{id}:{source}"), "--target", &world.path("target").display().to_string()]);
+    assert!(tree(&world.path("target")) == *expected, "snapshot {id} is not what it was");
 }
 
 /// A restore is killed, and the same restore again makes it whole.
