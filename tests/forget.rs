@@ -437,6 +437,18 @@ fn a_first_sighting_is_written_once_and_a_note_is_read_from_the_store_once() {
 }
 
 #[test]
+fn many_and_long_statements_fit_into_notes() {
+    let story = Story::new();
+    let id = story.take(1, &files(1));
+    let repository = story.owner(1);
+    let tag = |number: u32| Value::Tag { tag: format!("{number:0>400}"), present: true };
+    let notes = repository.notes().unwrap();
+    repository.say(&notes, (0..4_500).map(|number| (id, tag(number)))).unwrap();
+    assert_eq!(note_names(&story).len(), 3);
+    assert_eq!(story.survey(2).snapshots[0].tags.len(), 4_501);
+}
+
+#[test]
 fn a_damaged_note_is_told_of_and_the_others_hold() {
     let story = Story::new();
     let id = story.take(1, &files(1));

@@ -294,6 +294,45 @@ fn forget_with_prune_frees_what_went_and_it_comes_back_no_more() {
 }
 
 #[test]
+fn a_disk_without_a_free_byte_is_emptied() {
+    let house = House::new();
+    std::fs::create_dir(house.path("repo")).unwrap();
+    let run = |program: &str, arguments: &[&str]| {
+        let status = std::process::Command::new(program)
+            .args(arguments)
+            .arg(house.path("repo"))
+            .stderr(std::process::Stdio::null())
+            .status();
+        status.is_ok_and(|status| status.success())
+    };
+    // Only root may mount, and not everywhere.
+    if !run("mount", &["-t", "tmpfs", "-o", "size=12m", "none"]) {
+        return;
+    }
+    let unmount = Defer(|| assert!(run("umount", &["-l"])));
+    exits(house.esker(), ["init", "--kdf", "low"], 0);
+    let mut noise = vec![0; 8_000_000];
+    blake3::Hasher::new().finalize_xof().fill(&mut noise);
+    house.write("data/large", &noise);
+    house.snapshot();
+    std::fs::remove_file(house.path("data/large")).unwrap();
+    house.write("data/small", b"small");
+    house.snapshot();
+    // Somebody else fills what is left, to the last byte.
+    let mut filler = std::fs::File::create(house.path("repo/filler")).unwrap();
+    for block in [1 << 16, 4096, 1] {
+        while std::io::Write::write_all(&mut filler, &vec![7; block]).is_ok() {}
+    }
+    exits(house.esker(), ["snapshot", "data", "--force", "--tag", "x"], 11);
+    exits(house.esker(), ["forget", "--keep-last", "1", "--prune"], 0);
+    exits(house.esker(), ["forget", "--keep-last", "1", "--prune"], 0);
+    house.write("data/medium", &noise[..4_000_000]);
+    house.snapshot();
+    assert_eq!(stdout(&exits(house.esker(), ["dump", "latest~1:data/small"], 0)), "small");
+    drop(unmount);
+}
+
+#[test]
 fn a_damaged_snapshot_is_forgotten_by_its_id_alone() {
     let house = House::with_snapshot();
     house.snapshot();
@@ -310,4 +349,12 @@ fn a_damaged_snapshot_is_forgotten_by_its_id_alone() {
     exits(house.esker(), ["forget", &ids[0]], 0);
     exits(house.esker(), ["prune"], 0);
     exits(house.esker(), ["status"], 0);
+}
+
+struct Defer<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for Defer<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
 }

@@ -33,10 +33,13 @@ pub fn run(options: &Forget, context: &mut Context) -> Result<ExitCode> {
         context.out.remark("dry run: nothing was forgotten")?;
         return Ok(ExitCode::Done);
     }
-    if options.allow_time_jump {
-        survey.record_over_a_jump(&repository)?;
-    } else {
-        survey.record(&repository)?;
+    let recorded = match options.allow_time_jump {
+        true => survey.record_over_a_jump(&repository),
+        false => survey.record(&repository),
+    };
+    if let Err(error) = recorded {
+        // A full disk is what forgetting is there to empty.
+        context.progress.warn(&format!("what was seen for the first time could not be written down: {error}"));
     }
     forget::carry_out(&repository, &plan, &context.stop)?;
     let ids: BTreeSet<SnapshotId> = plan.remove.iter().map(|(id, _)| *id).collect();
