@@ -12,3 +12,5 @@ mod mending;
 mod parity;
 #[path = "repair/snapshots.rs"]
 mod snapshots;
+#[path = "repair/stops.rs"]
+mod stops;

@@ -9,8 +9,9 @@ use crate::exit_code::ExitCode;
 use crate::terminal::words;
 
 /// Folders of a repository, and what a person calls what is in them.
-const FOLDERS: [(&str, &str); 9] = [
+const FOLDERS: [(&str, &str); 10] = [
     ("packs", "packs"),
+    ("parity", "parity objects"),
     ("index", "index files"),
     ("snapshots", "snapshots"),
     ("sessions", "session records"),
