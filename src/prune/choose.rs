@@ -42,14 +42,15 @@ pub(super) fn facts(reader: &Reader, pack: PackNumber) -> Result<Option<PackFact
     Ok(row.map(|row| reindex::facts_of(&row)).transpose()?)
 }
 
-/// Chooses among the packs `from`. Where a chunk has several copies, the one in the pack that is used most anyhow; a composed copy only
-/// when there is no literal one, and then its bases too.
+/// Chooses among the packs `from`. Where a chunk has several copies, the one in the pack that is used most anyhow, and one in a pack that
+/// is known to be damaged last; a composed copy only when there is no literal one, and then its bases too.
 pub(super) fn choose(reader: &Reader, mark: &Mark, from: &[(PackNumber, PackId)]) -> Result<Choice, PruneError> {
     let mut choice = Choice {
         uses: Vec::with_capacity(from.len()),
         chosen: from.iter().map(|&(number, _)| (number, Bits::default())).collect(),
     };
-    let mut undecided: Vec<(u64, PackNumber)> = Vec::new();
+    let damaged = reader.repository().config().damaged_packs();
+    let mut undecided: Vec<(bool, u64, PackNumber)> = Vec::new();
     for &(number, id) in from {
         let Some(facts) = facts(reader, number)? else { continue };
         let mut of = PackUse {
@@ -73,13 +74,13 @@ pub(super) fn choose(reader: &Reader, mark: &Mark, from: &[(PackNumber, PackId)]
                 }
             }
             if !marks.shared.is_empty() {
-                undecided.push((met, number));
+                undecided.push((damaged.binary_search(&id).is_err(), met, number));
             }
         }
         choice.uses.push(of);
     }
-    undecided.sort_unstable_by_key(|&(met, number)| std::cmp::Reverse((met, number)));
-    for (_, number) in undecided {
+    undecided.sort_unstable_by_key(|&place| std::cmp::Reverse(place));
+    for (.., number) in undecided {
         choice.decide(reader, mark, number)?;
     }
     choice.add_up(reader)?;
