@@ -437,6 +437,22 @@ fn a_first_sighting_is_written_once_and_a_note_is_read_from_the_store_once() {
 }
 
 #[test]
+fn a_note_of_a_later_version_that_must_not_be_overlooked_stops_an_owner() {
+    let story = Story::new();
+    story.take(1, &files(1));
+    let later = Note { entries: Vec::new(), extra: vec![(900, true, vec![1])] };
+    let put = |repository: &Repository| {
+        let (hash, sealed) = note::seal(repository.sealer(), &later).unwrap();
+        repository.store().create(&ObjectName::Note(hash).name(), &[&sealed]).unwrap();
+    };
+    // Of somebody with a writer key it stops nobody.
+    put(&story.writer(1));
+    assert_eq!(story.survey(2).ignored.len(), 1);
+    put(&story.owner(1));
+    assert!(matches!(survey::survey(&story.owner(2)), Err(RepositoryError::Object { .. })));
+}
+
+#[test]
 fn many_and_long_statements_fit_into_notes() {
     let story = Story::new();
     let id = story.take(1, &files(1));

@@ -222,6 +222,11 @@ pub fn open(opener: &Opener, object: &[u8]) -> Result<(Note, Authority), FormatE
     Ok((Note::decode(&body)?, authority))
 }
 
+/// Whose word a note is, whether or not this version understands what it says.
+pub fn authority(opener: &Opener, object: &[u8]) -> Result<Authority, FormatError> {
+    opener.open_marked(ObjectType::Note, names::NOTES, false, object).map(|(_, _, authority)| authority)
+}
+
 /// Of two statements of one snapshot, kind (and tag), is the first the one that holds? Each with the name of its object.
 pub fn wins(first: (&Entry, &ObjectHash), second: (&Entry, &ObjectHash)) -> bool {
     let (a, b) = ((first.0.number, first.1), (second.0.number, second.1));

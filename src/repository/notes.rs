@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::format::names::{self, ObjectName};
 use crate::format::note::{self, Entry, Keep, Note, Value, VerifiedHow};
 use crate::format::proof::{self, Proof};
-use crate::format::{Authority, limits};
+use crate::format::{Authority, FormatError, limits};
 use crate::id::{ObjectHash, SnapshotId};
 use crate::repository::create_same;
 use crate::store::{Name, StoreError};
@@ -168,6 +168,12 @@ impl Repository {
             match note::open(&self.opener, &sealed) {
                 Ok((note, Authority::Owner)) => good.push((hash, note)),
                 Ok(_) => ignored.push((name.to_string(), "no owner wrote it".to_owned())),
+                // A later version has said something that must not be overlooked: perhaps that a snapshot is kept.
+                Err(error @ FormatError::RequiredExtra { .. })
+                    if note::authority(&self.opener, &sealed).is_ok_and(|authority| authority == Authority::Owner) =>
+                {
+                    return Err(RepositoryError::object(&name)(error));
+                }
                 Err(error) => ignored.push((name.to_string(), error.to_string())),
             }
         }

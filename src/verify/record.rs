@@ -20,7 +20,7 @@ pub(super) struct Record {
     pub bytes: u64,
     /// Every snapshot and every object was looked at.
     pub complete: bool,
-    /// Together with what was read before, every pack was read.
+    /// Every pack was read: by this run, or, when it was to read what was long unread, within that time.
     pub everything_read: bool,
     /// Snapshots whose trees were walked.
     pub walked: Vec<SnapshotId>,
