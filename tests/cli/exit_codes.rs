@@ -255,3 +255,19 @@ impl<F: FnMut()> Drop for Defer<F> {
         (self.0)();
     }
 }
+
+#[test]
+fn a_store_that_cannot_be_listed_is_13_and_never_taken_for_an_empty_one() {
+    let house = House::with_snapshot();
+    let (packs, aside) = (house.path("repo/packs"), house.path("aside"));
+    std::fs::rename(&packs, &aside).unwrap();
+    std::fs::write(&packs, b"what a broken mount may show").unwrap();
+    for words in [&["snapshot", "data"][..], &["verify"], &["prune"], &["restore", "latest", "--target", "out"]] {
+        let said = stderr(&exits(house.esker(), words, 13));
+        assert!(said.contains("packs"), "{words:?}: {said}");
+    }
+    std::fs::remove_file(&packs).unwrap();
+    std::fs::rename(&aside, &packs).unwrap();
+    exits(house.esker(), ["verify", "--read-data"], 0);
+    assert_eq!(house.snapshot_count(), 1);
+}

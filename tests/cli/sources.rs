@@ -121,3 +121,41 @@ fn a_sparse_file_of_100_gb_costs_neither_time_nor_room() {
     assert_eq!(std::fs::metadata(house.path("out/data/disk.img")).unwrap().len(), 100_000_000_000);
     assert!(begun.elapsed().as_secs() < 60, "holes are not read");
 }
+
+/// Thirty thousand of them in an ordinary run; `ESKER_SOAK` makes it a whole million.
+#[test]
+fn a_million_tiny_files_need_little_memory_and_the_next_run_reads_none() {
+    use std::os::unix::process::CommandExt;
+    let (folders, files) = (100, if std::env::var_os("ESKER_SOAK").is_some() { 10_000 } else { 300 });
+    let house = House::with_repository();
+    for folder in 0..folders {
+        let folder = house.path(format!("data/{folder:03}"));
+        std::fs::create_dir_all(&folder).unwrap();
+        for file in 0..files {
+            std::fs::write(folder.join(file.to_string()), format!("{} {file}", folder.display())).unwrap();
+        }
+    }
+    let all = folders * files;
+    // Files as young as the snapshot are read again by the next one: their times may not tell a change.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    for (new, unmodified) in [(all, 0), (0, all)] {
+        let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("esker"));
+        command.env_clear().env("ESKER_REPOSITORY", house.path("repo")).env("ESKER_PASSWORD", super::common::PASSWORD);
+        command.env("ESKER_CACHE_DIR", house.path("cache")).current_dir(house.path(".")).process_group(0);
+        let mut child = command.args(["snapshot", "data", "--json"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        // The kernel's own high-water mark, as long as the process stands.
+        let status = format!("/proc/{}/status", child.id());
+        let mut peak_kib = 0;
+        while child.try_wait().unwrap().is_none() {
+            let text = std::fs::read_to_string(&status).unwrap_or_default();
+            let mark = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok());
+            peak_kib = peak_kib.max(mark.unwrap_or(0));
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        let output = child.wait_with_output().unwrap();
+        let summary = json(&output.stdout);
+        assert_eq!((&summary["files_new"], &summary["files_unmodified"]), (&new.into(), &unmodified.into()), "{summary}");
+        // The key of `init --kdf low` alone takes 64 MiB.
+        assert!(peak_kib > 0 && peak_kib < 200 << 10, "{peak_kib} KiB");
+    }
+}
