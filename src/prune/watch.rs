@@ -7,6 +7,7 @@ use crate::format::config::StoreClass;
 use crate::id::SessionId;
 use crate::repository::session::{is_dead_here, revoke};
 use crate::repository::{RepositoryError, SessionNames};
+use crate::store::StoreError;
 
 /// A session without a new record for so long, in seconds by this host's clock, is revoked.
 const SILENT_SECONDS: i64 = 14 * 24 * 3600;
@@ -55,7 +56,12 @@ impl Pruner {
             } else {
                 continue;
             };
-            if revoke(&self.repository, *id, reason)? {
+            let revoked = match revoke(&self.repository, *id, reason) {
+                // There will be room once something else was freed.
+                Err(RepositoryError::Store(StoreError::Full(_))) => false,
+                other => other?,
+            };
+            if revoked {
                 self.changed = true;
                 self.summary.sessions_revoked += 1;
                 self.monitor.note(&format!("session {id} was revoked: {reason}"));

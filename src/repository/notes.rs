@@ -13,7 +13,6 @@ use crate::format::note::{self, Entry, Keep, Note, Value, VerifiedHow};
 use crate::format::proof::{self, Proof};
 use crate::format::{Authority, FormatError, limits};
 use crate::id::{ObjectHash, SnapshotId};
-use crate::repository::create_same;
 use crate::store::{Name, StoreError};
 
 /// Entries of one note object; a kept comment or tag is at most a few hundred bytes, so it stays far below its size limit.
@@ -199,7 +198,7 @@ impl Repository {
         }
         for note in notes {
             let (hash, sealed) = note::seal(&self.sealer, &note)?;
-            create_same(&*self.store, &ObjectName::Note(hash).name(), &[&sealed])?;
+            self.create_small_same(&ObjectName::Note(hash).name(), &sealed)?;
         }
         Ok(())
     }

@@ -104,7 +104,7 @@ pub fn revoke(repository: &Repository, session: SessionId, reason: &str) -> Resu
         StoreClass::Shared => names::snapshot_name(session.into()),
         StoreClass::SingleMaintainer => ObjectName::Revoked(session).name(),
     };
-    match repository.store.create(&name, &[&sealed]) {
+    match repository.create_small(&name, &sealed) {
         Ok(()) => Ok(true),
         // What stands there tells: somebody's revocation (ours, if the reply was lost), or the snapshot.
         Err(StoreError::AlreadyExists(_)) => {

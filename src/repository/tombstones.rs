@@ -6,8 +6,8 @@ use crate::format::forgotten::{self, Forgotten};
 use crate::format::limits;
 use crate::format::names::{self, ObjectName};
 use crate::id::{ObjectHash, SnapshotId};
-use crate::repository::{Repository, RepositoryError, create_same};
-use crate::store::{Name, StoreError};
+use crate::repository::{Repository, RepositoryError};
+use crate::store::Name;
 
 /// What a listing of `forgotten/` says.
 #[derive(Debug, Default)]
@@ -72,10 +72,6 @@ impl Repository {
         self.need_owner("forgetting snapshots")?;
         let record = Forgotten { snapshot: id, hash, time: self.clock.now(), reason: reason.to_owned(), extra: Vec::new() };
         let (object, sealed) = forgotten::seal(&self.sealer, &record)?;
-        let name = ObjectName::Forgotten(id, object).name();
-        match self.create_small(&name, &sealed) {
-            Err(StoreError::AlreadyExists(_)) => create_same(&*self.store, &name, &[&sealed]),
-            other => Ok(other?),
-        }
+        self.create_small_same(&ObjectName::Forgotten(id, object).name(), &sealed)
     }
 }

@@ -248,7 +248,7 @@ fn a_full_disk_is_11_and_loses_nothing() {
     drop(unmount);
 }
 
-struct Defer<F: FnMut()>(F);
+pub struct Defer<F: FnMut()>(pub F);
 
 impl<F: FnMut()> Drop for Defer<F> {
     fn drop(&mut self) {

@@ -4,6 +4,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use super::common::{House, exits, json, stderr, stdout, text};
+use super::exit_codes::Defer;
 
 impl House {
     /// Two snapshots of two folders; the first is forgotten.
@@ -123,6 +124,43 @@ fn a_snapshot_that_vanished_stops_a_prune_with_14_and_a_hint() {
     let said = stderr(&exits(house.esker(), ["prune", "--force"], 14));
     assert!(said.contains("brake"), "{said}");
     assert_eq!(house.repository_bytes(), before);
+}
+
+#[test]
+fn a_disk_with_no_byte_left_is_emptied_by_forget_and_prune() {
+    let house = House::new();
+    std::fs::create_dir(house.path("repo")).unwrap();
+    let run = |program: &str, arguments: &[&str]| {
+        let mut command = std::process::Command::new(program);
+        command.args(arguments).arg(house.path("repo")).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    if !run("mount", &["-t", "tmpfs", "-o", "size=6m", "none"]) {
+        println!("SKIPPED: cannot mount a small tmpfs (needs root)");
+        return;
+    }
+    let unmount = Defer(|| assert!(run("umount", &["-l"])));
+    exits(house.esker(), ["init", "--kdf", "low"], 0);
+    house.write("data/old", &super::super::noise(1, 1_500_000));
+    house.snapshot();
+    std::fs::remove_file(house.path("data/old")).unwrap();
+    house.write("data/new", &super::super::noise(2, 1_500_000));
+    house.snapshot();
+    let mut filler = std::fs::File::create(house.path("repo/filler")).unwrap();
+    while std::io::Write::write(&mut filler, &[0; 4096]).is_ok() {}
+    assert!(std::fs::write(house.path("repo/more"), b"x").is_err(), "not a byte is left");
+    let _ = std::fs::remove_file(house.path("repo/more"));
+    house.write("data/one more", &super::super::noise(3, 100_000));
+    exits(house.esker(), ["snapshot", "data"], 11);
+    std::fs::remove_file(house.path("data/one more")).unwrap();
+    exits(house.esker(), ["forget", "--keep-last", "1"], 0);
+    let said = stdout(&exits(house.esker(), ["prune", "--max-unused", "0"], 0));
+    assert!(said.contains("freed 1."), "{said}");
+    drop(filler);
+    std::fs::remove_file(house.path("repo/filler")).unwrap();
+    exits(house.esker(), ["verify", "--read-data"], 0);
+    exits(house.esker(), ["restore", "latest", "--target", "back"], 0);
+    drop(unmount);
 }
 
 #[test]
