@@ -269,7 +269,7 @@ impl Known {
         self.damage.bad_pack(facts.id, cause);
     }
 
-    fn into_lookup(mut self, repository: &std::sync::Arc<Repository>) -> Result<Lookup, RepositoryError> {
+    fn into_lookup(self, repository: &std::sync::Arc<Repository>) -> Result<Lookup, RepositoryError> {
         let mut view = View::default();
         view.bad = self.bad.clone();
         let mut parity: HashMap<PackId, Vec<ObjectHash>> = HashMap::new();
@@ -293,11 +293,6 @@ impl Known {
                 absent.insert(number, id);
             }
         })?;
-        for id in absent.values().filter(|id| self.bad.contains(*id)) {
-            let detail = "a snapshot needs it, and a gc record deleted it";
-            let cause = self.damage.cause(FindingKind::PackMissing, names::pack_name(*id).to_string(), detail);
-            self.damage.bad_pack(*id, cause);
-        }
         let opaque = self.closed.iter().filter(|(id, _)| !with_facts.contains(*id)).map(|(_, &cause)| cause).collect();
         let everywhere = self.cache.reader()?;
         Ok(Lookup {
