@@ -160,7 +160,7 @@ esker_version() { "$ESKER" --version; }
 esker_run() { env -u ESKER_PASSWORD ESKER_CACHE_DIR="$private/cache" "$@"; }
 esker_open() {
   (umask 077; echo "$P" >"$private/password")
-  esker_run "$ESKER" init -r "$repository" --password-file "$private/password" &&
+  esker_run "$ESKER" init -r "$repository" --parity 0 --password-file "$private/password" &&
     esker_run "$ESKER" key export --owner --output "$private/owner.key" -r "$repository" --password-file "$private/password"
 }
 esker_save() {
