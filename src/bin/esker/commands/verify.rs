@@ -157,8 +157,15 @@ fn conclude(summary: &VerifySummary, context: &mut Context, seconds: f64) -> Res
     ))?;
     context.out.remark(&match (summary.findings, summary.data_affected) {
         (0, _) => "no damage found".to_owned(),
-        (found, 0) => format!("{}, and everything can still be restored", words::counted(found, "finding", "findings")),
-        (found, lost) => format!("{}, of which {} lost data", words::counted(found, "finding", "findings"), words::count(lost)),
+        (found, 0) => format!(
+            "{}, and everything can still be restored; `esker repair --help` says how it is mended",
+            words::counted(found, "finding", "findings")
+        ),
+        (found, lost) => format!(
+            "{}, of which {} lost data; `esker repair --help` says what may bring it back",
+            words::counted(found, "finding", "findings"),
+            words::count(lost)
+        ),
     })
 }
 
