@@ -8,6 +8,23 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
+thread_local! {
+    static ONE_BY_ONE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Runs `work` with everything that it hands to other threads done on this one, in the order it was handed over: so that a simulation
+/// repeats from its seed. For tests: nothing is bounded then.
+pub fn one_by_one<T>(work: impl FnOnce() -> T) -> T {
+    let before = ONE_BY_ONE.replace(true);
+    let outcome = work();
+    ONE_BY_ONE.set(before);
+    outcome
+}
+
+fn is_one_by_one() -> bool {
+    ONE_BY_ONE.get()
+}
+
 /// How many threads work side by side by default: the cores this process may use.
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
@@ -15,6 +32,8 @@ pub fn cores() -> usize {
 
 /// A pool whose results come back in the order of their jobs. At most `in_flight` jobs are held at once, so memory stays bounded.
 pub struct OrderedPool<J, R> {
+    /// Where there are no threads: see [`one_by_one`].
+    here: Option<Box<dyn Fn(J) -> R + Send>>,
     jobs: Option<Sender<(J, Sender<R>)>>,
     pending: VecDeque<Receiver<R>>,
     in_flight: usize,
@@ -25,6 +44,10 @@ impl<J: Send + 'static, R: Send + 'static> OrderedPool<J, R> {
     /// `threads` threads named `name`, at most `in_flight` jobs handed in and not taken back.
     #[expect(clippy::disallowed_methods, reason = "this is the room the rule points to")]
     pub fn new(name: &str, threads: usize, in_flight: usize, work: impl Fn(J) -> R + Send + Sync + 'static) -> Self {
+        if is_one_by_one() {
+            let (pending, in_flight) = (VecDeque::new(), in_flight.max(1));
+            return Self { here: Some(Box::new(work)), jobs: None, pending, in_flight, threads: Vec::new() };
+        }
         let (jobs, queue) = unbounded::<(J, Sender<R>)>();
         let work = Arc::new(work);
         let threads = (0..threads.max(1))
@@ -41,7 +64,7 @@ impl<J: Send + 'static, R: Send + 'static> OrderedPool<J, R> {
                     .ok()
             })
             .collect();
-        Self { jobs: Some(jobs), pending: VecDeque::new(), in_flight: in_flight.max(1), threads }
+        Self { here: None, jobs: Some(jobs), pending: VecDeque::new(), in_flight: in_flight.max(1), threads }
     }
 
     /// Is there no room for another job? Then take a result first.
@@ -62,7 +85,10 @@ impl<J: Send + 'static, R: Send + 'static> OrderedPool<J, R> {
     /// Hands in a job. Callers keep to the bound by taking results while [`OrderedPool::is_full`].
     pub fn submit(&mut self, job: J) {
         let (reply, result) = bounded(1);
-        if let Some(jobs) = &self.jobs {
+        if let Some(work) = &self.here {
+            // The other end of the channel is at hand.
+            let _ = reply.send(work(job));
+        } else if let Some(jobs) = &self.jobs {
             // Only fails when every thread is gone; `take` then reports it.
             let _ = jobs.send((job, reply));
         }
@@ -130,6 +156,14 @@ pub fn pipeline<T: Send, U: Send, P: Send, E: From<P>>(
     work: impl Fn(T) -> U + Sync,
     mut consume: impl FnMut(U) -> Result<(), E>,
 ) -> Result<(), E> {
+    if is_one_by_one() {
+        let ((jobs, queue), (order, results)) = (unbounded::<(T, Sender<U>)>(), unbounded::<Receiver<U>>());
+        let produced = produce(&Feed { jobs, order });
+        for ((item, _), _) in queue.iter().zip(&results) {
+            consume(work(item))?;
+        }
+        return produced.map_err(E::from);
+    }
     std::thread::scope(|scope| {
         let (jobs, queue) = unbounded::<(T, Sender<U>)>();
         let (order, results) = bounded::<Receiver<U>>(in_flight.max(1));
@@ -165,6 +199,7 @@ pub fn for_each<T: Send, E: Send>(
     items: impl Iterator<Item = T> + Send,
     work: impl Fn(T) -> Result<(), E> + Sync,
 ) -> Result<(), E> {
+    let threads = if is_one_by_one() { 1 } else { threads };
     let items = std::sync::Mutex::new(items);
     let failed = std::sync::Mutex::new(None);
     let next = || match items.lock() {
@@ -235,6 +270,27 @@ mod tests {
         );
         assert_eq!(result, Ok(()));
         assert_eq!(seen, (0..200).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn one_by_one_everything_happens_here_and_in_order() {
+        let here = std::thread::current().id();
+        let seen = one_by_one(|| {
+            let mut seen = Vec::new();
+            let mut pool = OrderedPool::new("test", 3, 4, move |n: u64| (n, std::thread::current().id() == here));
+            (0..3).for_each(|n| pool.submit(n));
+            seen.extend(std::iter::from_fn(|| pool.take_ready()));
+            let produce = |feed: &Feed<u64, (u64, bool)>| (3..6).try_for_each(|n| feed.push(n));
+            let work = |n| (n, std::thread::current().id() == here);
+            let consume = |item| {
+                seen.push(item);
+                Ok::<(), Closed>(())
+            };
+            pipeline(3, 1, produce, work, consume).unwrap();
+            seen
+        });
+        assert_eq!(seen, (0..6).map(|n| (n, true)).collect::<Vec<_>>());
+        assert!(!is_one_by_one());
     }
 
     #[test]

@@ -21,7 +21,8 @@ use esker::clock::{ManualClock, SeededRng};
 use esker::format::forgotten::{self, Forgotten};
 use esker::format::names::ObjectName;
 use esker::id::SnapshotId;
-use esker::monitor::Quiet;
+use esker::monitor::{Quiet, Stop};
+use esker::prune::{self, MaxUnused, PruneOptions, PruneSummary};
 use esker::repository::{Environment, Reader, Repository, RepositoryError, Secret};
 use esker::store::{DiskStep, LocalStore, MemoryStore, Store};
 use esker::verify::{FindingKind, ReadData};
@@ -29,9 +30,12 @@ use small::Files;
 use zeroize::Zeroizing;
 
 /// Torn and reordered disks a step, besides the one that lost everything unsynced and the one that kept it.
-const ANY_PER_STEP: u64 = 10;
+const ANY_PER_STEP: u64 = 20;
 /// The same with `ESKER_SOAK`.
 const ANY_PER_STEP_SOAK: u64 = 200;
+
+/// Different disks that are looked at without `ESKER_SOAK`, spread over all.
+const DISKS_MAX: usize = 800;
 
 /// From when a command began to when it returned, in steps on the disk.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +77,7 @@ fn open(store: Arc<dyn Store>, line: &str, seed: u64, caches: Option<PathBuf>) -
 
 impl Author {
     fn begin() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = fast_folder();
         let log = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&log);
         let watch = Box::new(move |step: DiskStep| told.lock().unwrap().push(step));
@@ -87,7 +91,7 @@ impl Author {
             commits: BTreeMap::new(),
             forgets: BTreeMap::new(),
             commands: vec![("init", init)],
-            cache: tempfile::tempdir().unwrap(),
+            cache: fast_folder(),
         };
         Self { store, log, folder, seed: 100, story }
     }
@@ -117,6 +121,10 @@ impl Author {
         self.story.forgets.insert(id, span);
     }
 
+    fn prune(&mut self) -> PruneSummary {
+        self.command("prune", prune).1
+    }
+
     fn end(mut self) -> Story {
         self.story.steps = std::mem::take(&mut *self.log.lock().unwrap());
         drop(self.folder);
@@ -132,14 +140,15 @@ fn forget(repository: &Repository, id: SnapshotId) {
     repository.store().create(&ObjectName::Forgotten(id, hash).name(), &[&sealed]).unwrap();
 }
 
-/// What a store holds, as one hash: two disks that are the same need to be looked at once.
-fn fingerprint(store: &MemoryStore) -> blake3::Hash {
-    let mut hasher = blake3::Hasher::new();
-    for name in small::names(store) {
-        hasher.update(name.as_str().as_bytes()).update(&[0]);
-        hasher.update(blake3::hash(&store.get(&name, u64::MAX).unwrap()).as_bytes());
-    }
-    hasher.finalize()
+/// Frees all it can, also what no forget explains: a power cut leaves packs that nobody came to need.
+fn prune(repository: &Arc<Repository>) -> PruneSummary {
+    let options = PruneOptions { max_unused: MaxUnused::Bytes(0), force: true, ..PruneOptions::default() };
+    prune::run(repository, &options, &small::quiet(), &Stop::new()).unwrap()
+}
+
+/// In memory where that can be had: what is on it is not what is tested.
+fn fast_folder() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -162,7 +171,7 @@ impl Story {
     }
 
     /// Is everything there that must be, and right?
-    fn check(&self, repository: &Arc<Repository>, at: usize, more: &BTreeMap<SnapshotId, Files>, cache_from_later: bool) {
+    fn check(&self, repository: &Arc<Repository>, at: usize, more: &BTreeMap<SnapshotId, Files>, when: &str) {
         let list = repository.snapshots().unwrap();
         assert!(list.damaged.is_empty(), "{:?}", list.damaged);
         let there: BTreeSet<SnapshotId> = list.snapshots.iter().map(|stored| stored.id).collect();
@@ -180,8 +189,8 @@ impl Story {
         }
         let (mut findings, _) = small::check(repository, ReadData::All);
         // A cache may say that an index file names a pack when the disk has lost that file: the next `repair index` writes another.
-        findings.retain(|finding| !(finding.kind == FindingKind::IndexMissing && cache_from_later));
-        assert!(findings.is_empty(), "{findings:?}");
+        findings.retain(|finding| !(finding.kind == FindingKind::IndexMissing && when.contains("later")));
+        assert!(findings.is_empty(), "{when}: {findings:?}");
     }
 
     /// A machine that starts again with this disk.
@@ -194,25 +203,36 @@ impl Story {
                 return;
             }
         };
-        self.check(&repository, at, &BTreeMap::new(), false);
+        self.check(&repository, at, &BTreeMap::new(), "at first");
         // The next command, without a cache, or with one that saw what never reached the disk.
-        let caches = tempfile::tempdir().unwrap();
-        let cache_from_later = seed % 2 == 0;
-        if cache_from_later {
+        let caches = fast_folder();
+        let cache = if seed % 2 == 0 { "with a cache from later" } else { "without a cache" };
+        if seed % 2 == 0 {
             copy(self.cache.path(), caches.path());
         }
         let open = |seed| open(store.clone(), &self.line, seed, Some(caches.path().to_owned())).unwrap();
-        let repository = open(seed + 1);
-        let mut files = self.commits.values().next_back().map(|(_, files)| files.clone()).unwrap_or_default();
+        let mut more = BTreeMap::new();
+        let prunes_first = seed & 2 == 0;
+        if prunes_first {
+            prune(&open(seed + 1));
+            self.check(&open(seed + 2), at, &more, &format!("after a prune {cache}"));
+        }
+        let repository = open(seed + 3);
+        // Some of it is what a snapshot had that may be gone, so it may stand in packs that nobody needed.
+        let had: Vec<&Files> = self.commits.values().map(|(_, files)| files).collect();
+        let mut files = had.get(seed as usize / 4 % had.len()).copied().cloned().unwrap_or_default();
         files.insert("after".to_owned(), small::noise(seed, 3_000));
         let id = small::commit(&repository, &files, None);
-        let more = BTreeMap::from([(id, files)]);
-        self.check(&repository, at, &more, cache_from_later);
-        self.next_commands(&|| open(seed + 2), at, &more);
+        more.insert(id, files);
+        if !prunes_first {
+            self.check(&repository, at, &more, &format!("after a snapshot {cache}"));
+            prune(&open(seed + 4));
+        }
+        self.check(&open(seed + 5), at, &more, &format!("after a snapshot and a prune {cache}, prune first: {prunes_first}"));
     }
 
-    /// Cuts the power after every step.
-    fn cut_everywhere(&self, least_points: usize) {
+    /// Cuts the power after every step of the commands with these places among all.
+    fn cut(&self, during: impl Fn(usize) -> bool, least_points: usize) {
         let soak = std::env::var_os("ESKER_SOAK").is_some();
         let seed = std::env::var("ESKER_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
         let any = if soak { ANY_PER_STEP_SOAK } else { ANY_PER_STEP };
@@ -224,21 +244,28 @@ impl Story {
             if let Some(before) = at.checked_sub(1) {
                 disk.step(&self.steps[before]);
             }
+            let spans = || self.commands.iter().enumerate();
+            if !spans().any(|(place, (_, span))| during(place) && (span.begun..=span.ended).contains(&at)) {
+                continue;
+            }
             let torn: Vec<Rest> = (0..any).map(|_| Rest::Any(choices.next(u64::MAX))).collect();
             for rest in [Rest::Dropped, Rest::Kept].into_iter().chain(torn) {
                 points += 1;
-                let store = disk.after_power_cut(rest);
+                let left = disk.after_power_cut(rest);
                 // What was promised differs from step to step, so a disk is looked at again where a command ended.
                 let promised = self.commands.iter().filter(|(_, span)| span.ended <= at).count();
-                if seen.insert((promised, fingerprint(&store))) {
-                    jobs.push((at, rest, store, choices.next(1 << 40)));
+                if seen.insert((promised, left.fingerprint())) {
+                    jobs.push((at, rest, left, choices.next(1 << 40)));
                 }
             }
         }
-        let disks = jobs.len();
+        let (disks, began) = (jobs.len(), std::time::Instant::now());
+        let stride = if soak { 1 } else { disks.div_ceil(DISKS_MAX) };
+        let jobs: Vec<_> = jobs.into_iter().step_by(stride).collect();
+        let looked_at = jobs.len();
         let failed = Mutex::new(None);
-        let outcome = esker::parallel::for_each(esker::parallel::cores(), jobs.into_iter(), |(at, rest, store, seed)| {
-            let run = std::panic::AssertUnwindSafe(|| self.start_again(store, at, seed));
+        let outcome = esker::parallel::for_each(esker::parallel::cores(), jobs.into_iter(), |(at, rest, left, seed)| {
+            let run = std::panic::AssertUnwindSafe(|| self.start_again(left.store(), at, seed));
             std::panic::catch_unwind(run).map_err(|_| {
                 failed.lock().unwrap().get_or_insert((at, rest));
             })
@@ -247,11 +274,10 @@ impl Story {
             let (at, rest) = failed.lock().unwrap().unwrap();
             panic!("ESKER_SEED={seed}: power cut after step {at} ({}), the rest {rest:?}", self.doing(at));
         }
-        eprintln!("{} steps, {points} cuts, {disks} different disks", self.steps.len());
+        let seconds = began.elapsed().as_secs();
+        eprintln!("{} steps, {points} cuts, {disks} different disks, {looked_at} of them looked at, {seconds} s", self.steps.len());
         assert!(points >= least_points, "only {points} cuts");
     }
-
-    fn next_commands(&self, _open: &dyn Fn() -> Arc<Repository>, _at: usize, _more: &BTreeMap<SnapshotId, Files>) {}
 }
 
 fn files(version: u64) -> Files {
@@ -271,5 +297,26 @@ fn a_power_cut_during_snapshots_loses_nothing_that_was_acknowledged() {
     author.snapshot(&files(2));
     author.forget(first);
     author.snapshot(&files(3));
-    author.end().cut_everywhere(1_500);
+    author.end().cut(|_| true, 3_000);
+}
+
+#[test]
+fn a_power_cut_during_forget_and_prune_loses_nothing_and_the_next_prune_finishes() {
+    const KIB: usize = 1 << 10;
+    let keep = small::noise(1, 150 * KIB);
+    let mut author = Author::begin();
+    let first = author.snapshot(&Files::from([("keep".to_owned(), keep.clone()), ("old".to_owned(), small::noise(2, 500 * KIB))]));
+    let second = author.snapshot(&Files::from([("keep".to_owned(), keep), ("new".to_owned(), small::noise(3, 100 * KIB))]));
+    author.forget(first);
+    let repacked = author.prune();
+    assert!(repacked.packs_repacked > 0 && repacked.packs_deleted > 0, "{repacked:?}");
+    let small_ones: Vec<SnapshotId> = (0..10).map(|n| author.snapshot(&files(n))).collect();
+    for id in small_ones.into_iter().skip(1).step_by(2).chain([second]) {
+        author.forget(id);
+    }
+    let merged = author.prune();
+    assert!(merged.index_files_replaced > 0 && merged.packs_deleted > 4 && merged.objects_cleared > 0, "{merged:?}");
+    author.snapshot(&files(20));
+    // The small snapshots in between are like those of the test above.
+    author.end().cut(|place| !(5..15).contains(&place), 5_000);
 }

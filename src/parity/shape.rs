@@ -35,10 +35,6 @@ impl Shape {
         if length == 0 || recovery == 0 || recovery > shards {
             return refuse("there must be a byte, a recovery shard, and no more recovery shards than others");
         }
-        // The code has two variants, chosen by the next powers of two; they differ, and only one of them is written down.
-        if recovery < shards && recovery.next_power_of_two() == shards.next_power_of_two() {
-            return refuse("so many recovery shards are made by another variant of the code");
-        }
         if !ReedSolomonEncoder::supports(shards, recovery) {
             return refuse("those are too many shards");
         }
@@ -106,17 +102,5 @@ mod tests {
             assert!(matches!(Shape::new(length, size, recovery), Err(ParityError::Shape { .. })), "{length} {size} {recovery}");
         }
         assert!(Shape::new(usize::MAX, SHARD_SIZE, 1).is_err());
-        assert!(Shape::new(18 * 4096, 4096, 16).is_ok() && Shape::new(18 * 4096, 4096, 18).is_ok());
-        assert!(Shape::new(18 * 4096, 4096, 17).is_err());
-    }
-
-    #[test]
-    fn every_share_a_writer_may_make_is_one_a_reader_takes() {
-        for shards in (1..300).chain([1_000, 1_023, 1_024, 1_025, 5_120]) {
-            for percent in 1..=50 {
-                let shape = Shape::of_share(shards * SHARD_SIZE - 1, percent).unwrap();
-                assert!(shape.recovery() * 100 >= shape.shards() * usize::from(percent), "{shape:?}");
-            }
-        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::book::Book;
 use super::choose::facts;
 use super::{PruneError, Pruner};
 use crate::format::index::{self, IndexFile};
@@ -51,12 +52,13 @@ impl Pruner {
     /// Merges index files when it pays. A replaced one is deleted only after every fact about a listed pack is in a new, durable one;
     /// the facts come from the packs themselves.
     pub fn merge_index_files(&mut self) -> Result<(), PruneError> {
+        let listed = self.list_index_files()?;
+        // Packs after index files: an index file names durable packs only, so what it names and is not listed now is gone.
+        let book = self.refresh()?;
+        self.name_orphans(&listed, &book)?;
         if !self.changed {
             return Ok(());
         }
-        let listed = self.list_index_files()?;
-        // Packs after index files: an index file names durable packs only, so what it names and is not listed now is gone.
-        self.refresh()?;
         let gone = |file: &Listed| file.packs.iter().filter(|id| !self.listed.contains_key(*id)).count();
         let stale = |file: &Listed| gone(file) * GONE_ONE_IN >= file.packs.len().max(1);
         let small = listed.iter().filter(|file| file.size < SMALL_SIZE_BYTES).count();
@@ -86,6 +88,26 @@ impl Pruner {
             self.summary.index_files_replaced += 1;
         }
         Ok(())
+    }
+
+    /// A run that died between its packs and their index file left packs that snapshots may have come to need.
+    fn name_orphans(&self, listed: &[Listed], book: &Book) -> Result<(), PruneError> {
+        let named: HashSet<PackId> = listed.iter().flat_map(|file| &file.packs).copied().collect();
+        let mut orphans = Vec::new();
+        for id in self.listed.keys().filter(|id| !named.contains(*id) && !book.bad.contains(*id)) {
+            let number = self.reader.with_known(|cache, _| cache.pack_number(id)).map_err(RepositoryError::from)?;
+            if let Some(number) = number.filter(|&number| self.mark.of(number).is_some())
+                && let Some(facts) = facts(&self.reader, number)?
+            {
+                orphans.push(facts);
+            }
+        }
+        orphans.sort_unstable_by_key(|facts| facts.id);
+        match put(&self.repository, &orphans, &[]) {
+            // No room: it can wait.
+            Ok(_) | Err(RepositoryError::Store(StoreError::Full(_))) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Facts, from the packs' own directories, of every listed pack that this file names and `named` does not hold; `None` when a pack's

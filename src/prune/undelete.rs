@@ -8,7 +8,6 @@ use std::sync::Arc;
 use crate::crypto::ChunkType;
 use crate::format::content::{self, Leaves};
 use crate::format::note::{Entry, Keep, Value};
-use crate::format::snapshot::Snapshot;
 use crate::format::tree::{Content, Item, Node, NodeKind, XattrValue};
 use crate::format::{FormatError, folder, limits};
 use crate::id::{ChunkId, SnapshotId};
@@ -68,8 +67,12 @@ pub fn run(
     if old.generation != current {
         return Err(UndeleteError::OtherGeneration { id, found: old.generation, current });
     }
-    if let Some(other) = back_as(survey, forgone) {
-        return Err(UndeleteError::AlreadyThere { id, other });
+    let same = |other: &&crate::prune::survey::Surveyed| {
+        let (a, b) = (&other.stored.snapshot, &old.snapshot);
+        a.root == b.root && a.host == b.host && a.time == b.time && a.sources == b.sources
+    };
+    if let Some(other) = survey.snapshots.iter().find(same) {
+        return Err(UndeleteError::AlreadyThere { id, other: other.stored.id });
     }
     let mut writer = Writer::begin(repository, WriterOptions { dry_run }, monitor, stop)?;
     match prepare(repository, &mut writer, survey, forgone, monitor, stop) {
@@ -82,13 +85,6 @@ pub fn run(
     }
 }
 
-/// The snapshot as which this one is back already, or which is the same to the last bit.
-pub fn back_as(survey: &Survey, forgone: &Forgone) -> Option<SnapshotId> {
-    let old = &forgone.stored.snapshot;
-    let same = |new: &Snapshot| new.root == old.root && new.host == old.host && new.time == old.time && new.sources == old.sources;
-    survey.snapshots.iter().find(|other| same(&other.stored.snapshot)).map(|other| other.stored.id)
-}
-
 /// Everything but the commit.
 fn prepare(
     repository: &Arc<Repository>,
@@ -97,7 +93,7 @@ fn prepare(
     forgone: &Forgone,
     monitor: &Arc<dyn Monitor>,
     stop: &Stop,
-) -> Result<Option<Snapshot>, UndeleteError> {
+) -> Result<Option<crate::format::snapshot::Snapshot>, UndeleteError> {
     let old = &forgone.stored;
     let reader = Reader::new(repository, &**monitor)?;
     let mut walk = Walk { reader: &reader, writer: &mut *writer, stop, monitor: &**monitor, batch: Vec::with_capacity(BATCH) };

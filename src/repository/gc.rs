@@ -1,6 +1,7 @@
 //! What gc records mean to everybody: a number, and which packs are bad (protocol.md, "Objects").
 //!
-//! A record never changes and its name never becomes free, so what was read stands in the caller's cache and nobody reads it twice.
+//! A record never changes and its name never becomes free, so what was read stands in the caller's cache and nobody reads it twice; but
+//! for the newest, which tells whether the store still has the past that the cache knows.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -118,6 +119,7 @@ pub fn for_each(
         Some(ObjectName::GcVerdict(number)) => numbers.entry(number).or_default()[1] = Some(entry.name),
         _ => {}
     })?;
+    let past = past(repository, cache, numbers.last_key_value().map_or(&[None, None], |(_, names)| names))?;
     let mut named = 0;
     for (number, [condemn, verdict]) in numbers {
         // A LIST that is not atomic can show 6 without 5.
@@ -126,8 +128,8 @@ pub fn for_each(
         }
         each(Numbered {
             number,
-            condemn: load(repository, cache, number, condemn)?,
-            verdict: load(repository, cache, number, verdict)?,
+            condemn: load(repository, cache, past, number, condemn)?,
+            verdict: load(repository, cache, past, number, verdict)?,
         })?;
     }
     Ok(named)
@@ -173,16 +175,42 @@ impl Record for Verdict {
     }
 }
 
+/// Where the cache keeps what stands under a name. The location is in it because a repository may have been copied, and both go on.
+fn note(repository: &Repository, past: u64, name: &Name) -> Vec<u8> {
+    // What an owner took for good was checked against the owner's mark; a writer's note of the same record was not.
+    let role = if repository.keys.is_owner() { "owner" } else { "writer" };
+    format!("{role} {past} {name} {}", repository.store.location()).into_bytes()
+}
+
+/// Which of the pasts this cache has seen the store has now. A store that was rolled back, or a copy under the same place, gives the same
+/// names to other records: then the one made last is another than the one that was kept, and nothing that was kept is believed again.
+fn past(repository: &Repository, cache: &mut Cache, newest: &[Option<Name>; 2]) -> Result<u64, RepositoryError> {
+    const PAST: &[u8] = b"gc past";
+    let past = cache.meta(PAST)?.and_then(|kept| Some(u64::from_le_bytes(kept.try_into().ok()?))).unwrap_or(0);
+    for name in newest.iter().flatten() {
+        let Some(kept) = cache.meta(&note(repository, past, name))? else { continue };
+        let same = match repository.store.get(name, limits::GC_SIZE_MAX) {
+            Ok(sealed) => kept.starts_with(&names::hash_of(&[&sealed]).0),
+            Err(StoreError::Size { .. }) => false,
+            Err(error) => return Err(error.into()),
+        };
+        if !same {
+            cache.put_meta(PAST, Some(&(past + 1).to_le_bytes()))?;
+            return Ok(past + 1);
+        }
+    }
+    Ok(past)
+}
+
 fn load<T: Record>(
     repository: &Repository,
     cache: &mut Cache,
+    past: u64,
     number: u64,
     name: Option<Name>,
 ) -> Result<Slot<T>, RepositoryError> {
     let Some(name) = name else { return Ok(Slot::Free) };
-    // What an owner took for good was checked against the owner's mark; a writer's note of the same record was not.
-    let role = if repository.keys.is_owner() { "owner" } else { "writer" };
-    let note = format!("{role} {name}").into_bytes();
+    let note = note(repository, past, &name);
     if let Some(kept) = cache.meta(&note)?
         && let Some((hash, body)) = kept.split_first_chunk::<32>()
         && let Ok(record) = T::decode(body)

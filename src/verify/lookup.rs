@@ -246,14 +246,14 @@ impl Lookup {
         let mut damage = self.damage();
         if let Some(pack) = self.absent.get(&copy.pack) {
             let known = damage.pack(pack);
-            // Written down only now: index files may tell of packs for long that a gc record deleted and nobody needs.
-            let detail = match self.view.bad.contains(pack) {
-                true => "a snapshot needs it, and a gc record deleted it",
-                false => "a snapshot needs it and an index file tells of it, but it is not in the repository",
-            };
-            return Some(
-                known.unwrap_or_else(|| damage.cause(FindingKind::PackMissing, names::pack_name(*pack).to_string(), detail)),
-            );
+            return Some(known.unwrap_or_else(|| {
+                let detail = if self.view.bad.contains(pack) {
+                    "a snapshot needs it, and a gc record deleted it"
+                } else {
+                    "a snapshot needs it and an index file tells of it, but it is not in the repository"
+                };
+                damage.cause(FindingKind::PackMissing, names::pack_name(*pack).to_string(), detail)
+            }));
         }
         damage.row(copy.pack, copy.row)
     }

@@ -52,7 +52,8 @@ pub(super) fn learn(run: &mut Run<'_>) -> Result<(Lookup, Vec<(PackId, u64)>), R
         // What is only condemned may be needed and is then pardoned: until a verdict it is as good as any.
         bad: gc.deleted,
         closed: HashMap::new(),
-        indexed: HashSet::new(),
+        // A condemned pack may lack an index file: nobody uses it until it is pardoned, and then a prune names it.
+        indexed: gc.bad,
     };
     known.read_directories(run)?;
     for (id, name) in index_files {

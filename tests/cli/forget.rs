@@ -122,7 +122,6 @@ fn what_was_forgotten_by_name_is_listed_and_comes_back() {
     let back = json(&exits(house.esker(), ["undelete", &ids[0][..8], "--json"], 0).stdout);
     let id = back["snapshot_id"].as_str().unwrap();
     assert_eq!(stdout(&exits(house.esker(), ["dump", &format!("{id}:data/hello.txt")], 0)), "hello\n");
-    assert!(stdout(&exits(house.esker(), ["undelete"], 0)).contains(&format!("back as {}", &id[..8])));
     // It is there once, and a second time says so.
     let again = exits(house.esker(), ["undelete", &ids[0][..8]], 1);
     assert!(stderr(&again).contains(&id[..8]), "{}", stderr(&again));

@@ -67,7 +67,7 @@ impl Disk {
     }
 
     /// What a machine finds that starts again now.
-    pub fn after_power_cut(&self, rest: Rest) -> Arc<MemoryStore> {
+    pub fn after_power_cut(&self, rest: Rest) -> Left {
         let mut choices = Choices(match rest {
             Rest::Any(seed) => seed,
             _ => 0,
@@ -86,8 +86,7 @@ impl Disk {
                 found.insert(name, *entry);
             }
         }
-        let store = MemoryStore::new();
-        store.create_place().unwrap();
+        let mut left = Left::default();
         for (path, entry) in &found {
             let Entry::File(file) = entry else { continue };
             let parents = std::iter::successors(Some(above(path)), |path| Some(above(path))).take_while(|path| !path.is_empty());
@@ -95,13 +94,38 @@ impl Disk {
                 continue;
             }
             let bytes = &self.files[*file];
-            let torn = match rest {
-                _ if self.synced.contains(file) => None,
-                Rest::Dropped => Some(Vec::new()),
-                Rest::Kept => None,
-                Rest::Any(_) => Some(tear(bytes, &mut choices)),
+            let whole = rest == Rest::Kept || self.synced.contains(file);
+            let (tag, bytes) = match rest {
+                _ if whole => (*file as u64, Arc::clone(bytes)),
+                Rest::Any(_) => (choices.next(u64::MAX) | 1 << 63, Arc::new(tear(bytes, &mut choices))),
+                _ => (u64::MAX, Arc::default()),
             };
-            store.create(&Name::new(*path).unwrap(), &[torn.as_ref().unwrap_or(bytes)]).unwrap();
+            left.0.push(((*path).to_owned(), tag, bytes));
+        }
+        left
+    }
+}
+
+/// Names, which file each is of (or another number for one that was torn), and its bytes.
+#[derive(Default)]
+pub struct Left(Vec<(String, u64, Arc<Vec<u8>>)>);
+
+impl Left {
+    /// Disks that are the same need to be looked at once.
+    pub fn fingerprint(&self) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new();
+        for (path, tag, _) in &self.0 {
+            hasher.update(path.as_bytes()).update(&[0]).update(&tag.to_le_bytes());
+        }
+        hasher.finalize()
+    }
+
+    /// As a store.
+    pub fn store(&self) -> Arc<MemoryStore> {
+        let store = MemoryStore::new();
+        store.create_place().unwrap();
+        for (path, _, bytes) in &self.0 {
+            store.create(&Name::new(path.as_str()).unwrap(), &[bytes]).unwrap();
         }
         Arc::new(store)
     }

@@ -8,7 +8,7 @@ use esker::store::{MemoryStore, Store};
 use esker::verify::{FindingKind, ReadData};
 
 use super::house::House;
-use super::small::{self, Files, noise};
+use super::small::{self, noise};
 
 const SECTOR: usize = 4096;
 
@@ -218,30 +218,4 @@ fn a_copy_that_only_parity_gives_never_counts_as_one_that_stands_in_the_store() 
     // What deletes asks like this, also after somebody read through parity.
     assert!(reader.read_copy(row.chunk_type, &row.id, number, 0).is_err());
     assert!(reader.read_copy_mended(row.chunk_type, &row.id, number, 0).is_ok());
-}
-
-#[test]
-fn no_single_sector_of_any_pack_or_parity_object_takes_anything_away() {
-    let house = House::new(Files::from([
-        ("a".to_owned(), noise(21, 30_000)),
-        ("folder/b".to_owned(), b"to be or not to be\n".repeat(900)),
-        ("folder/listed".to_owned(), noise(22, 9_000)),
-    ]));
-    let mut names = Vec::new();
-    for folder in ["packs", "parity"] {
-        house.store.list(folder, &mut |entry| names.push((entry.name, entry.size as usize))).unwrap();
-    }
-    for (name, size) in names {
-        let whole = house.store.get(&name, u64::MAX).unwrap();
-        for start in (0..size).step_by(SECTOR) {
-            let mut bytes = whole.clone();
-            bytes[start..size.min(start + SECTOR)].iter_mut().for_each(|byte| *byte ^= 0x81);
-            house.store.replace(&name, &[&bytes]).unwrap();
-            assert!(house.restore().unwrap() == house.files, "{name} at {start}");
-            let (findings, summary) = small::check(&house.open(), ReadData::All);
-            assert_eq!(summary.data_affected, 0, "{name} at {start}: {findings:?}");
-            assert!(findings.iter().all(|finding| finding.object == name.as_str()) && !findings.is_empty(), "{name} at {start}");
-        }
-        house.store.replace(&name, &[&whole]).unwrap();
-    }
 }

@@ -4,7 +4,6 @@ use anyhow::Result;
 use esker::format::note::{Keep, VerifiedHow};
 use esker::format::snapshot::{Snapshot, SourceStatus};
 use esker::prune::survey::{Survey, Surveyed};
-use esker::prune::undelete::back_as;
 use esker::repository::{Forgone, StoredSnapshot};
 use serde_json::{Value, json};
 
@@ -19,7 +18,7 @@ pub fn run(options: &Snapshots, context: &mut Context) -> Result<ExitCode> {
     let repository = context.open()?;
     let survey = forget::look(&repository, context)?;
     if options.forgotten {
-        list_forgotten(&survey, context)?;
+        list_forgotten(&survey.forgotten, context)?;
         return Ok(ExitCode::Done);
     }
     let found: Vec<&Surveyed> = match options.snapshots.is_empty() {
@@ -42,14 +41,12 @@ pub fn run(options: &Snapshots, context: &mut Context) -> Result<ExitCode> {
 }
 
 /// Those that may still be brought back.
-pub fn list_forgotten(survey: &Survey, context: &mut Context) -> Result<()> {
-    let forgotten = &survey.forgotten;
+pub fn list_forgotten(forgotten: &[Forgone], context: &mut Context) -> Result<()> {
     if context.out.json {
         let one = |forgone: &Forgone| {
             let mut json = plain_json(&forgone.stored, &forgone.stored.snapshot.tags);
             json["forgotten"] = words::rfc3339(forgone.time).into();
             json["reason"] = forgone.reason.as_str().into();
-            json["back_as"] = json!(back_as(survey, forgone).map(|id| id.to_hex()));
             json
         };
         return context.out.json(&forgotten.iter().map(one).collect::<Vec<_>>());
@@ -58,8 +55,7 @@ pub fn list_forgotten(survey: &Survey, context: &mut Context) -> Result<()> {
         return context.out.remark("nothing was forgotten that is still there");
     }
     let one = |forgone: &Forgone| {
-        let back = back_as(survey, forgone).map(|id| format!(", back as {}", id.short())).unwrap_or_default();
-        let state = format!("forgotten {}{back}", words::local_time(forgone.time));
+        let state = format!("forgotten {}", words::local_time(forgone.time));
         row(&forgone.stored, &forgone.stored.snapshot.tags, &state)
     };
     let rows = forgotten.iter().map(one).collect();

@@ -13,7 +13,7 @@ pub fn run(options: &Undelete, context: &mut Context) -> Result<ExitCode> {
     let repository = context.open()?;
     let mut survey = forget::look(&repository, context)?;
     if options.snapshots.is_empty() {
-        snapshots::list_forgotten(&survey, context)?;
+        snapshots::list_forgotten(&survey.forgotten, context)?;
         return Ok(ExitCode::Done);
     }
     let mut chosen = Vec::new();
