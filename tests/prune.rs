@@ -161,16 +161,16 @@ impl Place {
         id
     }
 
-    /// Writes a second config that says that the store has no create-if-absent.
+    /// As if the store had no create-if-absent.
     fn single_maintainer(&mut self) {
+        self.second_config(|config| Config { class: StoreClass::SingleMaintainer, ..config });
+    }
+
+    /// Writes config 2: the first one, changed.
+    fn second_config(&mut self, change: impl FnOnce(Config) -> Config) {
         let repository = self.open();
         let first = self.store.get(&ObjectName::Config(1).name(), 1 << 20).unwrap();
-        let config = Config {
-            number: 2,
-            previous: names::hash_of(&[&first]),
-            class: StoreClass::SingleMaintainer,
-            ..repository.config().clone()
-        };
+        let config = change(Config { number: 2, previous: names::hash_of(&[&first]), ..repository.config().clone() });
         let sealed = config::seal(repository.sealer(), &config).unwrap();
         self.store.create(&ObjectName::Config(2).name(), &[&sealed]).unwrap();
     }
@@ -791,6 +791,34 @@ fn partly_used_packs_are_repacked_within_the_limits() {
     place.check();
     let again = place.prune_everything();
     assert_eq!((again.packs_repacked, again.packs_deleted), (0, 0), "{again:?}");
+}
+
+#[test]
+fn what_is_repacked_after_a_rotation_keeps_the_generation_of_its_ids() {
+    let mut place = Place::new();
+    let keep = noise(1, 150 * KIB);
+    let old = place.commit(&[("keep", keep.clone()), ("old", noise(2, 1200 * KIB))]);
+    place.commit(&[("keep", keep), ("new", noise(3, 2000 * KIB))]);
+    place.second_config(|config| Config { generation: 2, ..config });
+    assert_eq!(place.open().keys().generation(), 2);
+    // The new generation knows none of the old ids, and stores its own.
+    place.commit(&[("new", noise(3, 2000 * KIB))]);
+    place.forget(old);
+    let summary = place.prune_everything();
+    assert!(summary.packs_repacked >= 1 && summary.packs_deleted >= 1, "{summary:?}");
+    place.check();
+    let repository = place.open();
+    let mut generations: Vec<u32> = place
+        .packs()
+        .into_iter()
+        .map(|(id, size)| esker::repository::reindex::facts_from_pack(&repository, &id, size).unwrap().generation())
+        .collect();
+    generations.sort_unstable();
+    generations.dedup();
+    assert_eq!(generations, [1, 2]);
+    place.caches = tempfile::tempdir().unwrap();
+    assert_eq!(place.prune_everything().packs_deleted, 0);
+    place.check();
 }
 
 #[test]
