@@ -1,6 +1,7 @@
 //! Repacking: what is still used of packs that are to go is stored again, before anything is condemned.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::choose::Choice;
@@ -49,11 +50,10 @@ impl Pruner {
         for pack in packs {
             self.check_stop()?;
             self.changed = true;
-            if !packers.contains_key(&pack.generation) {
-                let packer = self.packer(pack.generation)?;
-                packers.insert(pack.generation, packer);
-            }
-            let Some(packer) = packers.get_mut(&pack.generation) else { continue };
+            let packer = match packers.entry(pack.generation) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(self.packer(pack.generation)?),
+            };
             match self.copy_chosen(pack, choice, packer) {
                 Ok(()) => done.push(*pack),
                 // Another prune deleted it since it was listed.
