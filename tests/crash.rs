@@ -206,8 +206,8 @@ impl Story {
         self.check(&repository, at, &BTreeMap::new(), "at first");
         // The next command, without a cache, or with one that saw what never reached the disk.
         let caches = fast_folder();
-        let cache = if seed % 2 == 0 { "with a cache from later" } else { "without a cache" };
-        if seed % 2 == 0 {
+        let cache = if seed.is_multiple_of(2) { "with a cache from later" } else { "without a cache" };
+        if seed.is_multiple_of(2) {
             copy(self.cache.path(), caches.path());
         }
         let open = |seed| open(store.clone(), &self.line, seed, Some(caches.path().to_owned())).unwrap();

@@ -196,13 +196,13 @@ impl Place {
 
 const KIB: usize = 1 << 10;
 
-/// What somebody else does between two calls.
-type Meanwhile = Box<dyn FnOnce() + Send>;
+/// What is done there.
+type Deed = Box<dyn FnOnce() + Send>;
 
 /// Does something, once, in the middle of what somebody else does: before his `nth` call of the store.
 struct Meanwhile {
     inner: Arc<FaultyStore<MemoryStore>>,
-    left: Mutex<Option<(u64, Meanwhile)>>,
+    left: Mutex<Option<(u64, Deed)>>,
 }
 
 impl Meanwhile {

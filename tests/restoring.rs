@@ -1,6 +1,6 @@
 //! Restoring: what is there already, what is chosen, what is damaged.
 
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail, and prints why it skips")]
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
