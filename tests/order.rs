@@ -12,6 +12,7 @@ use esker::format::names;
 use esker::format::revocation::{self, Revocation};
 use esker::id::{PackId, SessionId};
 use esker::monitor::Stop;
+use esker::prune::{self, PruneOptions};
 use esker::repository::writer::{Named, Writer, WriterOptions};
 use esker::repository::{Environment, Repository, RepositoryError, Secret};
 use esker::store::faults::{Call, Fault, FaultyStore, Verb};
@@ -160,6 +161,26 @@ fn a_session_that_was_revoked_meanwhile_commits_nothing() {
     let outcome = writer.commit(&small::snapshot(id, root, None));
     assert!(matches!(outcome, Err(RepositoryError::Revoked)), "{outcome:?}");
     assert!(repository.snapshots().unwrap().snapshots.is_empty());
+}
+
+#[test]
+fn a_pack_is_deleted_only_after_its_verdict_stands() {
+    let (store, repository, _) = place();
+    // What a writer leaves that gives up is needed by nobody.
+    let mut writer = small::writer(&repository);
+    store_chunk(&mut writer, &repository, &noise(1, 5_000));
+    writer.abandon();
+    store.take_calls();
+    let options = PruneOptions { force: true, ..PruneOptions::default() };
+    let summary = prune::run(&repository, &options, &small::quiet(), &Stop::new()).unwrap();
+    assert!(summary.packs_deleted > 0, "{summary:?}");
+    let calls = store.take_calls();
+    let order = [
+        first(&calls, Verb::Create, "gc/", "-condemn"),
+        first(&calls, Verb::Create, "gc/", "-verdict"),
+        first(&calls, Verb::Delete, "packs/", ""),
+    ];
+    assert!(order.is_sorted(), "{order:?} in {calls:#?}");
 }
 
 #[test]

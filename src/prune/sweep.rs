@@ -13,6 +13,7 @@ use crate::format::gc::{self, Verdict};
 use crate::format::limits;
 use crate::format::names::{self, ObjectName};
 use crate::id::{ObjectHash, PackId, SessionId};
+use crate::planted;
 use crate::repository::{RepositoryError, SessionNames, SessionState};
 use crate::store::StoreError;
 
@@ -79,8 +80,12 @@ impl Pruner {
         let mut pins = HashSet::new();
         for id in &alive {
             let state = sessions.read.get(id).cloned().unwrap_or_default();
-            acknowledged = acknowledged.min(state.acknowledged);
-            pins.extend(&state.pins);
+            if !planted::is("acknowledgements-not-waited-for") {
+                acknowledged = acknowledged.min(state.acknowledged);
+            }
+            if !planted::is("pins-disobeyed") {
+                pins.extend(&state.pins);
+            }
             self.summary.waiting.push(waiting(*id, &state));
         }
         // R1: only numbers that every live session has acknowledged.
@@ -117,6 +122,9 @@ impl Pruner {
                 pardon: decided.pardon,
                 extra: Vec::new(),
             };
+            if planted::is("delete-before-verdict") {
+                self.carry_out(&verdict.delete.iter().copied().collect(), &book)?;
+            }
             match self.put_verdict(&verdict)? {
                 Made::Ours => {
                     made_one = true;
