@@ -35,7 +35,7 @@ const ANY_PER_STEP: u64 = 20;
 const ANY_PER_STEP_SOAK: u64 = 200;
 
 /// Different disks that are looked at without `ESKER_SOAK`, spread over all.
-const DISKS_MAX: usize = 800;
+const DISKS_MAX: usize = 5000;
 
 /// From when a command began to when it returned, in steps on the disk.
 #[derive(Clone, Copy, Debug)]
