@@ -65,6 +65,20 @@ impl House {
         command
     }
 
+    /// Puts a disk of this size (as `mount -o size=` takes it) under the repository, until the answer is dropped. Only root may mount,
+    /// and not everywhere: then it says so, and none.
+    pub fn small_disk(&self, size: &str) -> Option<SmallDisk> {
+        let place = self.path("repo");
+        std::fs::create_dir(&place).unwrap();
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "none"]).arg(&place).stderr(std::process::Stdio::null());
+        if mount.status().is_ok_and(|status| status.success()) {
+            return Some(SmallDisk(place));
+        }
+        println!("SKIPPED: cannot mount a small tmpfs (needs root)");
+        None
+    }
+
     /// One snapshot of `data`.
     pub fn snapshot(&self) {
         self.esker().args(["snapshot", "data"]).assert().success();
@@ -74,6 +88,16 @@ impl House {
     pub fn snapshot_count(&self) -> usize {
         let listed = self.esker().args(["snapshots", "--json"]).assert().success();
         json(&listed.get_output().stdout).as_array().unwrap().len()
+    }
+}
+
+/// See [`House::small_disk`].
+pub struct SmallDisk(PathBuf);
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let status = std::process::Command::new("umount").arg("-l").arg(&self.0).stderr(std::process::Stdio::null()).status();
+        assert!(status.is_ok_and(|status| status.success()));
     }
 }
 

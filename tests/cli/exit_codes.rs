@@ -220,20 +220,7 @@ fn a_repository_of_a_newer_format_says_so() {
 #[test]
 fn a_full_disk_is_11_and_loses_nothing() {
     let house = House::new();
-    std::fs::create_dir(house.path("repo")).unwrap();
-    let run = |program: &str, arguments: &[&str]| {
-        let status = std::process::Command::new(program)
-            .args(arguments)
-            .arg(house.path("repo"))
-            .stderr(std::process::Stdio::null())
-            .status();
-        status.is_ok_and(|status| status.success())
-    };
-    // Only root may mount, and not everywhere.
-    if !run("mount", &["-t", "tmpfs", "-o", "size=4m", "none"]) {
-        return;
-    }
-    let unmount = Defer(|| assert!(run("umount", &["-l"])));
+    let Some(disk) = house.small_disk("4m") else { return };
     house.esker().args(["init", "--kdf", "low"]).assert().success();
     house.write("data/small", b"small");
     house.snapshot();
@@ -245,15 +232,7 @@ fn a_full_disk_is_11_and_loses_nothing() {
     std::fs::remove_file(house.path("data/large")).unwrap();
     assert_eq!(house.snapshot_count(), 1);
     assert_eq!(stdout(&exits(house.esker(), ["dump", "latest:data/small"], 0)), "small");
-    drop(unmount);
-}
-
-pub struct Defer<F: FnMut()>(pub F);
-
-impl<F: FnMut()> Drop for Defer<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
+    drop(disk);
 }
 
 #[test]

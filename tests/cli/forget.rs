@@ -296,20 +296,7 @@ fn forget_with_prune_frees_what_went_and_it_comes_back_no_more() {
 #[test]
 fn a_disk_without_a_free_byte_is_emptied() {
     let house = House::new();
-    std::fs::create_dir(house.path("repo")).unwrap();
-    let run = |program: &str, arguments: &[&str]| {
-        let status = std::process::Command::new(program)
-            .args(arguments)
-            .arg(house.path("repo"))
-            .stderr(std::process::Stdio::null())
-            .status();
-        status.is_ok_and(|status| status.success())
-    };
-    // Only root may mount, and not everywhere.
-    if !run("mount", &["-t", "tmpfs", "-o", "size=12m", "none"]) {
-        return;
-    }
-    let unmount = Defer(|| assert!(run("umount", &["-l"])));
+    let Some(disk) = house.small_disk("12m") else { return };
     exits(house.esker(), ["init", "--kdf", "low"], 0);
     let mut noise = vec![0; 8_000_000];
     blake3::Hasher::new().finalize_xof().fill(&mut noise);
@@ -329,7 +316,7 @@ fn a_disk_without_a_free_byte_is_emptied() {
     house.write("data/medium", &noise[..4_000_000]);
     house.snapshot();
     assert_eq!(stdout(&exits(house.esker(), ["dump", "latest~1:data/small"], 0)), "small");
-    drop(unmount);
+    drop(disk);
 }
 
 #[test]
@@ -349,12 +336,4 @@ fn a_damaged_snapshot_is_forgotten_by_its_id_alone() {
     exits(house.esker(), ["forget", &ids[0]], 0);
     exits(house.esker(), ["prune"], 0);
     exits(house.esker(), ["status"], 0);
-}
-
-struct Defer<F: FnMut()>(F);
-
-impl<F: FnMut()> Drop for Defer<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
 }

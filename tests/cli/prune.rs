@@ -4,7 +4,6 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use super::common::{House, exits, json, stderr, stdout, text};
-use super::exit_codes::Defer;
 
 impl House {
     /// Two snapshots of two folders; the first is forgotten.
@@ -129,17 +128,7 @@ fn a_snapshot_that_vanished_stops_a_prune_with_14_and_a_hint() {
 #[test]
 fn a_disk_with_no_byte_left_is_emptied_by_forget_and_prune() {
     let house = House::new();
-    std::fs::create_dir(house.path("repo")).unwrap();
-    let run = |program: &str, arguments: &[&str]| {
-        let mut command = std::process::Command::new(program);
-        command.args(arguments).arg(house.path("repo")).stderr(Stdio::null());
-        command.status().is_ok_and(|status| status.success())
-    };
-    if !run("mount", &["-t", "tmpfs", "-o", "size=6m", "none"]) {
-        println!("SKIPPED: cannot mount a small tmpfs (needs root)");
-        return;
-    }
-    let unmount = Defer(|| assert!(run("umount", &["-l"])));
+    let Some(disk) = house.small_disk("6m") else { return };
     exits(house.esker(), ["init", "--kdf", "low"], 0);
     house.write("data/old", &super::super::noise(1, 1_500_000));
     house.snapshot();
@@ -160,7 +149,7 @@ fn a_disk_with_no_byte_left_is_emptied_by_forget_and_prune() {
     std::fs::remove_file(house.path("repo/filler")).unwrap();
     exits(house.esker(), ["verify", "--read-data"], 0);
     exits(house.esker(), ["restore", "latest", "--target", "back"], 0);
-    drop(unmount);
+    drop(disk);
 }
 
 #[test]
