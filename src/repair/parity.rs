@@ -38,6 +38,7 @@ pub fn add(
     monitor: &dyn Monitor,
     stop: &Stop,
 ) -> Result<AddSummary, RepairError> {
+    repository.need_write_features()?;
     let mut summary = AddSummary::default();
     let mut cache = Cache::temporary(&repository.id(), &repository.keys().cache_key()).map_err(RepositoryError::from)?;
     // What is condemned may be gone in a minute; nothing is lost by leaving it out.
@@ -77,6 +78,7 @@ pub fn add(
 /// Deletes every parity object; how many, and their bytes. New packs still get them while the config says so.
 pub fn remove(repository: &Repository, dry_run: bool, stop: &Stop) -> Result<(u64, u64), RepairError> {
     repository.need_owner("deleting parity")?;
+    repository.need_write_features()?;
     let mut found: Vec<(Name, u64)> = Vec::new();
     repository
         .store()

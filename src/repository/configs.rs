@@ -11,6 +11,7 @@ impl Repository {
     /// Writes the config in force anew, changed. What is open goes on with the one it was opened with. Returns the new number.
     pub fn change_config(&self, change: impl FnOnce(&mut Config)) -> Result<u32, RepositoryError> {
         self.need_owner("changing the config")?;
+        self.need_write_features()?;
         let (_, mut config) = newest_config(&*self.store, &self.keys, &self.opener)?;
         let mut last = 0;
         self.store.list(names::CONFIG, &mut |entry| {
