@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 # Servers that the tests start, and tools whose metadata they compare.
-PACKAGES := postgresql redis-server acl attr
+PACKAGES := postgresql redis-server acl attr apache2-bin openssl python3-venv
 
 # `make soak` runs for hours; both limits can be given.
 SOAK_CASES ?= 2000
@@ -13,14 +13,14 @@ SOAK_SECONDS ?= 7200
 # Seconds for each fuzz target of `make fuzz`.
 FUZZ_SECONDS ?= 60
 
-.PHONY: demo test planted bench soak fuzz fmt lint packages
+.PHONY: demo test planted bench soak fuzz fmt lint packages servers
 
 # Builds esker, backs up a small service of its own making, changes it, backs up again, restores, compares, verifies.
 demo:
 	@demo/demo.sh
 
-# All tests, with real PostgreSQL and Redis servers on private sockets. nextest where it is installed: a process for each test.
-test: packages
+# All tests, with real PostgreSQL, Redis, S3 and WebDAV servers of this machine. nextest where it is installed: a process for each test.
+test: packages servers
 	if command -v cargo-nextest >/dev/null; then \
 	    cargo test --quiet --locked --doc && cargo nextest run --locked --no-fail-fast; \
 	else cargo test --locked --no-fail-fast; fi
@@ -32,12 +32,16 @@ planted:
 packages:
 	@.ci/packages $(PACKAGES)
 
+# Servers that are no Debian packages, into target/test-servers.
+servers: packages
+	@.ci/servers
+
 # Each stage by itself (criterion). benches/compare.sh compares the whole program with others.
 bench:
 	cargo bench --locked
 
 # Long random histories and many kills.
-soak: packages
+soak: packages servers
 	PROPTEST_CASES=$(SOAK_CASES) ESKER_SOAK=$(SOAK_SECONDS) cargo test --release --locked --no-fail-fast -- --include-ignored
 
 # Every fuzz target for a while (needs a nightly toolchain and cargo-fuzz).
