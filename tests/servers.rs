@@ -5,10 +5,10 @@
 #[path = "servers/mod.rs"]
 mod servers;
 
+use servers::Server;
 use servers::http::request;
 use servers::s3::{BUCKET, MOTO_LETS_IN, S3Server};
 use servers::webdav::{self, BASIC};
-use servers::Server;
 
 #[test]
 fn moto_creates_a_name_once_and_gives_ranges_and_listings() {

@@ -5,7 +5,12 @@
 //! Use it with `#[path = "servers/mod.rs"] mod servers;`. Where a server is not installed, its test fails and says what to do;
 //! `ESKER_WITHOUT_SERVERS=1` lets it say that it was skipped instead.
 
-#![allow(dead_code, clippy::unwrap_used, clippy::print_stdout, reason = "not every test uses everything; a test may fail, and prints why it skips")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "not every test uses everything; a test may fail, and prints why it skips"
+)]
 
 pub mod certificate;
 pub mod http;
