@@ -26,6 +26,8 @@ pub const WRITE_FEATURES_KNOWN: u64 = 0;
 pub const EXTRA_PARITY: u16 = 1;
 /// Extra field: ids of packs known to be damaged, end to end, strictly rising. Not there: none.
 pub const EXTRA_DAMAGED: u16 = 2;
+/// Extra field: 32 bytes, the key of cut points in place of the derived one. Not there: the derived one.
+pub const EXTRA_CUT_KEY: u16 = 3;
 /// Packs that may be listed as damaged: half a config.
 pub const DAMAGED_PACKS_MAX: usize = 16_384;
 
@@ -201,6 +203,17 @@ impl Config {
         self.set_extra_field(EXTRA_DAMAGED, (!packs.is_empty()).then(|| packs.iter().flat_map(|id| id.0).collect()));
     }
 
+    /// The key of cut points that another repository cuts with too; none: the one derived from the writer secret. Opened only by who
+    /// may derive that one, and worth as much.
+    pub fn shared_cut_key(&self) -> Option<[u8; 32]> {
+        self.extra_field(EXTRA_CUT_KEY)?.try_into().ok()
+    }
+
+    /// Sets [`Config::shared_cut_key`].
+    pub fn set_shared_cut_key(&mut self, key: Option<[u8; 32]>) {
+        self.set_extra_field(EXTRA_CUT_KEY, key.map(Vec::from));
+    }
+
     fn extra_field(&self, number: u16) -> Option<&[u8]> {
         self.extra.iter().find(|field| field.0 == number).map(|field| field.2.as_slice())
     }
@@ -219,6 +232,9 @@ impl Config {
             && !matches!(value, [1..=super::parity::PERCENT_MAX])
         {
             return Err(FormatError::field(WHAT, "parity", "is not one byte of 1 to 50"));
+        }
+        if self.extra_field(EXTRA_CUT_KEY).is_some_and(|value| value.len() != 32) {
+            return Err(FormatError::field(WHAT, "cut key", "is not 32 bytes"));
         }
         if let Some(value) = self.extra_field(EXTRA_DAMAGED) {
             at_most("damaged packs", (value.len() / PackId::SIZE) as u64, DAMAGED_PACKS_MAX as u64)?;
@@ -357,6 +373,21 @@ mod tests {
         }
         config.set_parity_percent(51);
         assert!(config.encode().is_err());
+    }
+
+    #[test]
+    fn a_shared_cut_key_is_32_bytes_and_opens_for_writers() {
+        let ((sealer, _), (_, reader)) = (owner(), writer());
+        let mut config = config();
+        assert_eq!(config.shared_cut_key(), None);
+        config.set_shared_cut_key(Some([9; 32]));
+        let opened = open(&reader, 1, &seal(&sealer, &config).unwrap()).unwrap();
+        assert_eq!(opened.config.shared_cut_key(), Some([9; 32]));
+        config.set_shared_cut_key(None);
+        assert_eq!(config, super::tests::config());
+        for bad in [vec![], vec![9; 31], vec![9; 33]] {
+            assert!(Config { extra: vec![(EXTRA_CUT_KEY, false, bad)], ..config.clone() }.encode().is_err());
+        }
     }
 
     #[test]

@@ -9,11 +9,13 @@ use super::error::{FormatError, at_most};
 use super::tree::{Content, WireContent, check_content, content_in, content_out};
 use super::{Extra, limits};
 use crate::clock::Timestamp;
-use crate::id::{ObjectHash, SnapshotId};
+use crate::id::{ObjectHash, RepositoryId, SnapshotId};
 
 const WHAT: &str = "snapshot";
 /// Bytes of a source's name.
 pub const SOURCE_NAME_SIZE_MAX: usize = 64;
+/// Extra field of a copy: id of the repository it was taken in, and its id there.
+pub const EXTRA_ORIGINAL: u16 = 1;
 
 /// How a source ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -150,6 +152,22 @@ impl Snapshot {
         self.incomplete.is_empty()
     }
 
+    /// Where it was taken, if this is a copy: the repository, and its id there. A copy of a copy names the first.
+    pub fn original(&self) -> Option<(RepositoryId, SnapshotId)> {
+        let (.., value) = self.extra.iter().find(|field| field.0 == EXTRA_ORIGINAL)?;
+        let (repository, id) = value.split_at_checked(32)?;
+        Some((RepositoryId(repository.try_into().ok()?), SnapshotId(id.try_into().ok()?)))
+    }
+
+    /// Sets [`Snapshot::original`].
+    pub fn set_original(&mut self, original: Option<(RepositoryId, SnapshotId)>) {
+        self.extra.retain(|field| field.0 != EXTRA_ORIGINAL);
+        if let Some((repository, id)) = original {
+            let place = self.extra.partition_point(|field| field.0 < EXTRA_ORIGINAL);
+            self.extra.insert(place, (EXTRA_ORIGINAL, false, [&repository.0[..], &id.0].concat()));
+        }
+    }
+
     /// Its body.
     pub fn encode(&self) -> Result<Vec<u8>, FormatError> {
         self.check()?;
@@ -197,6 +215,9 @@ impl Snapshot {
         let refuse = |field, why| Err(FormatError::field(WHAT, field, why));
         check_content(WHAT, &self.root, false)?;
         at_most("sources of a snapshot", self.sources.len() as u64, limits::SOURCES_MAX as u64)?;
+        if self.extra.iter().any(|field| field.0 == EXTRA_ORIGINAL) && self.original().is_none() {
+            return refuse("original", "is not the 48 bytes of two ids");
+        }
         if !self.tags.is_sorted_by(|a, b| a < b) {
             return refuse("tags", "are not strictly rising");
         }
@@ -331,6 +352,19 @@ mod tests {
         let complete = Snapshot { incomplete: vec![], previous: None, ..snapshot() };
         assert!(complete.is_complete() && !snapshot().is_complete());
         assert_eq!(Snapshot::decode(&complete.encode().unwrap()).unwrap(), complete);
+    }
+
+    #[test]
+    fn a_copy_names_its_original_beside_fields_of_later_versions() {
+        let mut copy = Snapshot { extra: vec![(7, false, b"kept".to_vec())], ..snapshot() };
+        assert_eq!(copy.original(), None);
+        let original = Some((RepositoryId([1; 32]), SnapshotId([2; 16])));
+        copy.set_original(original);
+        let copy = Snapshot::decode(&copy.encode().unwrap()).unwrap();
+        assert_eq!((copy.original(), copy.extra.len()), (original, 2));
+        for bad in [vec![], vec![1; 47], vec![1; 49]] {
+            assert!(Snapshot { extra: vec![(EXTRA_ORIGINAL, false, bad)], ..snapshot() }.encode().is_err());
+        }
     }
 
     #[test]

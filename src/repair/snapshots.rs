@@ -170,6 +170,8 @@ fn concerns(source: &SourceEntry, lost: &Lost) -> bool {
 /// The snapshot beside: of the same time and host, so that it stands where the original does.
 fn beside(id: SnapshotId, original: &StoredSnapshot, root: Content, totals: Totals, lost: &[Lost], count: u64) -> Snapshot {
     let mut snapshot = Snapshot { id, root, totals, previous: Some((original.id, original.hash)), ..original.snapshot.clone() };
+    // What is left of a copy is no copy: a whole one may be made again.
+    snapshot.set_original(None);
     for source in &mut snapshot.sources {
         if !lost.iter().any(|lost| concerns(source, lost)) {
             continue;

@@ -111,7 +111,7 @@ impl<'a> Rebuild<'a> {
     }
 
     fn folder_unseen(&mut self, content: &Content, path: &mut Vec<u8>, depth: usize) -> Result<Option<Content>, RepositoryError> {
-        let cut_key = self.reader.repository().keys().cut_key();
+        let cut_key = self.reader.repository().cut_key();
         let mut builder = folder::Builder::new(&cut_key);
         let mut chunks = Vec::new();
         let is_whole = self.tree_chunks(content.level, &content.items, &mut chunks)?;
@@ -301,7 +301,7 @@ impl From<FormatError> for Failed {
 
 /// A folder of these nodes.
 pub(super) fn store_folder(writer: &mut Writer, nodes: &[Node]) -> Result<Content, RepositoryError> {
-    let mut builder = folder::Builder::new(&writer.repository().keys().cut_key());
+    let mut builder = folder::Builder::new(&writer.repository().cut_key());
     for node in nodes {
         builder.push(node, &mut |kind, bytes| store(writer, kind, &bytes)).map_err(Failed::into_error)?;
     }

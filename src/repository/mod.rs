@@ -29,7 +29,7 @@ pub mod writer;
 pub use error::RepositoryError;
 pub use keyslots::{KeyslotInfo, NewSlot};
 pub use notes::{Notes, SnapshotNotes, TEXT_SIZE_MAX, Verified};
-pub use open::{Environment, InitOptions, Initialised, Secret};
+pub use open::{ChunkerParams, Environment, InitOptions, Initialised, Secret};
 pub use packing::create_same;
 pub use reader::{BadCopy, FactsFrom, Location, Reader};
 pub use sessions::{SessionNames, SessionState};
@@ -42,7 +42,7 @@ use std::sync::{Arc, Mutex};
 use crate::cache::Cache;
 use crate::chunker::Sizes;
 use crate::clock::{Clock, Rng};
-use crate::crypto::{ChunkType, Keys};
+use crate::crypto::{ChunkType, Keys, Secret as Secret32};
 use crate::format::config::Config;
 use crate::format::names;
 use crate::format::pack::PackFacts;
@@ -113,6 +113,19 @@ impl Repository {
     /// Its number in the chain.
     pub fn config_number(&self) -> u32 {
         self.config_number
+    }
+    /// Key of cut points: that of the writer secret, unless this repository was made to cut as another one does.
+    pub fn cut_key(&self) -> [u8; 32] {
+        self.config.shared_cut_key().unwrap_or_else(|| self.keys.cut_key())
+    }
+    /// How this repository cuts, for one that is to cut alike.
+    pub fn chunker_params(&self) -> ChunkerParams {
+        ChunkerParams { cut_key: Secret32::new(self.cut_key()), streams: self.config.streams, files: self.config.files }
+    }
+    /// Do both cut alike, so that what is backed up into one shares chunks with what is copied from the other?
+    pub fn cuts_as(&self, other: &Repository) -> bool {
+        let sizes = |repository: &Repository| (repository.config.streams, repository.config.files);
+        sizes(self) == sizes(other) && self.cut_key() == other.cut_key()
     }
     /// How streams are cut.
     pub fn sizes_of_streams(&self) -> Sizes {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::chunker::Sizes;
 use crate::clock::{Clock, Rng, Timestamp};
-use crate::crypto::{Argon2Cost, Keys, OWNER_TAG, Passphrase, RecoveryKey, RootKey, WRITER_TAG, WriterKey};
+use crate::crypto::{self, Argon2Cost, Keys, OWNER_TAG, Passphrase, RecoveryKey, RootKey, WRITER_TAG, WriterKey};
 use crate::format::config::{self, Config, StoreClass};
 use crate::format::names::{self, ObjectName};
 use crate::format::{FormatError, Opener, Sealer, limits};
@@ -40,8 +40,19 @@ pub enum Secret {
     KeyLine(zeroize::Zeroizing<String>),
 }
 
+/// How a repository cuts: two with the same share every boundary between chunks.
+#[derive(Debug)]
+pub struct ChunkerParams {
+    /// Key of cut points.
+    pub cut_key: crypto::Secret,
+    /// Chunk sizes of streams.
+    pub streams: Sizes,
+    /// Chunk sizes of files.
+    pub files: Sizes,
+}
+
 /// How a repository is made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct InitOptions {
     /// Cost of guessing the password.
     pub cost: Argon2Cost,
@@ -51,11 +62,13 @@ pub struct InitOptions {
     pub guard_seconds: u64,
     /// Percentage of recovery shards beside each pack; 0: none. Worth it where bytes rot or go missing unnoticed: on disks.
     pub parity_percent: u8,
+    /// Cut as another repository does; none: by a key and sizes of its own.
+    pub chunker: Option<ChunkerParams>,
 }
 
 impl Default for InitOptions {
     fn default() -> Self {
-        Self { cost: Argon2Cost::DEFAULT, compression_level: 3, guard_seconds: 0, parity_percent: 0 }
+        Self { cost: Argon2Cost::DEFAULT, compression_level: 3, guard_seconds: 0, parity_percent: 0, chunker: None }
     }
 }
 
@@ -233,5 +246,10 @@ fn first_config(now: Timestamp, options: &InitOptions) -> Config {
         extra: Vec::new(),
     };
     config.set_parity_percent(options.parity_percent);
+    if let Some(chunker) = &options.chunker {
+        config.streams = chunker.streams;
+        config.files = chunker.files;
+        config.set_shared_cut_key(Some(*chunker.cut_key.expose()));
+    }
     config
 }

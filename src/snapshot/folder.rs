@@ -16,7 +16,7 @@ pub struct Stored {
 
 /// Stores a folder given its rows (name, encoded node) in rising order of names.
 pub fn store<'a>(writer: &mut Writer, rows: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Result<Stored, SnapshotError> {
-    let mut builder = Builder::new(&writer.repository().keys().cut_key());
+    let mut builder = Builder::new(&writer.repository().cut_key());
     let mut any_new = false;
     let mut place = |chunk_type: ChunkType, bytes: Vec<u8>| -> Result<_, SnapshotError> {
         let (id, placed) = writer.place_metadata(chunk_type, &bytes)?;

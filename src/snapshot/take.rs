@@ -73,7 +73,7 @@ pub fn all(
     let start = clock.now();
     let workshop = Arc::new(Workshop {
         keys: Arc::clone(repository.keys()),
-        chunker: Chunker::new(&repository.keys().cut_key()),
+        chunker: Chunker::new(&repository.cut_key()),
         sizes: repository.sizes_of_files(),
         owners: Arc::new(Owners::new()),
     });

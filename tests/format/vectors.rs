@@ -285,6 +285,7 @@ fn configs(maker: &mut Maker) {
     let packs = [[1; 32], [2; 32]].concat();
     let both = array([field(1, &[5]), field(2, &packs)]);
     maker.good("config", "5 % of parity and two damaged packs", &edit(&good, &[14], both));
+    maker.good("config", "a key of cut points shared with another repository", &edit(&good, &[14], array([field(3, &[9; 32])])));
     maker.edits(
         &good,
         &[
@@ -294,6 +295,7 @@ fn configs(maker: &mut Maker) {
             ("no damaged pack", &[14], array([field(2, &[])])),
             ("half an id of a damaged pack", &[14], array([field(2, &packs[..48])])),
             ("the same damaged pack twice", &[14], array([field(2, &[1; 64])])),
+            ("a key of cut points of 31 bytes", &[14], array([field(3, &[9; 31])])),
         ],
     );
 }
@@ -601,6 +603,9 @@ fn snapshots(maker: &mut Maker) {
             ("facts out of order", &[10, 0, 7, 0, 0], text("zebra")),
         ],
     );
+    let original = |value: &[u8]| array([array([int(1), Value::Bool(false), bytes(value)])]);
+    maker.good("snapshot", "a copy", &edit(&good, &[11], original(&[7; 48])));
+    maker.edits(&good, &[("an original of 47 bytes", &[11], original(&[7; 47]))]);
     let again = revocation::Revocation { session: SessionId([4; 16]), time: TIME, reason: "gave up".into(), extra: vec![] };
     maker.body("revocation", &again.encode().unwrap());
 }

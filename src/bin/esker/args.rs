@@ -2,11 +2,13 @@
 //!
 //! Only shapes live here; what they mean together with the environment and the config file is decided in `settings`.
 
+mod copy;
 mod key;
 mod prune;
 mod repair;
 mod retention;
 
+pub use copy::From;
 pub use key::{Key, KeyAction, NewPassword};
 pub use prune::Prune;
 pub use repair::{Parity, ParityAction, Recover, Repair, RepairAction, RepairPacks, RepairSnapshots};
@@ -60,7 +62,8 @@ Exit codes:
  11  store full
 
 A repository, a secret and more may come from the environment (ESKER_REPOSITORY, ESKER_PASSWORD, ESKER_PASSWORD_FILE,
-ESKER_PASSWORD_COMMAND, ESKER_KEY_FILE, ESKER_CONFIG, ESKER_PROFILE, ESKER_CACHE_DIR), from systemd (a credential named
+ESKER_PASSWORD_COMMAND, ESKER_KEY_FILE, ESKER_CONFIG, ESKER_PROFILE, ESKER_CACHE_DIR; for the other repository of `copy` the
+same with ESKER_FROM_), from systemd (a credential named
 esker-password or esker-key), or from a config file (--config). Flags win over the environment, the environment over the
 config file.";
 
@@ -194,6 +197,8 @@ Examples:
   esker -r /srv/backup init                                      asks for a password twice
   esker -r /srv/backup --password-file /etc/esker/password init  takes it from a file
   esker -r /srv/backup init --guard 14d                          for hosts that hold only a writer key
+  esker -r /mnt/copy init --copy-chunker-params --from-repo /srv/backup
+                                                                 to be filled by `esker copy`
 
 The recovery key is shown once and opens the repository when the password is lost: print it, keep it elsewhere. A host that
 should be able to write but not to read gets a writer key: `esker key export`.")]
@@ -208,6 +213,13 @@ pub struct Init {
     /// Recovery data beside each pack, for bad sectors: a percentage up to 50, or 0 for none; 5% unless said otherwise
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     pub parity: Option<u8>,
+
+    /// Cut as the repository of --from-repo does, so that `copy` between the two and backups into both share what is equal
+    #[arg(long)]
+    pub copy_chunker_params: bool,
+    /// That repository
+    #[command(flatten)]
+    pub from: From,
 }
 
 /// `snapshot`

@@ -45,12 +45,17 @@ pub enum Secret {
 
 /// The secret of an existing repository. `warn` hears of files that others may read.
 pub fn load(source: &SecretSource, warn: &dyn Fn(&str)) -> Result<Secret> {
+    load_asking(source, "password or recovery key: ", warn)
+}
+
+/// The same, where a person has to know which of two repositories is meant.
+pub fn load_asking(source: &SecretSource, prompt: &str, warn: &dyn Fn(&str)) -> Result<Secret> {
     Ok(match source {
         SecretSource::PasswordFile(path) => Secret::Password(password_file(path, warn)?),
         SecretSource::PasswordCommand(words) => Secret::Password(password_command(words)?),
         SecretSource::PasswordVariable(value) => Secret::Password(value.clone()),
         SecretSource::KeyFile(path) => Secret::Key(key_file(path)?),
-        SecretSource::Prompt => Secret::Password(ask("password or recovery key: ")?),
+        SecretSource::Prompt => Secret::Password(ask(prompt)?),
     })
 }
 

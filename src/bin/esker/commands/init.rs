@@ -5,11 +5,11 @@ use std::sync::Arc;
 use anyhow::Result;
 use esker::crypto::Argon2Cost;
 use esker::prune::policy::Period;
-use esker::repository::{InitOptions, Repository, RepositoryError};
+use esker::repository::{ChunkerParams, InitOptions, Repository, RepositoryError};
 use esker::store::location::Location;
 use serde_json::json;
 
-use super::{Context, holds_something, passphrase};
+use super::{Context, from, holds_something, passphrase};
 use crate::args::{Init, Kdf};
 use crate::error::Usage;
 use crate::exit_code::ExitCode;
@@ -20,12 +20,21 @@ const PARITY_PERCENT: u8 = 5;
 
 /// Creates it and says what to do next.
 pub fn run(options: &Init, context: &mut Context) -> Result<ExitCode> {
-    create(options.kdf, guard(&options.guard)?, options.parity, context)?;
+    let guard_seconds = guard(&options.guard)?;
+    if !options.copy_chunker_params && options.from.repository.is_some() {
+        return Err(Usage::new("--from-repo alone means nothing to `init`").hint("give --copy-chunker-params with it").into());
+    }
+    let chunker = match options.copy_chunker_params {
+        // Before the new one is made: a wrong password of the other one must leave nothing behind.
+        true => Some(from::open(&options.from, context)?.chunker_params()),
+        false => None,
+    };
+    create(options.kdf, guard_seconds, options.parity, chunker, context)?;
     Ok(ExitCode::Done)
 }
 
 /// A guard is a stretch of time, not of the calendar: days and hours.
-fn guard(text: &Option<String>) -> Result<u64> {
+pub fn guard(text: &Option<String>) -> Result<u64> {
     let Some(text) = text else { return Ok(0) };
     match text.parse() {
         Ok(Period::Calendar { years: 0, months: 0, days, hours }) => Ok(u64::from(days) * 86_400 + u64::from(hours) * 3600),
@@ -34,7 +43,13 @@ fn guard(text: &Option<String>) -> Result<u64> {
 }
 
 /// Also for `snapshot --init`.
-pub fn create(kdf: Kdf, guard_seconds: u64, parity: Option<u8>, context: &mut Context) -> Result<Arc<Repository>> {
+pub fn create(
+    kdf: Kdf,
+    guard_seconds: u64,
+    parity: Option<u8>,
+    chunker: Option<ChunkerParams>,
+    context: &mut Context,
+) -> Result<Arc<Repository>> {
     let environment = context.environment()?;
     if holds_something(&*environment.store)? {
         return Err(RepositoryError::AlreadyExists(environment.store.location()).into());
@@ -48,7 +63,7 @@ pub fn create(kdf: Kdf, guard_seconds: u64, parity: Option<u8>, context: &mut Co
         Location::Path(_) => PARITY_PERCENT,
         Location::Memory => 0,
     });
-    let options = InitOptions { cost: cost(kdf), guard_seconds, parity_percent, ..InitOptions::default() };
+    let options = InitOptions { cost: cost(kdf), guard_seconds, parity_percent, chunker, ..InitOptions::default() };
     let created = Repository::init(environment, &passphrase(&password), &options)?;
     let id = created.repository.id();
     if context.out.json {

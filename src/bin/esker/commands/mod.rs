@@ -6,6 +6,7 @@ mod diff;
 mod dump;
 mod find;
 mod forget;
+mod from;
 mod init;
 mod key;
 mod ls;

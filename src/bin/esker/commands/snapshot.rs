@@ -55,7 +55,7 @@ pub fn run(options: &Snapshot, context: &mut Context) -> Result<ExitCode> {
 
 fn open(options: &Snapshot, context: &mut Context) -> Result<Arc<Repository>> {
     if options.init && !holds_something(&*context.environment()?.store)? {
-        let repository = init::create(Kdf::Default, 0, None, context)?;
+        let repository = init::create(Kdf::Default, 0, None, None, context)?;
         context.signals.install(&context.stop)?;
         return Ok(repository);
     }
