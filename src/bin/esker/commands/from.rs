@@ -20,7 +20,9 @@ use crate::secret::{self, Secret, SecretSource};
 /// Opens the other repository.
 pub fn open(from: &From, context: &mut Context) -> Result<Arc<Repository>> {
     let Some(place) = from.repository.as_deref().filter(|place| !place.is_empty()) else {
-        return Err(Usage::new("which other repository? none was named").hint("give --from-repo URL, or set ESKER_FROM_REPOSITORY").into());
+        return Err(Usage::new("which other repository? none was named")
+            .hint("give --from-repo URL, or set ESKER_FROM_REPOSITORY")
+            .into());
     };
     open_at(store(place)?, from, context)
 }
