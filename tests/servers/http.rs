@@ -4,12 +4,14 @@ use std::io::{BufRead, BufReader, Error, ErrorKind, Result, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+/// Names in lower case.
+pub type Headers = Vec<(String, String)>;
+
 /// An answer.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
-    /// Names in lower case.
-    pub headers: Vec<(String, String)>,
+    pub headers: Headers,
     pub body: Vec<u8>,
 }
 
@@ -40,7 +42,7 @@ fn bad(what: &str) -> Error {
 }
 
 /// The first line and the headers (names in lower case); none when the connection ended before the first byte.
-pub fn read_head(reader: &mut impl BufRead) -> Result<Option<(String, Vec<(String, String)>)>> {
+pub fn read_head(reader: &mut impl BufRead) -> Result<Option<(String, Headers)>> {
     let mut line = || {
         let mut line = String::new();
         reader.read_line(&mut line)?;

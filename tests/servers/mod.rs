@@ -13,6 +13,7 @@
 )]
 
 pub mod certificate;
+pub mod faulty;
 pub mod http;
 pub mod s3;
 pub mod webdav;
