@@ -23,8 +23,9 @@ use esker::prune::{self, MaxUnused, PruneError, PruneOptions, PruneSummary, Prun
 use esker::repository::writer::{Named, Writer, WriterOptions};
 use esker::repository::{Environment, Reader, Repository, Secret};
 use esker::store::faults::{FaultyStore, Verb};
-use esker::store::{MemoryStore, Name, Store, StoreError};
+use esker::store::{MemoryStore, Name, Store};
 use esker::verify::ReadData;
+use small::meanwhile::Meanwhile;
 use small::{Files, chunk_id, noise};
 use zeroize::Zeroizing;
 
@@ -196,77 +197,6 @@ impl Place {
 
 const KIB: usize = 1 << 10;
 
-/// What is done there.
-type Deed = Box<dyn FnOnce() + Send>;
-
-/// Does something, once, in the middle of what somebody else does: before his `nth` call of the store.
-struct Meanwhile {
-    inner: Arc<FaultyStore<MemoryStore>>,
-    left: Mutex<Option<(u64, Deed)>>,
-}
-
-impl Meanwhile {
-    fn new(inner: &Arc<FaultyStore<MemoryStore>>, nth: u64, what: impl FnOnce() + Send + 'static) -> Arc<Self> {
-        Arc::new(Self { inner: Arc::clone(inner), left: Mutex::new(Some((nth, Box::new(what)))) })
-    }
-
-    /// Was it never reached?
-    fn is_left(&self) -> bool {
-        self.left.lock().unwrap().is_some()
-    }
-
-    fn step(&self) -> &FaultyStore<MemoryStore> {
-        let now = {
-            let mut left = self.left.lock().unwrap();
-            match &mut *left {
-                Some((0, _)) => left.take().map(|(_, what)| what),
-                Some((n, _)) => {
-                    *n -= 1;
-                    None
-                }
-                None => None,
-            }
-        };
-        if let Some(what) = now {
-            what();
-        }
-        &self.inner
-    }
-}
-
-impl Store for Meanwhile {
-    fn location(&self) -> String {
-        self.inner.location()
-    }
-    fn create(&self, name: &Name, parts: &[&[u8]]) -> Result<(), StoreError> {
-        self.step().create(name, parts)
-    }
-    fn replace(&self, name: &Name, parts: &[&[u8]]) -> Result<(), StoreError> {
-        self.step().replace(name, parts)
-    }
-    fn get(&self, name: &Name, size_max: u64) -> Result<Vec<u8>, StoreError> {
-        self.step().get(name, size_max)
-    }
-    fn get_range(&self, name: &Name, offset: u64, length: usize) -> Result<Vec<u8>, StoreError> {
-        self.step().get_range(name, offset, length)
-    }
-    fn size(&self, name: &Name) -> Result<u64, StoreError> {
-        self.step().size(name)
-    }
-    fn list(&self, folder: &str, each: &mut dyn FnMut(esker::store::Entry)) -> Result<(), StoreError> {
-        self.step().list(folder, each)
-    }
-    fn delete(&self, name: &Name) -> Result<(), StoreError> {
-        self.step().delete(name)
-    }
-    fn create_place(&self) -> Result<(), StoreError> {
-        self.step().create_place()
-    }
-    fn read_unit(&self) -> esker::store::ReadUnit {
-        self.inner.read_unit()
-    }
-}
-
 /// What was forgotten and stored anew, and what stays: sized so that packs are few.
 struct Scene {
     place: Place,
@@ -316,7 +246,7 @@ fn a_whole_snapshot_before_any_call_of_a_prune_loses_nothing() {
         let (other_cache, committed) = (tempfile::tempdir().unwrap(), Arc::new(Mutex::new(None)));
         let writer = scene.opened(scene.place.store.clone(), &other_cache);
         let (old, id) = (scene.old.clone(), Arc::clone(&committed));
-        let store = Meanwhile::new(&scene.place.store, nth, move || *id.lock().unwrap() = Some(snapshot_of(&writer, &old)));
+        let store = Meanwhile::new(scene.place.store.clone(), nth, move || *id.lock().unwrap() = Some(snapshot_of(&writer, &old)));
         let cache = tempfile::tempdir().unwrap();
         // Opening is not what is looked at.
         let repository = scene.opened(store.clone(), &cache);
@@ -342,7 +272,7 @@ fn a_whole_prune_before_any_call_of_a_snapshot_loses_nothing() {
         let mut scene = Scene::new();
         let other_cache = tempfile::tempdir().unwrap();
         let pruner = scene.opened(scene.place.store.clone(), &other_cache);
-        let store = Meanwhile::new(&scene.place.store, nth, move || {
+        let store = Meanwhile::new(scene.place.store.clone(), nth, move || {
             prune::run(&pruner, &everything(), &small::quiet(), &Stop::new()).unwrap();
         });
         let cache = tempfile::tempdir().unwrap();
@@ -367,7 +297,7 @@ fn a_prune_beside_a_prune_before_any_call_loses_nothing() {
         let scene = Scene::new();
         let other_cache = tempfile::tempdir().unwrap();
         let other = scene.opened(scene.place.store.clone(), &other_cache);
-        let store = Meanwhile::new(&scene.place.store, nth, move || {
+        let store = Meanwhile::new(scene.place.store.clone(), nth, move || {
             prune::run(&other, &everything(), &small::quiet(), &Stop::new()).unwrap();
         });
         let cache = tempfile::tempdir().unwrap();
@@ -390,7 +320,7 @@ fn a_prune_before_any_call_of_a_restore_takes_nothing_from_it() {
         let scene = Scene::new();
         let other_cache = tempfile::tempdir().unwrap();
         let pruner = scene.opened(scene.place.store.clone(), &other_cache);
-        let store = Meanwhile::new(&scene.place.store, nth, move || {
+        let store = Meanwhile::new(scene.place.store.clone(), nth, move || {
             prune::run(&pruner, &everything(), &small::quiet(), &Stop::new()).unwrap();
         });
         let cache = tempfile::tempdir().unwrap();
@@ -510,7 +440,7 @@ fn a_prune_beside_verify_is_no_damage() {
         let scene = Scene::new();
         let other_cache = tempfile::tempdir().unwrap();
         let pruner = scene.opened(scene.place.store.clone(), &other_cache);
-        let store = Meanwhile::new(&scene.place.store, nth, move || {
+        let store = Meanwhile::new(scene.place.store.clone(), nth, move || {
             prune::run(&pruner, &everything(), &small::quiet(), &Stop::new()).unwrap();
         });
         let cache = tempfile::tempdir().unwrap();

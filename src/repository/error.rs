@@ -17,6 +17,9 @@ pub enum RepositoryError {
     /// `init` found something of ours already.
     #[error("{0} already holds a repository, or the remains of one")]
     AlreadyExists(String),
+    /// `init` found keyslots that do not open with the password it was given, and nothing else.
+    #[error("{0} holds keyslots of an init that was cut off, or is still running, and none opens with this password")]
+    UnfinishedInit(String),
     /// No keyslot opened with this password or key.
     #[error("wrong password or key: none of {slots} keyslots opened")]
     WrongSecret {

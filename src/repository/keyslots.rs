@@ -1,11 +1,14 @@
 //! Keyslots: who may open the repository, and with what.
 
+use std::sync::Arc;
+
 use crate::clock::{Rng, Timestamp};
-use crate::crypto::{Argon2Cost, Keys, Passphrase, RecoveryKey};
+use crate::crypto::{Argon2Cost, Keys, Passphrase, RecoveryKey, RootKey};
 use crate::format::keyslot::{Kdf, Keyslot, Level, Opened, SlotKey, SlotSecret};
 use crate::format::names::ObjectName;
-use crate::format::{FormatError, limits, names};
+use crate::format::{FormatError, Opener, limits, names};
 use crate::id::ObjectHash;
+use crate::repository::open::newest_config;
 use crate::repository::{Environment, Repository, RepositoryError};
 use crate::store::{Name, Store, StoreError};
 
@@ -80,12 +83,37 @@ fn load(store: &dyn Store) -> Result<Vec<StoredSlot>, RepositoryError> {
     Ok(slots)
 }
 
+/// The root in one of these keyslots that opens with this password, if there is one.
+pub(super) fn owner_root(
+    store: &dyn Store,
+    ids: &[ObjectHash],
+    passphrase: &Passphrase,
+) -> Result<Option<RootKey>, RepositoryError> {
+    let stored = if ids.is_empty() { Vec::new() } else { load(store)? };
+    for stored in stored.into_iter().filter(|stored| ids.contains(&stored.id)).take(limits::KEYSLOTS_TRIED_MAX) {
+        let Ok(slot) = stored.slot else { continue };
+        if matches!(slot.kdf, Kdf::Argon2id(_))
+            && let Ok(Opened { key: SlotKey::Owner(root), .. }) = slot.open_with_passphrase(passphrase)
+        {
+            return Ok(Some(root));
+        }
+    }
+    Ok(None)
+}
+
+/// Deletes keyslots that nobody needs; those that stay do no harm.
+pub(super) fn delete(store: &dyn Store, ids: &[ObjectHash]) {
+    for id in ids {
+        let _ = store.delete(&ObjectName::Keyslot(*id).name());
+    }
+}
+
 /// Tries the keyslots in turn, cheapest first, at most 32.
 pub(super) fn unlock(
     environment: &Environment,
     passphrase: &Passphrase,
     wanted: Option<&str>,
-) -> Result<(Keys, ObjectHash), RepositoryError> {
+) -> Result<(Arc<Keys>, ObjectHash), RepositoryError> {
     let slots = load(&*environment.store)?;
     if slots.is_empty() {
         return Err(RepositoryError::NoRepository(environment.store.location()));
@@ -104,7 +132,9 @@ pub(super) fn unlock(
     let recovery = passphrase.as_recovery_key();
     slots.sort_by_key(|(id, slot)| (cost(&slot.kdf), *id));
     slots.truncate(limits::KEYSLOTS_TRIED_MAX);
-    let mut tried = 0;
+    // Of two `init`s at once the loser may have died before it took its keyslots away; its password may be the same.
+    let of_several = slots.iter().any(|(_, slot)| slot.repository_id != slots[0].1.repository_id);
+    let (mut tried, mut foreign) = (0, None);
     for (id, slot) in &slots {
         let opened = match (&slot.kdf, &recovery) {
             (Kdf::Recovery, Some(recovery)) => slot.open_with_recovery(recovery),
@@ -112,18 +142,28 @@ pub(super) fn unlock(
             (Kdf::Argon2id(_), _) => slot.open_with_passphrase(passphrase),
         };
         tried += 1;
-        match opened {
-            Ok(Opened { key: SlotKey::Owner(root), .. }) => return Ok((Keys::owner(root, 1), *id)),
-            Ok(Opened { key: SlotKey::Writer(writer), .. }) => return Ok((Keys::writer(writer), *id)),
-            Err(FormatError::WrongCommitment { .. }) => {}
+        let keys = match opened {
+            Ok(Opened { key: SlotKey::Owner(root), .. }) => Keys::owner(root, 1),
+            Ok(Opened { key: SlotKey::Writer(writer), .. }) => Keys::writer(writer),
+            Err(FormatError::WrongCommitment { .. }) => continue,
             Err(FormatError::Crypto(error)) => return Err(error.into()),
             // The right secret, and yet not what it should be: say so rather than "wrong password".
             Err(error) => {
                 return Err(RepositoryError::Object { object: ObjectName::Keyslot(*id).name().to_string(), source: error });
             }
+        };
+        let keys = Arc::new(keys);
+        if of_several && let Err(error @ RepositoryError::ForeignKey { .. }) = config_of(&*environment.store, &keys) {
+            foreign = Some(error);
+            continue;
         }
+        return Ok((keys, *id));
     }
-    Err(RepositoryError::WrongSecret { slots: tried })
+    Err(foreign.unwrap_or(RepositoryError::WrongSecret { slots: tried }))
+}
+
+fn config_of(store: &dyn Store, keys: &Arc<Keys>) -> Result<(), RepositoryError> {
+    newest_config(store, keys, &Opener::new(Arc::clone(keys))).map(|_| ())
 }
 
 fn cost(kdf: &Kdf) -> u64 {

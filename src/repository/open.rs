@@ -1,17 +1,16 @@
-//! Making a repository, and opening one.
+//! Opening a repository.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use crate::chunker::Sizes;
-use crate::clock::{Clock, Rng, Timestamp};
-use crate::crypto::{self, Argon2Cost, Keys, OWNER_TAG, Passphrase, RecoveryKey, RootKey, WRITER_TAG, WriterKey};
-use crate::format::config::{self, Config, StoreClass};
-use crate::format::names::{self, ObjectName};
+use crate::clock::{Clock, Rng};
+use crate::crypto::{Keys, OWNER_TAG, Passphrase, RootKey, WRITER_TAG, WriterKey};
+use crate::format::config::{self, Config};
+use crate::format::names::ObjectName;
 use crate::format::{FormatError, Opener, Sealer, limits};
 use crate::id::ObjectHash;
 use crate::repository::host_state::HostState;
-use crate::repository::keyslots::{self, NewSlot};
+use crate::repository::keyslots;
 use crate::repository::{Repository, RepositoryError};
 use crate::store::{Name, Store, StoreError};
 
@@ -40,89 +39,24 @@ pub enum Secret {
     KeyLine(zeroize::Zeroizing<String>),
 }
 
-/// How a repository cuts: two with the same share every boundary between chunks.
-#[derive(Debug)]
-pub struct ChunkerParams {
-    /// Key of cut points.
-    pub cut_key: crypto::Secret,
-    /// Chunk sizes of streams.
-    pub streams: Sizes,
-    /// Chunk sizes of files.
-    pub files: Sizes,
-}
-
-/// How a repository is made.
-#[derive(Debug)]
-pub struct InitOptions {
-    /// Cost of guessing the password.
-    pub cost: Argon2Cost,
-    /// zstd level of frames.
-    pub compression_level: i32,
-    /// Seconds since it was first seen in which no rule forgets a snapshot; 0: none.
-    pub guard_seconds: u64,
-    /// Percentage of recovery shards beside each pack; 0: none. Worth it where bytes rot or go missing unnoticed: on disks.
-    pub parity_percent: u8,
-    /// Cut as another repository does; none: by a key and sizes of its own.
-    pub chunker: Option<ChunkerParams>,
-}
-
-impl Default for InitOptions {
-    fn default() -> Self {
-        Self { cost: Argon2Cost::DEFAULT, compression_level: 3, guard_seconds: 0, parity_percent: 0, chunker: None }
-    }
-}
-
-/// A new repository, and the recovery key that is shown once.
-pub struct Initialised {
-    /// Opened with its owner key.
-    pub repository: Repository,
-    /// Text of the recovery key.
-    pub recovery_key: zeroize::Zeroizing<String>,
-}
-
 impl Repository {
-    /// Makes a repository: root key, keyslots for `password` and a recovery key, config 1. The place must hold nothing of ours.
-    pub fn init(environment: Environment, password: &Passphrase, options: &InitOptions) -> Result<Initialised, RepositoryError> {
-        let store = Arc::clone(&environment.store);
-        store.create_place()?;
-        if !is_vacant(&*store)? {
-            return Err(RepositoryError::AlreadyExists(store.location()));
-        }
-        let root = RootKey::generate(&*environment.rng)?;
-        let keys = Arc::new(Keys::owner(root, 1));
-        let recovery = RecoveryKey::generate(&*environment.rng)?;
-        let now = environment.clock.now();
-        for slot in [NewSlot::password("password", password, options.cost), NewSlot::recovery("recovery key", &recovery)] {
-            keyslots::put(&*store, &*environment.rng, &keys, &slot, now)?;
-        }
-        let sealer = Sealer::new(Arc::clone(&keys), Arc::clone(&environment.rng))?;
-        let config = first_config(now, options);
-        let name = ObjectName::Config(1).name();
-        store.create(&name, &[&config::seal(&sealer, &config)?])?;
-        // Two `init`s at once into one place: only one of them may go on.
-        let mut configs = Vec::new();
-        store.list("config", &mut |entry| configs.push(entry.name))?;
-        if configs != [name] {
-            return Err(RepositoryError::AlreadyExists(store.location()));
-        }
-        let repository = Self::assemble(environment, keys, None)?;
-        repository.keep_ballast()?;
-        Ok(Initialised { repository, recovery_key: recovery.to_text() })
-    }
-
     /// Opens the repository of `environment` with `secret`; `slot` names one keyslot (a prefix of its id), else they are tried in turn.
     pub fn open(environment: Environment, secret: &Secret, slot: Option<&str>) -> Result<Self, RepositoryError> {
         let keys = match secret {
             Secret::Passphrase(passphrase) => {
                 let (keys, slot) = keyslots::unlock(&environment, passphrase, slot)?;
-                return Self::assemble(environment, Arc::new(keys), Some(slot));
+                return Self::assemble(environment, keys, Some(slot));
             }
             Secret::KeyLine(line) => keys_of_line(line)?,
         };
         Self::assemble(environment, Arc::new(keys), None)
     }
 
-    fn assemble(environment: Environment, keys: Arc<Keys>, opened_with: Option<ObjectHash>) -> Result<Self, RepositoryError> {
+    pub(super) fn assemble(
+        environment: Environment,
+        keys: Arc<Keys>,
+        opened_with: Option<ObjectHash>,
+    ) -> Result<Self, RepositoryError> {
         let Environment { store, clock, rng, host, caches, states } = environment;
         let opener = Opener::new(Arc::clone(&keys));
         let (number, config) = newest_config(&*store, &keys, &opener)?;
@@ -173,15 +107,6 @@ impl Repository {
     }
 }
 
-/// Nothing of ours is listed.
-fn is_vacant(store: &dyn Store) -> Result<bool, RepositoryError> {
-    let mut vacant = true;
-    for folder in names::FOLDERS {
-        store.list(folder, &mut |_| vacant = false)?;
-    }
-    Ok(vacant)
-}
-
 fn keys_of_line(line: &str) -> Result<Keys, RepositoryError> {
     let line = line.trim();
     if line.starts_with(OWNER_TAG) {
@@ -225,31 +150,4 @@ pub(super) fn newest_config(store: &dyn Store, keys: &Keys, opener: &Opener) -> 
         }
         Some((name, error)) => RepositoryError::Object { object: name.to_string(), source: error },
     })
-}
-
-fn first_config(now: Timestamp, options: &InitOptions) -> Config {
-    let mut config = Config {
-        number: 1,
-        previous: ObjectHash([0; 32]),
-        time: now,
-        generation: 1,
-        read_features: 0,
-        write_features: 0,
-        class: StoreClass::Shared,
-        chunker: config::CHUNKER_FASTCDC,
-        streams: Sizes::STREAMS,
-        files: Sizes::FILES,
-        level: options.compression_level,
-        padding: config::PADDING_PADME,
-        guard_seconds: options.guard_seconds,
-        program: concat!("esker ", env!("CARGO_PKG_VERSION")).to_owned(),
-        extra: Vec::new(),
-    };
-    config.set_parity_percent(options.parity_percent);
-    if let Some(chunker) = &options.chunker {
-        config.streams = chunker.streams;
-        config.files = chunker.files;
-        config.set_shared_cut_key(Some(*chunker.cut_key.expose()));
-    }
-    config
 }

@@ -30,6 +30,24 @@ fn init_does_not_touch_a_place_that_holds_a_repository() {
 }
 
 #[test]
+fn an_init_that_was_cut_off_is_finished_by_the_same_password() {
+    let house = House::with_repository();
+    // As if it had been killed before its config.
+    std::fs::remove_dir_all(house.path("repo/config")).unwrap();
+    std::fs::remove_file(house.path("repo/ballast")).unwrap();
+    exits(house.esker(), ["snapshots"], 10);
+    let mut other = house.esker();
+    other.env("ESKER_PASSWORD", "another one");
+    let output = exits(other, ["init", "--kdf", "low"], 1);
+    assert!(stderr(&output).contains("the same password finishes it"), "{}", stderr(&output));
+    exits(house.esker(), ["init", "--kdf", "low"], 0);
+    house.write("data/hello.txt", b"hello\n");
+    house.snapshot();
+    assert_eq!(house.snapshot_count(), 1);
+    assert_eq!(std::fs::read_dir(house.path("repo/keys")).unwrap().count(), 2);
+}
+
+#[test]
 fn a_failing_command_is_4_and_commits_nothing() {
     let house = House::with_repository();
     let output = exits(house.esker(), ["snapshot", "--command", "dump=sh -c 'echo half a dump; echo it broke >&2; exit 3'"], 4);

@@ -1,6 +1,8 @@
 //! A small repository made by hand in memory, and a restorer that checks every byte: for `damage.rs` and `composed.rs`.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod meanwhile;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

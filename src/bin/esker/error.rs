@@ -137,6 +137,9 @@ fn of_repository(error: &RepositoryError) -> Report {
         E::AlreadyExists(_) => {
             Report::new(ExitCode::Failed, error).hint("nothing was changed; choose an empty place for a new one")
         }
+        E::UnfinishedInit(_) => Report::new(ExitCode::Failed, error).hint(
+            "nothing was changed; the same password finishes it; or remove the folder keys there, when nobody is making a repository",
+        ),
         E::WrongSecret { .. } => {
             Report::new(ExitCode::WrongKey, error).hint("check the password; the recovery key works in its place")
         }

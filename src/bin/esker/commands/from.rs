@@ -12,7 +12,7 @@ use esker::store::Store;
 use esker::store::location::{self, Location};
 use zeroize::Zeroizing;
 
-use super::{Context, holds_something, passphrase};
+use super::{Context, holds_config, passphrase};
 use crate::args::From;
 use crate::error::{NoSecret, Usage};
 use crate::secret::{self, Secret, SecretSource};
@@ -29,7 +29,7 @@ pub fn open(from: &From, context: &mut Context) -> Result<Arc<Repository>> {
 
 /// The same, when its place is known already.
 pub fn open_at(store: Arc<dyn Store>, from: &From, context: &mut Context) -> Result<Arc<Repository>> {
-    if !holds_something(&*store)? {
+    if !holds_config(&*store)? {
         return Err(RepositoryError::NoRepository(store.location()).into());
     }
     let source = secret_source(from)?;

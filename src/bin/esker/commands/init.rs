@@ -9,7 +9,7 @@ use esker::repository::{ChunkerParams, InitOptions, Repository, RepositoryError}
 use esker::store::location::Location;
 use serde_json::json;
 
-use super::{Context, from, holds_something, passphrase};
+use super::{Context, from, holds_config, passphrase};
 use crate::args::{Init, Kdf};
 use crate::error::Usage;
 use crate::exit_code::ExitCode;
@@ -51,7 +51,7 @@ pub fn create(
     context: &mut Context,
 ) -> Result<Arc<Repository>> {
     let environment = context.environment()?;
-    if holds_something(&*environment.store)? {
+    if holds_config(&*environment.store)? {
         return Err(RepositoryError::AlreadyExists(environment.store.location()).into());
     }
     let location = environment.store.location();

@@ -145,7 +145,7 @@ impl Context {
     pub fn open(&mut self) -> Result<Arc<Repository>> {
         let environment = self.environment()?;
         // A place without a repository is told before a password is asked for.
-        if !holds_something(&*environment.store)? {
+        if !holds_config(&*environment.store)? {
             return Err(RepositoryError::NoRepository(environment.store.location()).into());
         }
         let secret = match secret::load(&self.settings.secret, &|text| self.progress.warn(text))? {
@@ -230,17 +230,14 @@ fn folder_variable(name: &str) -> Option<PathBuf> {
     value.split(':').next().filter(|folder| !folder.is_empty()).map(PathBuf::from)
 }
 
-/// Keyslots or a config: without them there is nothing that a secret could open.
-pub fn holds_something(store: &dyn Store) -> Result<bool, RepositoryError> {
+/// A config: without it there is nothing that a secret could open. Keyslots alone are what an `init` left that was cut off.
+pub fn holds_config(store: &dyn Store) -> Result<bool, RepositoryError> {
     let mut found = false;
-    for folder in ["keys", "config"] {
-        match store.list(folder, &mut |_| found = true) {
-            Ok(()) => {}
-            Err(esker::store::StoreError::NoStore(_)) => return Ok(false),
-            Err(error) => return Err(error.into()),
-        }
+    match store.list("config", &mut |_| found = true) {
+        Ok(()) => Ok(found),
+        Err(esker::store::StoreError::NoStore(_)) => Ok(false),
+        Err(error) => Err(error.into()),
     }
-    Ok(found)
 }
 
 /// A path in a snapshot without the slashes around it.

@@ -11,7 +11,7 @@ use esker::snapshot::{self, SnapshotOptions, SnapshotSummary, SourceStatus, Sour
 use esker::store::location::Location;
 use serde_json::{Value, json};
 
-use super::{Context, holds_something, init, tag::until};
+use super::{Context, holds_config, init, tag::until};
 use crate::args::{Kdf, Snapshot};
 use crate::exit_code::ExitCode;
 use crate::sources::{self, Tell};
@@ -54,7 +54,7 @@ pub fn run(options: &Snapshot, context: &mut Context) -> Result<ExitCode> {
 }
 
 fn open(options: &Snapshot, context: &mut Context) -> Result<Arc<Repository>> {
-    if options.init && !holds_something(&*context.environment()?.store)? {
+    if options.init && !holds_config(&*context.environment()?.store)? {
         let repository = init::create(Kdf::Default, 0, None, None, context)?;
         context.signals.install(&context.stop)?;
         return Ok(repository);

@@ -1,0 +1,150 @@
+//! Making a repository.
+//!
+//! Config 1 is the fence: whatever else of a new repository stands there, it is one from the moment config 1 is created, and of several
+//! `init`s at once only one creates it. Keyslots come first, so a repository can be opened as soon as it is one; an `init` that was cut
+//! off before its config leaves keyslots and nothing else. The next one with the same password goes on with the root in them.
+
+use std::sync::Arc;
+
+use crate::chunker::Sizes;
+use crate::clock::Timestamp;
+use crate::crypto::{self, Argon2Cost, Keys, Passphrase, RecoveryKey, RootKey};
+use crate::format::Sealer;
+use crate::format::config::{self, Config, StoreClass};
+use crate::format::names::{self, ObjectName};
+use crate::id::ObjectHash;
+use crate::repository::keyslots::{self, NewSlot};
+use crate::repository::{Environment, Repository, RepositoryError};
+use crate::store::{Store, StoreError};
+
+/// How a repository cuts: two with the same share every boundary between chunks.
+#[derive(Debug)]
+pub struct ChunkerParams {
+    /// Key of cut points.
+    pub cut_key: crypto::Secret,
+    /// Chunk sizes of streams.
+    pub streams: Sizes,
+    /// Chunk sizes of files.
+    pub files: Sizes,
+}
+
+/// How a repository is made.
+#[derive(Debug)]
+pub struct InitOptions {
+    /// Cost of guessing the password.
+    pub cost: Argon2Cost,
+    /// zstd level of frames.
+    pub compression_level: i32,
+    /// Seconds since it was first seen in which no rule forgets a snapshot; 0: none.
+    pub guard_seconds: u64,
+    /// Percentage of recovery shards beside each pack; 0: none. Worth it where bytes rot or go missing unnoticed: on disks.
+    pub parity_percent: u8,
+    /// Cut as another repository does; none: by a key and sizes of its own.
+    pub chunker: Option<ChunkerParams>,
+}
+
+impl Default for InitOptions {
+    fn default() -> Self {
+        Self { cost: Argon2Cost::DEFAULT, compression_level: 3, guard_seconds: 0, parity_percent: 0, chunker: None }
+    }
+}
+
+/// A new repository, and the recovery key that is shown once.
+pub struct Initialised {
+    /// Opened with its owner key.
+    pub repository: Repository,
+    /// Text of the recovery key.
+    pub recovery_key: zeroize::Zeroizing<String>,
+}
+
+impl Repository {
+    /// Makes a repository: root key, keyslots for `password` and a recovery key, config 1. The place must hold nothing of ours, but for
+    /// keyslots of an `init` that was cut off and that opens with the same password: then it is finished.
+    pub fn init(environment: Environment, password: &Passphrase, options: &InitOptions) -> Result<Initialised, RepositoryError> {
+        let store = Arc::clone(&environment.store);
+        store.create_place()?;
+        let left = left_by_init(&*store)?;
+        // Whoever wrote these may still be at it. Then both go on with one root, and the config decides.
+        let root = match keyslots::owner_root(&*store, &left, password)? {
+            Some(root) => root,
+            None if left.is_empty() => RootKey::generate(&*environment.rng)?,
+            None => return Err(RepositoryError::UnfinishedInit(store.location())),
+        };
+        let keys = Arc::new(Keys::owner(root, 1));
+        let recovery = RecoveryKey::generate(&*environment.rng)?;
+        let now = environment.clock.now();
+        let mut own = Vec::new();
+        for slot in [NewSlot::password("password", password, options.cost), NewSlot::recovery("recovery key", &recovery)] {
+            own.push(keyslots::put(&*store, &*environment.rng, &keys, &slot, now)?);
+        }
+        let sealer = Sealer::new(Arc::clone(&keys), Arc::clone(&environment.rng))?;
+        let sealed = config::seal(&sealer, &first_config(now, options))?;
+        if !create_first_config(&*store, &sealed)? {
+            // Nobody will ever need them: an `init` that goes on with the same root has keyslots of its own.
+            keyslots::delete(&*store, &own);
+            return Err(RepositoryError::AlreadyExists(store.location()));
+        }
+        // Made before there was a config, so by nobody who can still finish. Their recovery keys were never shown.
+        keyslots::delete(&*store, &left);
+        let repository = Self::assemble(environment, keys, None)?;
+        repository.keep_ballast()?;
+        Ok(Initialised { repository, recovery_key: recovery.to_text() })
+    }
+}
+
+/// Keyslots where nothing else of ours is listed; an error where something is. What probes and interrupted uploads leave is nobody's.
+fn left_by_init(store: &dyn Store) -> Result<Vec<ObjectHash>, RepositoryError> {
+    let (mut slots, mut others) = (Vec::new(), false);
+    for folder in names::FOLDERS.into_iter().filter(|folder| ![names::PROBE, names::TMP].contains(folder)) {
+        store.list(folder, &mut |entry| match ObjectName::parse(&entry.name) {
+            Some(ObjectName::Keyslot(id)) => slots.push(id),
+            _ => others = true,
+        })?;
+    }
+    if others { Err(RepositoryError::AlreadyExists(store.location())) } else { Ok(slots) }
+}
+
+/// Is config 1 ours now? Looks again after it was created: a store that takes a name twice must not make two owners.
+fn create_first_config(store: &dyn Store, sealed: &[u8]) -> Result<bool, RepositoryError> {
+    let name = ObjectName::Config(1).name();
+    match store.create(&name, &[sealed]) {
+        // A reply that was lost may have been ours.
+        Ok(()) | Err(StoreError::AlreadyExists(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    match store.get(&name, crate::format::limits::CONFIG_SIZE_MAX) {
+        Ok(found) if found == sealed => {}
+        Ok(_) | Err(StoreError::Size { .. }) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    }
+    let mut configs = Vec::new();
+    store.list(names::CONFIG, &mut |entry| configs.push(entry.name))?;
+    if configs == [name] { Ok(true) } else { Err(RepositoryError::AlreadyExists(store.location())) }
+}
+
+fn first_config(now: Timestamp, options: &InitOptions) -> Config {
+    let mut config = Config {
+        number: 1,
+        previous: ObjectHash([0; 32]),
+        time: now,
+        generation: 1,
+        read_features: 0,
+        write_features: 0,
+        class: StoreClass::Shared,
+        chunker: config::CHUNKER_FASTCDC,
+        streams: Sizes::STREAMS,
+        files: Sizes::FILES,
+        level: options.compression_level,
+        padding: config::PADDING_PADME,
+        guard_seconds: options.guard_seconds,
+        program: concat!("esker ", env!("CARGO_PKG_VERSION")).to_owned(),
+        extra: Vec::new(),
+    };
+    config.set_parity_percent(options.parity_percent);
+    if let Some(chunker) = &options.chunker {
+        config.streams = chunker.streams;
+        config.files = chunker.files;
+        config.set_shared_cut_key(Some(*chunker.cut_key.expose()));
+    }
+    config
+}
