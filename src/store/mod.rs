@@ -9,8 +9,12 @@ use std::sync::Arc;
 
 pub mod faults;
 mod local;
+pub mod limit;
 pub mod location;
 mod memory;
+pub mod options;
+#[cfg(feature = "remote")]
+mod remote;
 
 pub use local::{DiskStep, LocalStore, Watch};
 pub use memory::MemoryStore;
@@ -138,6 +142,11 @@ pub trait Store: Send + Sync {
 
     /// How finely it may be read.
     fn read_unit(&self) -> ReadUnit;
+
+    /// What passed so far between this process and the store, where a network lies between them.
+    fn traffic(&self) -> Option<options::Traffic> {
+        None
+    }
 }
 
 /// Size of the windows of [`ReadUnit::Window`], in bytes.
@@ -188,6 +197,9 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     }
     fn read_unit(&self) -> ReadUnit {
         (**self).read_unit()
+    }
+    fn traffic(&self) -> Option<options::Traffic> {
+        (**self).traffic()
     }
 }
 

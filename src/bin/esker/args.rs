@@ -16,8 +16,10 @@ pub use retention::{Forget, Status, Tag, Undelete};
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
+use bytesize::ByteSize;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use esker::prune::policy::Period;
@@ -70,7 +72,7 @@ config file.";
 /// Flags of every command.
 #[derive(Args, Debug, Default)]
 pub struct Global {
-    /// Where the repository is: a path, or file:PATH
+    /// Where the repository is: a path, s3://BUCKET/PREFIX, webdavs://HOST/PATH
     #[arg(short = 'r', long = "repo", value_name = "URL", env = "ESKER_REPOSITORY", hide_env_values = true, global = true, value_hint = ValueHint::DirPath, help_heading = "Repository and secret")]
     pub repository: Option<OsString>,
 
@@ -89,6 +91,18 @@ pub struct Global {
     /// Try only the keyslot whose id begins like this (see `esker key list`)
     #[arg(long, value_name = "ID", global = true, help_heading = "Repository and secret")]
     pub slot: Option<String>,
+
+    /// Say something about the store, as in -o endpoint=https://s3.example.org (may be given several times)
+    #[arg(short = 'o', long = "option", value_name = "NAME=VALUE", global = true, help_heading = "Store")]
+    pub store_options: Vec<String>,
+
+    /// Send at most so much to the store in a second: KiB as a plain number, or with a unit as in 5M
+    #[arg(long, value_name = "RATE", global = true, value_parser = rate, help_heading = "Store")]
+    pub limit_upload: Option<NonZeroU64>,
+
+    /// Read at most so much from the store in a second
+    #[arg(long, value_name = "RATE", global = true, value_parser = rate, help_heading = "Store")]
+    pub limit_download: Option<NonZeroU64>,
 
     /// Read defaults and sources from this TOML file
     #[arg(short, long, value_name = "FILE", env = "ESKER_CONFIG", hide_env_values = true, global = true, value_hint = ValueHint::FilePath, help_heading = "Settings")]
@@ -125,6 +139,15 @@ pub struct Global {
     /// No progress, neither bars nor lines
     #[arg(long, global = true, help_heading = "Output")]
     pub no_progress: bool,
+}
+
+/// Bytes per second: restic's KiB when there is no unit.
+pub fn rate(text: &str) -> Result<NonZeroU64, String> {
+    let bytes = match text.parse::<u64>() {
+        Ok(kib) => kib.checked_mul(1024).ok_or_else(|| "too much".to_owned())?,
+        Err(_) => text.trim_end_matches("/s").parse::<ByteSize>()?.as_u64(),
+    };
+    NonZeroU64::new(bytes).ok_or_else(|| "a limit of nothing would let nothing pass".to_owned())
 }
 
 /// The commands.

@@ -274,12 +274,17 @@ fn no_repository(place: &str) -> Report {
 
 fn of_store(error: &StoreError) -> Report {
     match error {
+        // A place that says what is missing needs no second advice.
+        StoreError::NoStore(place) if place.contains(" (") => {
+            Report::new(ExitCode::NoRepository, format!("there is no store at {place}"))
+        }
         StoreError::NoStore(place) => no_repository(place),
         StoreError::Full(_) => Report::new(ExitCode::StoreFull, error)
             .hint("nothing that was stored is lost; make room and run the same command again"),
         StoreError::Denied(_) => Report::new(ExitCode::Unreachable, error)
-            .hint("the repository is there but this user may not use it; check who owns it"),
-        StoreError::NotFound(_) | StoreError::Io(_) => Report::new(ExitCode::Unreachable, error),
+            .hint("the store is there but refuses; check who owns it, the credentials and what they allow"),
+        StoreError::NotFound(_) | StoreError::Io(_) => Report::new(ExitCode::Unreachable, error)
+            .hint("nothing that was stored is lost; run the same command again when the store answers"),
         StoreError::AlreadyExists(_) | StoreError::Size { .. } => Report::new(ExitCode::Failed, error),
     }
 }

@@ -10,12 +10,15 @@ pub use keep::Keep;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use esker::source::command;
 use serde::Deserialize;
 use zeroize::Zeroizing;
+
+use esker::store::options::Options as StoreOptions;
 
 use crate::args::Global;
 use crate::error::Usage;
@@ -26,6 +29,8 @@ use crate::terminal::escape::escape;
 pub struct Settings {
     /// Where the repository is; `None` only matters to commands that need one.
     pub repository: Option<OsString>,
+    /// What is said about its store.
+    pub store: StoreOptions,
     /// What opens it.
     pub secret: SecretSource,
     /// Try only this keyslot.
@@ -51,6 +56,10 @@ pub struct Settings {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Section {
     repository: Option<String>,
+    /// Options of the store by name, as `--option` takes them.
+    option: Option<BTreeMap<String, Scalar>>,
+    limit_upload: Option<String>,
+    limit_download: Option<String>,
     password_file: Option<PathBuf>,
     password_command: Option<Words>,
     key_file: Option<PathBuf>,
@@ -63,6 +72,27 @@ struct Section {
     keep: Option<Keep>,
     #[serde(default)]
     profile: BTreeMap<String, Section>,
+}
+
+/// A value of an option, written as it comes.
+#[derive(Deserialize, Clone, Debug, PartialEq)]
+#[serde(untagged, expecting = "a text, a number, or true or false")]
+enum Scalar {
+    Text(String),
+    Yes(bool),
+    Whole(i64),
+    Number(f64),
+}
+
+impl std::fmt::Display for Scalar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Yes(yes) => yes.fmt(f),
+            Self::Whole(number) => number.fmt(f),
+            Self::Number(number) => number.fmt(f),
+        }
+    }
 }
 
 /// A command: a line in shell quoting, or its words.
@@ -210,7 +240,9 @@ pub fn load(global: &Global, environment: &Environment) -> Result<Settings> {
         None => Section::default(),
     };
     let secret = secret(global, environment, &mut section)?;
+    let store = store_options(global, &section)?;
     Ok(Settings {
+        store,
         repository: global.repository.clone().or(section.repository.map(OsString::from)).filter(|place| !place.is_empty()),
         secret,
         slot: global.slot.clone(),
@@ -222,6 +254,28 @@ pub fn load(global: &Global, environment: &Environment) -> Result<Settings> {
         sources: section.source.unwrap_or_default(),
         keep: section.keep,
     })
+}
+
+/// What the command line says goes before what the config file says, option by option.
+fn store_options(global: &Global, section: &Section) -> Result<StoreOptions> {
+    let mut options = StoreOptions::default();
+    for text in &global.store_options {
+        options.add(text).map_err(Usage::new)?;
+    }
+    for (name, value) in section.option.iter().flatten() {
+        options.add_default(name, &value.to_string());
+    }
+    let limit = |flag: Option<NonZeroU64>, text: &Option<String>, name: &str| match (flag, text) {
+        (Some(flag), _) => Ok(Some(flag)),
+        (None, Some(text)) => match crate::args::rate(text) {
+            Ok(rate) => Ok(Some(rate)),
+            Err(why) => Err(Usage::new(format!("{name} in the config file: {why}"))),
+        },
+        (None, None) => Ok(None),
+    };
+    options.limit_upload = limit(global.limit_upload, &section.limit_upload, "limit-upload")?;
+    options.limit_download = limit(global.limit_download, &section.limit_download, "limit-download")?;
+    Ok(options)
 }
 
 /// An empty variable is one that was not set.
@@ -307,6 +361,9 @@ fn over(base: Section, top: Section) -> Section {
     };
     Section {
         repository: top.repository.or(base.repository),
+        option: top.option.or(base.option),
+        limit_upload: top.limit_upload.or(base.limit_upload),
+        limit_download: top.limit_download.or(base.limit_download),
         password_file: secret_of.0,
         password_command: secret_of.1,
         key_file: secret_of.2,

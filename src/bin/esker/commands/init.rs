@@ -59,9 +59,11 @@ pub fn create(
         context.progress.warn(text);
     })?;
     let parity_percent = parity.unwrap_or(match context.location()? {
-        // Disks lose sectors and say nothing. A store in memory is gone with the process.
+        // Disks lose sectors and say nothing.
         Location::Path(_) => PARITY_PERCENT,
-        Location::Memory => 0,
+        Location::Remote(address) if address.scheme() == "sftp" => PARITY_PERCENT,
+        // Object stores keep copies of their own; a store in memory is gone with the process.
+        Location::Remote(_) | Location::Memory => 0,
     });
     let options = InitOptions { cost: cost(kdf), guard_seconds, parity_percent, chunker, ..InitOptions::default() };
     let created = Repository::init(environment, &passphrase(&password), &options)?;

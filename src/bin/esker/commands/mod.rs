@@ -25,6 +25,7 @@ mod tag;
 mod undelete;
 mod verify;
 
+use std::cell::OnceCell;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,6 +37,7 @@ use esker::monitor::{Monitor, Stop};
 use esker::repository::{self, Repository, RepositoryError};
 use esker::store::Store;
 use esker::store::location::{self, Location};
+use esker::store::options::Options as StoreOptions;
 use etcetera::BaseStrategy;
 
 use crate::args::{Arguments, Command, Global};
@@ -45,7 +47,7 @@ use crate::secret::{self, Secret};
 use crate::settings::{self, Environment, Settings};
 use crate::signals::Signals;
 use crate::terminal::progress::{Mode, Progress};
-use crate::terminal::{Output, stderr_is_terminal};
+use crate::terminal::{Output, stderr_is_terminal, words};
 
 /// What every command has at hand.
 pub struct Context {
@@ -59,6 +61,8 @@ pub struct Context {
     pub stop: Stop,
     /// Which signal it was.
     pub signals: Signals,
+    /// The store, once something asked for it.
+    store: OnceCell<Arc<dyn Store>>,
 }
 
 /// Runs one command from its arguments to its exit code; every error is printed here.
@@ -106,8 +110,10 @@ fn dispatch(arguments: Arguments, signals: &Signals, progress: &Arc<Progress>) -
         _ => {}
     }
     let settings = settings::load(&arguments.global, &Environment::of_process())?;
-    let mut context = Context { settings, out, progress: Arc::clone(progress), stop: Stop::new(), signals: signals.clone() };
-    let code = command(arguments.command, &mut context)?;
+    let mut context = Context { settings, out, progress: Arc::clone(progress), stop: Stop::new(), signals: signals.clone(), store: OnceCell::new() };
+    let outcome = command(arguments.command, &mut context);
+    context.show_traffic();
+    let code = outcome?;
     context.progress.finish();
     context.out.flush()?;
     Ok(code)
@@ -164,13 +170,46 @@ impl Context {
     /// The store, and where this machine keeps things of its own.
     pub fn environment(&self) -> Result<repository::Environment> {
         Ok(repository::Environment {
-            store: self.location()?.open(),
+            store: self.store()?,
             clock: Arc::new(SystemClock::new()),
             rng: Arc::new(SystemRng),
             host: self.host(),
             caches: self.caches(),
             states: states(),
         })
+    }
+
+    /// The store of the repository; the same one however often it is asked for.
+    pub fn store(&self) -> Result<Arc<dyn Store>> {
+        if let Some(store) = self.store.get() {
+            return Ok(Arc::clone(store));
+        }
+        let store = self.open_store(&self.location()?)?;
+        Ok(Arc::clone(self.store.get_or_init(|| store)))
+    }
+
+    /// Another store, with what was said about stores.
+    pub fn open_store(&self, location: &Location) -> Result<Arc<dyn Store>> {
+        let mut options = self.settings.store.clone();
+        let progress = Arc::clone(&self.progress);
+        options.notice = Some(Arc::new(move |text| progress.warn(text)));
+        if matches!(location, Location::Path(_) | Location::Memory) {
+            // Said for the remote one of two; a disk has no options.
+            options = StoreOptions::default();
+        }
+        Ok(location.open(&options).map_err(Usage::new)?)
+    }
+
+    /// `-v`: what passed between this machine and the store.
+    fn show_traffic(&self) {
+        let Some(traffic) = self.store.get().and_then(|store| store.traffic()) else { return };
+        self.progress.remark(&format!(
+            "store: {} requests ({} of them again), {} sent, {} received",
+            traffic.requests,
+            traffic.retries,
+            words::size(traffic.sent_bytes),
+            words::size(traffic.received_bytes)
+        ));
     }
 
     /// Where the repository is.
@@ -235,7 +274,8 @@ pub fn holds_config(store: &dyn Store) -> Result<bool, RepositoryError> {
     let mut found = false;
     match store.list("config", &mut |_| found = true) {
         Ok(()) => Ok(found),
-        Err(esker::store::StoreError::NoStore(_)) => Ok(false),
+        // A store that says more than that nothing is there is heard out.
+        Err(esker::store::StoreError::NoStore(place)) if place == store.location() => Ok(false),
         Err(error) => Err(error.into()),
     }
 }

@@ -74,7 +74,7 @@ fn print_index(summary: &IndexSummary, dry_run: bool, context: &mut Context) -> 
 fn repair_packs(options: &RepairPacks, context: &mut Context) -> Result<ExitCode> {
     let mut from: Vec<Arc<dyn Store>> = Vec::new();
     for place in &options.from {
-        from.push(location::parse(place).map_err(Usage::new)?.open());
+        from.push(context.open_store(&location::parse(place).map_err(Usage::new)?)?);
     }
     let repository = context.open()?;
     let wanted = options.packs.iter().map(|pack| prefix(pack)).collect::<Result<_>>()?;

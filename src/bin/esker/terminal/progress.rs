@@ -92,6 +92,18 @@ impl Progress {
         }
     }
 
+    /// `-v`: something to know that is no warning.
+    pub fn remark(&self, text: &str) {
+        if self.verbose == 0 {
+            return;
+        }
+        if self.json {
+            self.say(&json!({ "message_type": "remark", "message": text }).to_string());
+        } else {
+            self.say(&format!("esker: {}", escape_lines(text)));
+        }
+    }
+
     fn say(&self, line: &str) {
         self.bar.suspend(|| stderr_line(line));
     }

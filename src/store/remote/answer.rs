@@ -1,0 +1,148 @@
+//! What a service's answer means: mended by asking again, or final, and then in words that help.
+
+use opendal::{Error, ErrorKind};
+
+use crate::store::{Name, StoreError};
+
+/// A request that failed.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// Asking again may help; why it failed.
+    Passing(String),
+    /// Asking again will not help.
+    Final(StoreError),
+}
+
+/// Reads an error of OpenDAL. `absent` says what is missing when the place itself is.
+pub(super) fn trouble(place: &str, absent: &str, name: Option<&Name>, error: &Error) -> Trouble {
+    let said = Said::by(error);
+    let text = said.text();
+    let about = name.map_or_else(|| place.to_owned(), |name| format!("{place}: {name}"));
+    match (error.kind(), said.code.as_deref(), said.status) {
+        (_, Some("NoSuchBucket"), _) => Trouble::Final(StoreError::NoStore(absent.to_owned())),
+        (_, Some("RequestTimeTooSkewed" | "RequestExpired"), _) => Trouble::Final(StoreError::Denied(format!(
+            "{place}: the server refuses requests because this machine's clock is wrong; set it (timedatectl, NTP) and try again"
+        ))),
+        (_, Some("XMinioStorageFull" | "QuotaExceeded" | "InsufficientStorage" | "StorageFull"), _) | (_, _, Some(507 | 413)) => {
+            Trouble::Final(StoreError::Full(format!("{about}: {text}")))
+        }
+        (ErrorKind::ConditionNotMatch, _, _) => match name {
+            Some(name) => Trouble::Final(StoreError::AlreadyExists(name.clone())),
+            None => Trouble::Final(StoreError::Io(format!("{about}: {text}"))),
+        },
+        (ErrorKind::NotFound, _, _) => match name {
+            Some(name) => Trouble::Final(StoreError::NotFound(name.clone())),
+            None => Trouble::Final(StoreError::NoStore(absent.to_owned())),
+        },
+        // Some services answer so while a file is locked; asking again does no harm, and a lasting refusal is told as one.
+        (ErrorKind::PermissionDenied, _, _) | (_, _, Some(401)) => Trouble::Final(StoreError::Denied(format!("{about}: {text}"))),
+        // Two conditional requests at the same time: which one won shows when asked again.
+        (ErrorKind::RateLimited | ErrorKind::Conflict, _, _) | (_, _, Some(409 | 423 | 425 | 429)) => Trouble::Passing(text),
+        (_, Some("certificate"), _) => Trouble::Final(StoreError::Denied(format!(
+            "{place}: the server's certificate does not verify ({text}); if it is your own authority's, name its file with \
+             --option ca-file=FILE"
+        ))),
+        _ if error.is_temporary() => Trouble::Passing(text),
+        (_, _, Some(500..=599)) => Trouble::Passing(text),
+        (ErrorKind::ConfigInvalid, _, _) => Trouble::Final(StoreError::Denied(format!("{about}: {text}"))),
+        _ => Trouble::Final(StoreError::Io(format!("{about}: {text}"))),
+    }
+}
+
+/// What the service, or the network below it, said.
+struct Said {
+    status: Option<u16>,
+    code: Option<String>,
+    message: String,
+}
+
+impl Said {
+    fn by(error: &Error) -> Self {
+        // OpenDAL keeps the response's head and the decoded body only as text.
+        let whole = error.to_string();
+        let status = between(&whole, "status: ", ",").and_then(|digits| digits.trim().parse().ok());
+        let body = error.message();
+        let code = between(body, "code: \"", "\"").filter(|code| !code.is_empty());
+        let mut message = match &code {
+            Some(_) => between(body, "message: \"", "\", ").or_else(|| between(body, "message: \"", "\"")).unwrap_or_default(),
+            None => body.to_owned(),
+        };
+        let mut code = code;
+        if let Some(source) = std::error::Error::source(error) {
+            let mut causes = vec![source.to_string()];
+            let mut next = source.source();
+            while let Some(cause) = next {
+                causes.push(cause.to_string());
+                next = cause.source();
+            }
+            causes.dedup();
+            let causes = causes.join(": ");
+            if causes.contains("certificate") {
+                code = Some("certificate".to_owned());
+            }
+            message = if code.is_some() { causes } else { format!("{message}: {causes}") };
+        }
+        Self { status, code, message }
+    }
+
+    /// One line, of bounded length, without anything a terminal would obey.
+    fn text(&self) -> String {
+        let message: String = self
+            .message
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+            .chars()
+            .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+            .take(300)
+            .collect();
+        match (self.code.as_deref(), self.status) {
+            (Some("certificate"), _) | (None, None) => message,
+            (Some(code), _) => format!("{} ({message})", code.chars().filter(|c| c.is_ascii_graphic()).take(80).collect::<String>()),
+            // The page a web server sends along says nothing more than its status.
+            (None, Some(status)) if message.is_empty() || message.starts_with('<') => format!("the server answered {status}"),
+            (None, Some(status)) => format!("the server answered {status}: {message}"),
+        }
+    }
+}
+
+fn between(text: &str, before: &str, after: &str) -> Option<String> {
+    let rest = &text[text.find(before)? + before.len()..];
+    Some(rest[..rest.find(after)?].to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name() -> Name {
+        Name::new("gc/1").unwrap()
+    }
+
+    fn said(kind: ErrorKind, message: &str, status: u16) -> Trouble {
+        let error = Error::new(kind, message.to_owned()).with_context("response", format!("Parts {{ status: {status}, version }}"));
+        trouble("s3://b", "there is no bucket b", Some(&name()), &error)
+    }
+
+    #[test]
+    fn a_refusal_is_told_with_the_services_own_words_and_no_escape() {
+        let body = "S3Error { code: \"AccessDenied\", message: \"not \u{1b}[31mthis\", resource: \"/b\" }";
+        let Trouble::Final(StoreError::Denied(text)) = said(ErrorKind::PermissionDenied, body, 403) else { panic!() };
+        assert_eq!(text, "s3://b: gc/1: AccessDenied (not \u{fffd}[31mthis)");
+    }
+
+    #[test]
+    fn answers_are_told_apart() {
+        let code = |code: &str| format!("S3Error {{ code: \"{code}\", message: \"m\", resource: \"\" }}");
+        assert!(matches!(said(ErrorKind::ConfigInvalid, &code("NoSuchBucket"), 404), Trouble::Final(StoreError::NoStore(_))));
+        assert!(matches!(said(ErrorKind::NotFound, &code("NoSuchKey"), 404), Trouble::Final(StoreError::NotFound(n)) if n == name()));
+        assert!(matches!(said(ErrorKind::ConditionNotMatch, "", 412), Trouble::Final(StoreError::AlreadyExists(_))));
+        assert!(matches!(said(ErrorKind::Unexpected, "", 507), Trouble::Final(StoreError::Full(_))));
+        assert!(matches!(said(ErrorKind::Unexpected, "", 401), Trouble::Final(StoreError::Denied(_))));
+        assert!(matches!(said(ErrorKind::PermissionDenied, &code("RequestTimeTooSkewed"), 403), Trouble::Final(StoreError::Denied(t)) if t.contains("clock")));
+        for status in [409, 423, 429, 500, 502, 503, 504] {
+            assert!(matches!(said(ErrorKind::Unexpected, "", status), Trouble::Passing(_)), "{status}");
+        }
+        assert!(matches!(said(ErrorKind::Unexpected, "no", 400), Trouble::Final(StoreError::Io(_))));
+    }
+}

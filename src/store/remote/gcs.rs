@@ -1,0 +1,29 @@
+//! `gcs://BUCKET/PREFIX`: Google Cloud Storage.
+
+use opendal::Operator;
+use opendal::services::Gcs;
+
+use super::{COMMON, Ground, Publish, Remote, SetUpError};
+use crate::store::options::Options;
+
+/// Options beside the common ones.
+const KNOWN: [&str; 2] = ["endpoint", "credential-file"];
+
+/// Opens a store in `bucket` below `prefix`. Credentials come from `GOOGLE_APPLICATION_CREDENTIALS`, gcloud's own file, or the
+/// identity of the machine.
+pub(in crate::store) fn open(bucket: &str, prefix: &str, options: &Options) -> Result<Remote, SetUpError> {
+    let known: Vec<&str> = KNOWN.iter().chain(&COMMON).copied().collect();
+    let named = options.for_kind("gcs", &known)?;
+    let ground = Ground::new(options, named)?;
+    let mut builder = Gcs::default().bucket(bucket).root(&format!("/{prefix}"));
+    if let Some(endpoint) = named.text("endpoint") {
+        builder = builder.endpoint(endpoint);
+    }
+    if let Some(file) = named.text("credential-file") {
+        builder = builder.credential_path(file);
+    }
+    let operator = Operator::new(builder).map_err(|error| SetUpError::Address(format!("gcs://{bucket}: {}", error.message())))?;
+    let place = format!("gcs://{bucket}{}{prefix}", if prefix.is_empty() { "" } else { "/" });
+    let absent = format!("{place} (there is no bucket {bucket}; esker makes no buckets: create it)");
+    Ok(ground.build(operator, Publish::Conditional, place, absent))
+}

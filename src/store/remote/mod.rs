@@ -1,0 +1,312 @@
+//! Stores on the far side of a network that speak HTTP: S3 and what resembles it, WebDAV, Azure, Google, Backblaze.
+//!
+//! OpenDAL speaks the protocols; this room decides what is asked of them: one PUT for an object, never in parts; a create that fails
+//! where the name is taken; reads that are bounded before they begin; every failure either mended by asking again or told apart.
+//! A runtime of its own moves the bytes, so that callers stay ordinary threads. Leans on the store's own types, the clock for jitter
+//! and nothing above. Knows no keys and no formats, and never shows a credential.
+
+use std::time::Duration;
+
+use opendal::options::{ListOptions, ReadOptions, WriteOptions};
+use opendal::{Buffer, EntryMode, ErrorKind, Operator};
+use tokio::runtime::Runtime;
+
+use super::options::{Meter, Named, Notice, Options, OptionsError, Traffic};
+use super::{Entry, Name, ReadUnit, Store, StoreError, beyond, in_folder, too_large};
+
+mod answer;
+#[cfg(feature = "azblob")]
+pub(super) mod azblob;
+#[cfg(feature = "b2")]
+pub(super) mod b2;
+#[cfg(feature = "gcs")]
+pub(super) mod gcs;
+mod listing;
+mod retry;
+#[cfg(feature = "s3")]
+pub(super) mod s3;
+#[cfg(feature = "webdav")]
+pub(super) mod webdav;
+mod wire;
+
+use answer::Trouble;
+use retry::Retries;
+use std::sync::Arc;
+
+/// Options that every kind of this room knows.
+pub(super) const COMMON: [&str; 4] = ["timeout", "retry", "connections", "ca-file"];
+
+/// Why a store could not even be set up: what was said about it is wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum SetUpError {
+    /// An option.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// A file with certificates that cannot be used.
+    #[error("cannot use the certificates in {path}: {why}")]
+    Certificates {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// An address that cannot be used.
+    #[error("{0}")]
+    Address(String),
+    /// Credentials that are missing, or must not be sent this way.
+    #[error("{0}")]
+    Credentials(String),
+    /// The runtime or the HTTP client did not start.
+    #[error("cannot start the network: {0}")]
+    Start(String),
+}
+
+/// How an object gets its name without taking anybody's place.
+enum Publish {
+    /// PUT with the condition that the name is free.
+    Conditional,
+    /// The service has no condition: asked first, then put. Two at once may both succeed; the probe finds that out.
+    #[cfg(feature = "b2")]
+    Asked,
+    /// PUT under a temporary name, then a move that refuses to replace.
+    #[cfg(feature = "webdav")]
+    Moved(webdav::Mover),
+}
+
+/// One store behind a network.
+pub(super) struct Remote {
+    runtime: Runtime,
+    operator: Operator,
+    publish: Publish,
+    /// Its address, without secrets.
+    place: String,
+    /// What is missing when there is no such place, and what to do.
+    absent: String,
+    meter: Arc<Meter>,
+    retries: Retries,
+    notice: Option<Notice>,
+}
+
+/// What every kind needs before its operator.
+struct Ground {
+    runtime: Runtime,
+    transport: opendal::HttpTransporter,
+    meter: Arc<Meter>,
+    retries: Retries,
+    notice: Option<Notice>,
+}
+
+impl Ground {
+    fn new(options: &Options, named: Named<'_>) -> Result<Self, SetUpError> {
+        let meter = Arc::new(Meter::new(options));
+        let stall = named.seconds("timeout")?.unwrap_or(Duration::from_secs(60)).max(Duration::from_millis(50));
+        let connections = named.count("connections", 256)?.unwrap_or(16);
+        let wire = wire::Wire::new(Arc::clone(&meter), stall, connections, named.path("ca-file").as_deref())?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("network")
+            .enable_io()
+            .enable_time()
+            .build()
+            .map_err(|error| SetUpError::Start(error.to_string()))?;
+        let lasting = named.seconds("retry")?.unwrap_or(Duration::from_secs(300));
+        Ok(Self {
+            runtime,
+            transport: opendal::HttpTransporter::new(wire),
+            meter,
+            retries: Retries::new(lasting),
+            notice: options.notice.clone(),
+        })
+    }
+
+    fn build(self, operator: Operator, publish: Publish, place: String, absent: String) -> Remote {
+        let context = opendal::OperationContext::new().with_http_transport(self.transport);
+        let Self { runtime, meter, retries, notice, .. } = self;
+        Remote { runtime, operator: operator.with_context(context), publish, place, absent, meter, retries, notice }
+    }
+}
+
+impl Remote {
+    /// Makes a request, again and again while that may help. `doubt` hears whether an earlier one may have been carried out.
+    fn ask<T>(
+        &self,
+        verb: &str,
+        about: &str,
+        mut request: impl AsyncFnMut(bool) -> Result<T, Trouble>,
+    ) -> Result<T, StoreError> {
+        let mut series = self.retries.begin();
+        loop {
+            match self.runtime.block_on(request(series.is_again())) {
+                Ok(answer) => {
+                    self.retries.succeeded();
+                    return Ok(answer);
+                }
+                Err(Trouble::Final(error)) => return Err(error),
+                Err(Trouble::Passing(why)) => match series.pause() {
+                    None => return Err(StoreError::Io(format!("{}: cannot {verb} {about}: {why}", self.place))),
+                    Some(pause) => {
+                        self.meter.retry();
+                        if let Some(notice) = &self.notice {
+                            notice(&format!("{}: {verb} {about}: {why}; again in {:.1} s", self.place, pause.as_secs_f64()));
+                        }
+                        std::thread::sleep(pause);
+                    }
+                },
+            }
+        }
+    }
+
+    fn trouble(&self, name: Option<&Name>, error: &opendal::Error) -> Trouble {
+        answer::trouble(&self.place, &self.absent, name, error)
+    }
+
+    async fn read(&self, name: &Name, offset: u64, length: u64) -> Result<Buffer, opendal::Error> {
+        let options = ReadOptions { range: (offset..offset.saturating_add(length)).into(), ..ReadOptions::default() };
+        self.operator.read_options(name.as_str(), options).await
+    }
+
+    async fn size_of(&self, name: &Name) -> Result<u64, Trouble> {
+        let metadata = self.operator.stat(name.as_str()).await.map_err(|error| self.trouble(Some(name), &error))?;
+        Ok(metadata.content_length())
+    }
+
+    /// One attempt to give `bytes` their name where nothing has it.
+    async fn publish(&self, name: &Name, bytes: &Buffer) -> Result<(), Trouble> {
+        let put = |condition| WriteOptions { if_not_exists: condition, ..WriteOptions::default() };
+        let written = match &self.publish {
+            Publish::Conditional => self.operator.write_options(name.as_str(), bytes.clone(), put(true)).await,
+            #[cfg(feature = "b2")]
+            Publish::Asked => match self.size_of(name).await {
+                Ok(_) => return Err(Trouble::Final(StoreError::AlreadyExists(name.clone()))),
+                Err(Trouble::Final(StoreError::NotFound(_))) => {
+                    self.operator.write_options(name.as_str(), bytes.clone(), put(false)).await
+                }
+                Err(trouble) => return Err(trouble),
+            },
+            #[cfg(feature = "webdav")]
+            Publish::Moved(mover) => return mover.publish(self, name, bytes, false).await,
+        };
+        written.map(drop).map_err(|error| self.trouble(Some(name), &error))
+    }
+}
+
+impl Store for Remote {
+    fn location(&self) -> String {
+        self.place.clone()
+    }
+
+    fn create(&self, name: &Name, parts: &[&[u8]]) -> Result<(), StoreError> {
+        let bytes = Buffer::from(parts.concat());
+        self.ask("create", name.as_str(), async |again| match self.publish(name, &bytes).await {
+            // An earlier request may have been carried out and only its reply lost: then what stands there is ours.
+            Err(Trouble::Final(StoreError::AlreadyExists(taken))) if again => {
+                let ours = match self.read(name, 0, bytes.len() as u64 + 1).await {
+                    Ok(found) => found.len() == bytes.len() && found.clone().eq(bytes.clone()),
+                    Err(error) => match self.trouble(Some(name), &error) {
+                        // Who may put here need not be allowed to read what stands here; the caller knows whether its name decides.
+                        Trouble::Final(_) => false,
+                        passing => return Err(passing),
+                    },
+                };
+                if ours { Ok(()) } else { Err(Trouble::Final(StoreError::AlreadyExists(taken))) }
+            }
+            other => other,
+        })
+    }
+
+    fn replace(&self, name: &Name, parts: &[&[u8]]) -> Result<(), StoreError> {
+        let bytes = Buffer::from(parts.concat());
+        self.ask("replace", name.as_str(), async |_| match &self.publish {
+            #[cfg(feature = "webdav")]
+            Publish::Moved(mover) => mover.publish(self, name, &bytes, true).await,
+            _ => {
+                let written = self.operator.write(name.as_str(), bytes.clone()).await;
+                written.map(drop).map_err(|error| self.trouble(Some(name), &error))
+            }
+        })
+    }
+
+    fn get(&self, name: &Name, size_max: u64) -> Result<Vec<u8>, StoreError> {
+        self.ask("read", name.as_str(), async |_| {
+            // One byte more than allowed shows that there is more, and nothing beyond it is ever asked for.
+            match self.read(name, 0, size_max.saturating_add(1)).await {
+                Ok(bytes) if bytes.len() as u64 <= size_max => Ok(bytes.to_vec()),
+                Ok(_) => Err(Trouble::Final(too_large(name, self.size_of(name).await?, size_max))),
+                // No range of an empty object can be satisfied.
+                Err(error) if error.kind() == ErrorKind::RangeNotSatisfied => match self.size_of(name).await? {
+                    0 => Ok(Vec::new()),
+                    size => Err(Trouble::Final(too_large(name, size, size_max))),
+                },
+                Err(error) => Err(self.trouble(Some(name), &error)),
+            }
+        })
+    }
+
+    fn get_range(&self, name: &Name, offset: u64, length: usize) -> Result<Vec<u8>, StoreError> {
+        self.ask("read", name.as_str(), async |_| {
+            let out_of_range = async || Ok::<_, Trouble>(Trouble::Final(beyond(name, self.size_of(name).await?, offset, length)));
+            if length == 0 || offset.checked_add(length as u64).is_none() {
+                let size = self.size_of(name).await?;
+                return if length == 0 && offset <= size { Ok(Vec::new()) } else { Err(out_of_range().await?) };
+            }
+            match self.read(name, offset, length as u64).await {
+                Ok(bytes) if bytes.len() == length => Ok(bytes.to_vec()),
+                // Shorter because the object ends there, or because the answer was cut off.
+                Ok(bytes) => match self.size_of(name).await? {
+                    size if size < offset + length as u64 => Err(Trouble::Final(beyond(name, size, offset, length))),
+                    _ => Err(Trouble::Passing(format!("{} bytes came where {length} were asked for", bytes.len()))),
+                },
+                Err(error) if error.kind() == ErrorKind::RangeNotSatisfied => Err(out_of_range().await?),
+                Err(error) => Err(self.trouble(Some(name), &error)),
+            }
+        })
+    }
+
+    fn size(&self, name: &Name) -> Result<u64, StoreError> {
+        self.ask("look at", name.as_str(), async |_| self.size_of(name).await)
+    }
+
+    fn list(&self, folder: &str, each: &mut dyn FnMut(Entry)) -> Result<(), StoreError> {
+        let capability = self.operator.info().capability();
+        match capability.list_with_recursive && capability.list_with_start_after {
+            true => listing::in_order(self, folder, each),
+            false => listing::by_folders(self, folder, each),
+        }
+    }
+
+    fn delete(&self, name: &Name) -> Result<(), StoreError> {
+        self.ask("delete", name.as_str(), async |_| match self.operator.delete(name.as_str()).await {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(self.trouble(Some(name), &error)),
+            _ => Ok(()),
+        })
+    }
+
+    fn create_place(&self) -> Result<(), StoreError> {
+        match &self.publish {
+            #[cfg(feature = "webdav")]
+            Publish::Moved(mover) => self.ask("make", "the folder", async |_| mover.create_place(self).await),
+            // Nobody's bucket is made on the quiet: whoever pays for it makes it, with its region and its rules.
+            _ => self.ask("list", "it", async |_| {
+                let options = ListOptions { limit: Some(1), ..ListOptions::default() };
+                self.operator.list_options("/", options).await.map(drop).map_err(|error| self.trouble(None, &error))
+            }),
+        }
+    }
+
+    fn read_unit(&self) -> ReadUnit {
+        ReadUnit::Window
+    }
+
+    fn traffic(&self) -> Option<Traffic> {
+        Some(self.meter.traffic())
+    }
+}
+
+/// The entry of a listing as a store shows it; nothing for what is no object of ours.
+fn entry(folder: &str, found: &opendal::Entry) -> Option<Entry> {
+    if found.metadata().mode() != EntryMode::FILE {
+        return None;
+    }
+    let name = Name::new(found.path().trim_start_matches('/')).filter(|name| in_folder(name, folder))?;
+    Some(Entry { name, size: found.metadata().content_length() })
+}
