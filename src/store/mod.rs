@@ -8,8 +8,8 @@ use std::fmt;
 use std::sync::Arc;
 
 pub mod faults;
-mod local;
 pub mod limit;
+mod local;
 pub mod location;
 mod memory;
 pub mod options;

@@ -15,8 +15,8 @@ pub use repair::{Parity, ParityAction, Recover, Repair, RepairAction, RepairPack
 pub use retention::{Forget, Status, Tag, Undelete};
 
 use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::num::NonZeroU64;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use bytesize::ByteSize;

@@ -98,7 +98,9 @@ impl Said {
             .collect();
         match (self.code.as_deref(), self.status) {
             (Some("certificate"), _) | (None, None) => message,
-            (Some(code), _) => format!("{} ({message})", code.chars().filter(|c| c.is_ascii_graphic()).take(80).collect::<String>()),
+            (Some(code), _) => {
+                format!("{} ({message})", code.chars().filter(|c| c.is_ascii_graphic()).take(80).collect::<String>())
+            }
             // The page a web server sends along says nothing more than its status.
             (None, Some(status)) if message.is_empty() || message.starts_with('<') => format!("the server answered {status}"),
             (None, Some(status)) => format!("the server answered {status}: {message}"),
@@ -135,11 +137,15 @@ mod tests {
     fn answers_are_told_apart() {
         let code = |code: &str| format!("S3Error {{ code: \"{code}\", message: \"m\", resource: \"\" }}");
         assert!(matches!(said(ErrorKind::ConfigInvalid, &code("NoSuchBucket"), 404), Trouble::Final(StoreError::NoStore(_))));
-        assert!(matches!(said(ErrorKind::NotFound, &code("NoSuchKey"), 404), Trouble::Final(StoreError::NotFound(n)) if n == name()));
+        assert!(
+            matches!(said(ErrorKind::NotFound, &code("NoSuchKey"), 404), Trouble::Final(StoreError::NotFound(n)) if n == name())
+        );
         assert!(matches!(said(ErrorKind::ConditionNotMatch, "", 412), Trouble::Final(StoreError::AlreadyExists(_))));
         assert!(matches!(said(ErrorKind::Unexpected, "", 507), Trouble::Final(StoreError::Full(_))));
         assert!(matches!(said(ErrorKind::Unexpected, "", 401), Trouble::Final(StoreError::Denied(_))));
-        assert!(matches!(said(ErrorKind::PermissionDenied, &code("RequestTimeTooSkewed"), 403), Trouble::Final(StoreError::Denied(t)) if t.contains("clock")));
+        assert!(
+            matches!(said(ErrorKind::PermissionDenied, &code("RequestTimeTooSkewed"), 403), Trouble::Final(StoreError::Denied(t)) if t.contains("clock"))
+        );
         for status in [409, 423, 429, 500, 502, 503, 504] {
             assert!(matches!(said(ErrorKind::Unexpected, "", status), Trouble::Passing(_)), "{status}");
         }

@@ -21,14 +21,19 @@ pub(in crate::store) fn open(container: &str, prefix: &str, options: &Options) -
     if let Some(account) = &account {
         builder = builder.account_name(account);
     }
-    match named.text("endpoint").map(str::to_owned).or_else(|| account.map(|account| format!("https://{account}.blob.core.windows.net"))) {
+    match named
+        .text("endpoint")
+        .map(str::to_owned)
+        .or_else(|| account.map(|account| format!("https://{account}.blob.core.windows.net")))
+    {
         Some(endpoint) => builder = builder.endpoint(&endpoint),
         None => return Err(SetUpError::Address("azblob:// needs --option account=NAME or AZURE_STORAGE_ACCOUNT_NAME".to_owned())),
     }
     if let Some(key) = variable("AZURE_STORAGE_ACCOUNT_KEY") {
         builder = builder.account_key(&key);
     }
-    let operator = Operator::new(builder).map_err(|error| SetUpError::Address(format!("azblob://{container}: {}", error.message())))?;
+    let operator =
+        Operator::new(builder).map_err(|error| SetUpError::Address(format!("azblob://{container}: {}", error.message())))?;
     let place = format!("azblob://{container}{}{prefix}", if prefix.is_empty() { "" } else { "/" });
     let absent = format!("{place} (there is no container {container}; esker makes none: create it)");
     Ok(ground.build(operator, Publish::Conditional, place, absent))

@@ -22,12 +22,8 @@ pub(in crate::store) fn open(bucket: &str, prefix: &str, options: &Options) -> R
     let Some(bucket_id) = named.text("bucket-id") else {
         return Err(SetUpError::Address("b2:// needs --option bucket-id=ID (`b2 bucket get` shows it)".to_owned()));
     };
-    let builder = B2::default()
-        .bucket(bucket)
-        .bucket_id(bucket_id)
-        .application_key_id(&id)
-        .application_key(&key)
-        .root(&format!("/{prefix}"));
+    let builder =
+        B2::default().bucket(bucket).bucket_id(bucket_id).application_key_id(&id).application_key(&key).root(&format!("/{prefix}"));
     let operator = Operator::new(builder).map_err(|error| SetUpError::Address(format!("b2://{bucket}: {}", error.message())))?;
     let place = format!("b2://{bucket}{}{prefix}", if prefix.is_empty() { "" } else { "/" });
     let absent = format!("{place} (there is no bucket {bucket}; esker makes no buckets: create it)");

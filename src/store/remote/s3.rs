@@ -46,7 +46,9 @@ pub(in crate::store) fn open(bucket: &str, prefix: &str, options: &Options) -> R
     let mut builder = S3::default().bucket(bucket).root(&format!("/{prefix}")).region(&region);
     if let Some(endpoint) = &endpoint {
         if endpoint.contains('@') {
-            return Err(SetUpError::Credentials("an endpoint holds no user and no password; see `esker help` on credentials".to_owned()));
+            return Err(SetUpError::Credentials(
+                "an endpoint holds no user and no password; see `esker help` on credentials".to_owned(),
+            ));
         }
         builder = builder.endpoint(endpoint.trim_end_matches('/'));
     }
@@ -62,7 +64,9 @@ pub(in crate::store) fn open(bucket: &str, prefix: &str, options: &Options) -> R
         "none" => {}
         kind @ ("md5" | "crc32c") => builder = builder.checksum_algorithm(kind),
         _ => {
-            return Err(crate::store::options::OptionsError::Value { name: "checksum".to_owned(), wanted: "md5, crc32c or none" }.into());
+            return Err(
+                crate::store::options::OptionsError::Value { name: "checksum".to_owned(), wanted: "md5, crc32c or none" }.into()
+            );
         }
     }
     if let Some(sse) = named.text("sse") {
@@ -88,6 +92,8 @@ pub(in crate::store) fn open(bucket: &str, prefix: &str, options: &Options) -> R
     let operator = Operator::new(builder).map_err(|error| SetUpError::Address(format!("s3://{bucket}: {}", error.message())))?;
     let place = format!("s3://{bucket}{}{prefix}", if prefix.is_empty() { "" } else { "/" });
     let server = endpoint.as_deref().unwrap_or("Amazon S3");
-    let absent = format!("{place} ({server} has no bucket {bucket}; esker makes no buckets: create it, or look at the region and the endpoint)");
+    let absent = format!(
+        "{place} ({server} has no bucket {bucket}; esker makes no buckets: create it, or look at the region and the endpoint)"
+    );
     Ok(ground.build(operator, Publish::Conditional, place, absent))
 }

@@ -21,7 +21,13 @@ use crate::store::{Name, StoreError};
 const KNOWN: [&str; 3] = ["user", "password-file", "plain-password"];
 
 /// Opens a store at `authority`, below `path`. The password comes from `WEBDAV_PASSWORD` or a file, never from the address.
-pub(in crate::store) fn open(tls: bool, user: Option<&str>, authority: &str, path: &str, options: &Options) -> Result<Remote, SetUpError> {
+pub(in crate::store) fn open(
+    tls: bool,
+    user: Option<&str>,
+    authority: &str,
+    path: &str,
+    options: &Options,
+) -> Result<Remote, SetUpError> {
     let known: Vec<&str> = KNOWN.iter().chain(&COMMON).copied().collect();
     let named = options.for_kind("webdav", &known)?;
     let ground = Ground::new(options, named)?;
@@ -33,9 +39,8 @@ pub(in crate::store) fn open(tls: bool, user: Option<&str>, authority: &str, pat
     let password = match named.path("password-file") {
         None => variable("WEBDAV_PASSWORD"),
         Some(file) => {
-            let text = std::fs::read_to_string(&file).map_err(|error| {
-                SetUpError::Credentials(format!("cannot read the password file {}: {error}", file.display()))
-            })?;
+            let text = std::fs::read_to_string(&file)
+                .map_err(|error| SetUpError::Credentials(format!("cannot read the password file {}: {error}", file.display())))?;
             Some(text.lines().next().unwrap_or_default().to_owned())
         }
     };
@@ -125,18 +130,16 @@ impl Mover {
         if let Some(authorization) = &self.authorization {
             request = request.header(http::header::AUTHORIZATION, authorization);
         }
-        let request = request
-            .body(Buffer::new())
-            .map_err(|error| Trouble::Final(StoreError::Io(format!("{}: {error}", remote.place))))?;
+        let request =
+            request.body(Buffer::new()).map_err(|error| Trouble::Final(StoreError::Io(format!("{}: {error}", remote.place))))?;
         let answer = self.transport.send(request).await.map_err(|error| remote.trouble(Some(name), &error))?;
         match answer.status() {
             status if status.is_success() => Ok(()),
             StatusCode::PRECONDITION_FAILED if !over => Err(Trouble::Final(StoreError::AlreadyExists(name.clone()))),
             // 404: the temporary file is gone, moved by a request whose reply was lost or swept away; 409: the folder is.
-            status @ (StatusCode::NOT_FOUND
-            | StatusCode::CONFLICT
-            | StatusCode::LOCKED
-            | StatusCode::TOO_MANY_REQUESTS) => Err(Trouble::Passing(format!("the server answered {status} to the move"))),
+            status @ (StatusCode::NOT_FOUND | StatusCode::CONFLICT | StatusCode::LOCKED | StatusCode::TOO_MANY_REQUESTS) => {
+                Err(Trouble::Passing(format!("the server answered {status} to the move")))
+            }
             status if status.is_server_error() && status != StatusCode::INSUFFICIENT_STORAGE => {
                 Err(Trouble::Passing(format!("the server answered {status} to the move")))
             }

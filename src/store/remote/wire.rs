@@ -33,7 +33,12 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(meter: Arc<Meter>, stall: Duration, connections: usize, ca_file: Option<&Path>) -> std::result::Result<Self, SetUpError> {
+    pub(super) fn new(
+        meter: Arc<Meter>,
+        stall: Duration,
+        connections: usize,
+        ca_file: Option<&Path>,
+    ) -> std::result::Result<Self, SetUpError> {
         let mut client = reqwest::Client::builder()
             .connect_timeout(CONNECT.min(stall))
             .pool_idle_timeout(IDLE)
@@ -108,7 +113,11 @@ impl Wire {
     }
 }
 
-fn upload(body: Buffer, meter: Arc<Meter>, pulse: Pulse) -> impl Stream<Item = std::result::Result<Bytes, std::convert::Infallible>> {
+fn upload(
+    body: Buffer,
+    meter: Arc<Meter>,
+    pulse: Pulse,
+) -> impl Stream<Item = std::result::Result<Bytes, std::convert::Infallible>> {
     stream::unfold((body, Bytes::new(), meter, pulse), async |(mut body, mut rest, meter, pulse)| {
         if rest.is_empty() {
             rest = Iterator::next(&mut body)?;

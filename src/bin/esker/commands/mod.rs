@@ -110,7 +110,14 @@ fn dispatch(arguments: Arguments, signals: &Signals, progress: &Arc<Progress>) -
         _ => {}
     }
     let settings = settings::load(&arguments.global, &Environment::of_process())?;
-    let mut context = Context { settings, out, progress: Arc::clone(progress), stop: Stop::new(), signals: signals.clone(), store: OnceCell::new() };
+    let mut context = Context {
+        settings,
+        out,
+        progress: Arc::clone(progress),
+        stop: Stop::new(),
+        signals: signals.clone(),
+        store: OnceCell::new(),
+    };
     let outcome = command(arguments.command, &mut context);
     context.show_traffic();
     let code = outcome?;
