@@ -24,7 +24,7 @@ pub fn open(from: &From, context: &mut Context) -> Result<Arc<Repository>> {
             .hint("give --from-repo URL, or set ESKER_FROM_REPOSITORY")
             .into());
     };
-    open_at(store(place)?, from, context)
+    open_at(store(place, context)?, from, context)
 }
 
 /// The same, when its place is known already.
@@ -48,13 +48,13 @@ pub fn open_at(store: Arc<dyn Store>, from: &From, context: &mut Context) -> Res
 }
 
 /// The store a person named beside that of the repository.
-pub fn store(place: &OsStr) -> Result<Arc<dyn Store>> {
+pub fn store(place: &OsStr, context: &Context) -> Result<Arc<dyn Store>> {
     let location = match place.to_str() {
         Some(text) => location::parse(text).map_err(Usage::new)?,
         None if place.as_bytes().contains(&b':') => return Err(Usage::new("the location is not UTF-8 text").into()),
         None => Location::Path(PathBuf::from(place)),
     };
-    Ok(location.open())
+    context.open_store(&location)
 }
 
 fn variable() -> Option<std::ffi::OsString> {
