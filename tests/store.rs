@@ -11,21 +11,12 @@ use std::time::Duration;
 use esker::store::faults::{Condition, FaultyStore, Verb};
 use esker::store::{LocalStore, MemoryStore, Name, ReadUnit, Store, StoreError};
 
+mod contract;
+use contract::{Race, listed, name, race};
+
 #[path = "common/repository.rs"]
 #[allow(dead_code, reason = "each test uses its part")]
 mod repository;
-
-fn name(text: &str) -> Name {
-    Name::new(text).unwrap()
-}
-
-fn listed(store: &dyn Store, folder: &str) -> BTreeSet<(String, u64)> {
-    let mut entries = Vec::new();
-    store.list(folder, &mut |entry| entries.push((entry.name.to_string(), entry.size))).unwrap();
-    let set: BTreeSet<_> = entries.iter().cloned().collect();
-    assert_eq!(set.len(), entries.len(), "something is listed twice");
-    set
-}
 
 /// Runs a test over every kind of store, each fresh and without its place.
 fn every_store(test: impl Fn(Arc<dyn Store>)) {
@@ -55,117 +46,47 @@ fn every_place(test: impl Fn(&dyn Store)) {
 
 #[test]
 fn what_was_created_reads_back_and_is_listed() {
-    every_place(|store| {
-        store.create(&name("packs/0f/0fab"), &[b"one ", b"", b"two"]).unwrap();
-        store.create(&name("config"), &[]).unwrap();
-        assert_eq!(store.get(&name("packs/0f/0fab"), 7).unwrap(), b"one two");
-        assert_eq!(store.size(&name("packs/0f/0fab")).unwrap(), 7);
-        assert_eq!(store.get(&name("config"), 0).unwrap(), b"");
-        assert_eq!(listed(store, "packs"), BTreeSet::from([("packs/0f/0fab".into(), 7)]));
-        assert_eq!(listed(store, "packs/0f"), listed(store, "packs"));
-        assert_eq!(listed(store, ""), BTreeSet::from([("config".into(), 0), ("packs/0f/0fab".into(), 7)]));
-    });
+    every_place(contract::what_was_created_reads_back_and_is_listed);
 }
 
 #[test]
 fn a_folder_is_not_taken_for_one_that_begins_alike() {
-    every_place(|store| {
-        store.create(&name("gc2/x"), &[b"x"]).unwrap();
-        assert_eq!(listed(store, "gc"), BTreeSet::new());
-        store.create(&name("gc/y"), &[b"y"]).unwrap();
-        assert_eq!(listed(store, "gc"), BTreeSet::from([("gc/y".into(), 1)]));
-    });
+    every_place(contract::a_folder_is_not_taken_for_one_that_begins_alike);
 }
 
 #[test]
 fn a_taken_name_is_refused_and_stays_what_it_was() {
-    every_place(|store| {
-        store.create(&name("gc/1"), &[b"first"]).unwrap();
-        for second in [&b"second"[..], b"first", b""] {
-            assert!(matches!(store.create(&name("gc/1"), &[second]), Err(StoreError::AlreadyExists(n)) if n == name("gc/1")));
-        }
-        assert_eq!(store.get(&name("gc/1"), 99).unwrap(), b"first");
-    });
+    every_place(contract::a_taken_name_is_refused_and_stays_what_it_was);
 }
 
 #[test]
 fn a_replaced_object_is_the_new_one_whole() {
-    every_place(|store| {
-        store.replace(&name("packs/00/x"), &[b"a longer first"]).unwrap();
-        store.replace(&name("packs/00/x"), &[b"second"]).unwrap();
-        assert_eq!(store.get(&name("packs/00/x"), 99).unwrap(), b"second");
-        assert_eq!(listed(store, ""), BTreeSet::from([("packs/00/x".into(), 6)]));
-    });
+    every_place(contract::a_replaced_object_is_the_new_one_whole);
 }
 
 #[test]
 fn ranges_are_exact_or_refused() {
-    every_place(|store| {
-        let bytes: Vec<u8> = (0..=255).cycle().take(100_000).collect();
-        store.create(&name("p"), &[&bytes]).unwrap();
-        for (offset, length) in [(0, 1), (0, 100_000), (99_999, 1), (100_000, 0), (4_000, 70_000), (7, 0)] {
-            assert_eq!(store.get_range(&name("p"), offset, length).unwrap(), bytes[offset as usize..][..length]);
-        }
-        for (offset, length) in [(0, 100_001), (100_000, 1), (100_001, 0), (u64::MAX, 1), (u64::MAX, 0), (1, usize::MAX)] {
-            let refused = store.get_range(&name("p"), offset, length);
-            assert!(matches!(refused, Err(StoreError::Size { size: 100_000, .. })), "{offset}+{length}");
-        }
-    });
+    every_place(contract::ranges_are_exact_or_refused);
 }
 
 #[test]
 fn an_object_larger_than_allowed_is_not_read() {
-    every_place(|store| {
-        store.create(&name("p"), &[b"12345"]).unwrap();
-        assert_eq!(store.get(&name("p"), 5).unwrap(), b"12345");
-        assert!(matches!(store.get(&name("p"), 4), Err(StoreError::Size { size: 5, .. })));
-        assert!(matches!(store.get(&name("p"), 0), Err(StoreError::Size { .. })));
-    });
+    every_place(contract::an_object_larger_than_allowed_is_not_read);
 }
 
 #[test]
 fn what_was_deleted_is_gone_and_its_name_free() {
-    every_place(|store| {
-        store.create(&name("a/b"), &[b"1"]).unwrap();
-        store.delete(&name("a/b")).unwrap();
-        store.delete(&name("a/b")).unwrap();
-        store.delete(&name("never/there")).unwrap();
-        assert!(matches!(store.get(&name("a/b"), 9), Err(StoreError::NotFound(_))));
-        assert_eq!(listed(store, ""), BTreeSet::new());
-        store.create(&name("a/b"), &[b"2"]).unwrap();
-        assert_eq!(store.get(&name("a/b"), 9).unwrap(), b"2");
-    });
+    every_place(contract::what_was_deleted_is_gone_and_its_name_free);
 }
 
 #[test]
 fn an_absent_name_is_named_and_an_absent_folder_is_empty() {
-    every_place(|store| {
-        let absent = name("packs/00/absent");
-        assert!(matches!(store.get(&absent, 9), Err(StoreError::NotFound(n)) if n == absent));
-        assert!(matches!(store.get_range(&absent, 0, 0), Err(StoreError::NotFound(n)) if n == absent));
-        assert!(matches!(store.size(&absent), Err(StoreError::NotFound(n)) if n == absent));
-        assert_eq!(listed(store, "packs"), BTreeSet::new());
-    });
+    every_place(contract::an_absent_name_is_named_and_an_absent_folder_is_empty);
 }
 
 #[test]
 fn a_place_that_is_not_there_is_never_an_empty_store() {
-    every_store(|store| {
-        let object = name("gc/1");
-        let no_store = |outcome: Result<(), StoreError>| assert!(matches!(outcome, Err(StoreError::NoStore(_))), "{outcome:?}");
-        no_store(store.list("gc", &mut |_| ()));
-        no_store(store.list("", &mut |_| ()));
-        no_store(store.create(&object, &[b"x"]));
-        no_store(store.replace(&object, &[b"x"]));
-        no_store(store.get(&object, 9).map(|_| ()));
-        no_store(store.get_range(&object, 0, 0).map(|_| ()));
-        no_store(store.size(&object).map(|_| ()));
-        no_store(store.delete(&object));
-        store.create_place().unwrap();
-        store.create(&object, &[b"x"]).unwrap();
-        store.create_place().unwrap();
-        assert_eq!(listed(&*store, "gc"), BTreeSet::from([("gc/1".into(), 1)]));
-    });
+    every_store(|store| contract::a_place_that_is_not_there_is_never_an_empty_store(&*store));
 }
 
 #[test]
@@ -180,58 +101,9 @@ fn a_second_handle_sees_the_same_store() {
 
 // -- the race ----------------------------------------------------------------------------------------
 
-/// What a race of many creates for one name shows.
-#[derive(Debug, PartialEq, Eq)]
-enum Race {
-    /// Exactly one won; its bytes are stored, and it is listed.
-    Fair,
-    /// So many were told that they won.
-    Winners(usize),
-    /// The stored bytes are not the winner's.
-    NotTheWinners,
-    /// The winner's object is not in a listing made afterwards.
-    NotListed,
-}
-
-fn race(store: &dyn Store, round: usize) -> Race {
-    const THREADS: usize = 64;
-    let object = name(&format!("probe/{round}"));
-    let start = Barrier::new(THREADS);
-    // Long enough that a create which is not atomic shows halves.
-    let bytes = |n: usize| vec![n as u8; 20_000];
-    let won: Vec<usize> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS)
-            .map(|n| {
-                let (object, start, bytes) = (&object, &start, bytes(n));
-                scope.spawn(move || {
-                    start.wait();
-                    match store.create(object, &[&bytes[..9_000], &bytes[9_000..]]) {
-                        Ok(()) => Some(n),
-                        Err(StoreError::AlreadyExists(_)) => None,
-                        Err(error) => panic!("{error}"),
-                    }
-                })
-            })
-            .collect();
-        threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect()
-    });
-    let [winner] = won[..] else { return Race::Winners(won.len()) };
-    if store.get(&object, 1 << 20).unwrap() != bytes(winner) {
-        return Race::NotTheWinners;
-    }
-    if !listed(store, "probe").contains(&(object.to_string(), 20_000)) {
-        return Race::NotListed;
-    }
-    Race::Fair
-}
-
 #[test]
 fn of_64_creates_at_once_exactly_one_wins() {
-    every_place(|store| {
-        for round in 0..5 {
-            assert_eq!(race(store, round), Race::Fair);
-        }
-    });
+    every_place(contract::of_64_creates_at_once_exactly_one_wins);
 }
 
 #[test]
