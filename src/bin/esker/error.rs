@@ -268,11 +268,10 @@ fn needs_owner(error: &RepositoryError) -> Report {
 }
 
 fn no_repository(place: &str) -> Report {
-    Report::new(ExitCode::NoRepository, format!("there is no esker repository at {place}"))
-        .hint(match place.contains("://") {
-            true => "check --repo; `esker init` creates a repository",
-            false => "check --repo; is the disk mounted? `esker init` creates a repository",
-        })
+    Report::new(ExitCode::NoRepository, format!("there is no esker repository at {place}")).hint(match place.contains("://") {
+        true => "check --repo; `esker init` creates a repository",
+        false => "check --repo; is the disk mounted? `esker init` creates a repository",
+    })
 }
 
 fn of_store(error: &StoreError) -> Report {
