@@ -883,3 +883,59 @@ fn a_session_that_does_not_move_is_revoked_after_two_weeks_and_two_prunes() {
     assert!(matches!(error, esker::repository::RepositoryError::Revoked), "{error}");
     place.check();
 }
+
+#[test]
+fn a_cache_newer_than_the_store_finds_out_which_index_files_are_gone() {
+    for owner in [true, false] {
+        let mut place = Place::new();
+        place.commit(&[("a", noise(1, 300 * KIB))]);
+        let but_packs = |place: &Place| place.names("").into_iter().filter(|name| !name.starts_with("packs/")).collect::<Vec<_>>();
+        let before = but_packs(&place);
+        let second = place.commit(&[("b", noise(2, 300 * KIB))]);
+        // The store is put back from a copy: packs came first into it, and the rest of the second run was never copied.
+        for name in but_packs(&place).iter().filter(|name| !before.contains(name)) {
+            place.store.delete(&Name::new(name.as_str()).unwrap()).unwrap();
+        }
+        place.expected.remove(&second);
+        let stored: u64 = place.packs().values().sum();
+        let repository = if owner { place.open() } else { place.with(&place.writer) };
+        let files = Files::from([("b".to_owned(), noise(2, 300 * KIB)), ("c".to_owned(), noise(3, 900))]);
+        let third = small::commit(&repository, &files, None);
+        place.expected.insert(third, files);
+        place.check();
+        let environment = Environment { caches: None, ..place.environment() };
+        let secret = Secret::KeyLine(Zeroizing::new(place.owner.clone()));
+        let elsewhere = Arc::new(Repository::open(environment, &secret, None).unwrap());
+        let (findings, _) = small::check(&elsewhere, ReadData::All);
+        assert!(findings.is_empty(), "what the third needs is in index files: {findings:?}");
+        // An owner reads the packs and indexes them again; a writer, who cannot, stores again what stood in them.
+        let again = place.packs().values().sum::<u64>() - stored > 300 * KIB as u64;
+        assert_eq!(again, !owner);
+    }
+}
+
+#[test]
+fn index_files_that_others_merged_cost_a_cache_only_the_new_file() {
+    let mut place = Place::new();
+    for n in 0..12 {
+        place.commit(&[("a", noise(1, 50 * KIB)), ("b", noise(100 + n, 9 * KIB))]);
+    }
+    let other = tempfile::tempdir().unwrap();
+    let environment = Environment { caches: Some(other.path().to_owned()), ..place.environment() };
+    let secret = Secret::KeyLine(Zeroizing::new(place.owner.clone()));
+    let pruner = Arc::new(Repository::open(environment, &secret, None).unwrap());
+    let forgotten = *place.expected.keys().next().unwrap();
+    place.forget(forgotten);
+    let summary = prune::run(&pruner, &everything(), &small::quiet(), &Stop::new()).unwrap();
+    assert!(summary.index_files_replaced > 6, "{summary:?}");
+    let repository = place.open();
+    let mut cache = repository.open_cache().unwrap();
+    place.store.take_calls();
+    esker::repository::reindex::sync(&repository, &mut cache, &esker::monitor::Quiet).unwrap();
+    let calls = place.store.take_calls();
+    let read = |folder: &str| calls.iter().filter(|call| call.verb != Verb::List && call.name.starts_with(folder)).count();
+    assert_eq!(read(names::PACKS), 0, "{calls:?}");
+    assert!((1..=2).contains(&read(names::INDEX)), "{calls:?}");
+    assert_eq!(calls.iter().filter(|call| call.verb == Verb::List && call.name == names::INDEX).count(), 1);
+    place.check();
+}

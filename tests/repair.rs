@@ -4,6 +4,8 @@
 
 mod small;
 
+#[path = "repair/features.rs"]
+mod features;
 #[path = "repair/house.rs"]
 mod house;
 #[path = "repair/mending.rs"]

@@ -110,30 +110,35 @@ impl Database {
         self.remove_chunks(packs)
     }
 
-    /// Was this index file read?
-    pub(super) fn has_index_file(&self, id: &IndexId) -> Result<bool, Fault> {
-        let mut select = self.connection.prepare_cached("SELECT id, tag FROM index_files WHERE id = ?1")?;
+    /// The packs an index file names, if it was read.
+    pub(super) fn index_file(&self, id: &IndexId) -> Result<Option<Vec<PackId>>, Fault> {
+        let mut select = self.connection.prepare_cached("SELECT id, packs, tag FROM index_files WHERE id = ?1")?;
         let mut rows = select.query([id.as_bytes()])?;
-        let Some(row) = rows.next()? else { return Ok(false) };
-        if self.check_index_file(row)? == *id { Ok(true) } else { Err(Fault::bad_tag(Table::IndexFile)) }
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let (found, packs) = self.check_index_file(row)?;
+        if found == *id { Ok(Some(packs)) } else { Err(Fault::bad_tag(Table::IndexFile)) }
     }
 
-    /// Every index file that was read.
-    pub(super) fn index_files(&self, each: &mut dyn FnMut(IndexId)) -> Result<(), Fault> {
-        let mut select = self.connection.prepare_cached("SELECT id, tag FROM index_files")?;
+    /// Every index file that was read, with the packs it names.
+    pub(super) fn index_files(&self, each: &mut dyn FnMut(IndexId, Vec<PackId>)) -> Result<(), Fault> {
+        let mut select = self.connection.prepare_cached("SELECT id, packs, tag FROM index_files")?;
         let mut rows = select.query(())?;
         while let Some(row) = rows.next()? {
-            each(self.check_index_file(row)?);
+            let (id, packs) = self.check_index_file(row)?;
+            each(id, packs);
         }
         Ok(())
     }
 
     /// Notes that an index file was read. Inside the caller's transaction.
-    pub(super) fn insert_index_file(&self, id: &IndexId) -> Result<(), Fault> {
-        let tag = self.tagger.tag(Table::IndexFile, &[id.as_bytes()]);
-        self.connection
-            .prepare_cached("INSERT OR REPLACE INTO index_files (id, tag) VALUES (?1, ?2)")?
-            .execute((id.as_bytes(), tag.as_slice()))?;
+    pub(super) fn insert_index_file(&self, id: &IndexId, packs: &[PackId]) -> Result<(), Fault> {
+        let packs: Vec<u8> = packs.iter().flat_map(|id| *id.as_bytes()).collect();
+        let tag = self.tagger.tag(Table::IndexFile, &[id.as_bytes(), &packs]);
+        self.connection.prepare_cached("INSERT OR REPLACE INTO index_files (id, packs, tag) VALUES (?1, ?2, ?3)")?.execute((
+            id.as_bytes(),
+            packs,
+            tag.as_slice(),
+        ))?;
         Ok(())
     }
 
@@ -200,9 +205,13 @@ impl Database {
         self.tagger.tag(Table::Directory, &[&number.0.to_le_bytes(), id, directory])
     }
 
-    fn check_index_file(&self, row: &Row<'_>) -> Result<IndexId, Fault> {
+    fn check_index_file(&self, row: &Row<'_>) -> Result<(IndexId, Vec<PackId>), Fault> {
         let id: [u8; 32] = row.get(0)?;
-        let tag = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-        if same(tag, &self.tagger.tag(Table::IndexFile, &[&id])) { Ok(IndexId(id)) } else { Err(Fault::bad_tag(Table::IndexFile)) }
+        let packs = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+        let tag = row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?;
+        if !same(tag, &self.tagger.tag(Table::IndexFile, &[&id, packs])) {
+            return Err(Fault::bad_tag(Table::IndexFile));
+        }
+        Ok((IndexId(id), packs.chunks_exact(PackId::SIZE).filter_map(PackId::from_slice).collect()))
     }
 }

@@ -134,11 +134,11 @@ impl Cache {
 
     /// Was this index file read?
     pub fn has_index_file(&self, id: &IndexId) -> Result<bool, CacheError> {
-        self.run_learning(|database| database.has_index_file(id))
+        self.run_learning(|database| Ok(database.index_file(id)?.is_some()))
     }
 
-    /// Every index file that was read.
-    pub fn index_files(&self, each: &mut dyn FnMut(IndexId)) -> Result<(), CacheError> {
+    /// Every index file that was read, with the packs it names.
+    pub fn index_files(&self, each: &mut dyn FnMut(IndexId, Vec<PackId>)) -> Result<(), CacheError> {
         self.run_learning(|database| database.index_files(each))
     }
 
@@ -171,13 +171,19 @@ impl Cache {
                 numbers.push(number);
             }
             if let Some(index_file) = index_file {
-                database.insert_index_file(index_file)?;
+                let ids: Vec<PackId> = packs.iter().map(|pack| pack.row.id).collect();
+                database.insert_index_file(index_file, &ids)?;
             }
             Ok(numbers)
         })?;
         self.last = last;
         self.unsettled.set(true);
         Ok(numbers)
+    }
+
+    /// Remembers that an index file names these packs; what is known of them comes from elsewhere.
+    pub fn add_index_file(&mut self, id: &IndexId, packs: &[PackId]) -> Result<(), CacheError> {
+        self.write(|database| database.insert_index_file(id, packs))
     }
 
     /// A number for a pack that is being filled. Its chunks are found by this `Cache` alone until [`Cache::finish_pack`], and

@@ -53,6 +53,32 @@ fn sync_once(repository: &Repository, cache: &mut Cache, monitor: &dyn Monitor) 
     let early = if planted::is("packs-listed-before-gc") { Some(gc::list_packs(repository)?) } else { None };
     let gc = gc::read(repository, cache)?;
     let listed = early.map_or_else(|| gc::list_packs(repository), Ok)?;
+    let mut gone = read_index_files(repository, cache, monitor)?;
+    // Merging moves what it finds from one to another: perhaps it was at it while the folder was listed.
+    if !gone.is_empty() && !only_named_by(cache, &gone, &listed, &gc)?.is_empty() {
+        let still = read_index_files(repository, cache, monitor)?;
+        gone.retain(|id| still.contains(id));
+    }
+    forget_gone(cache, &gone, &listed, &gc)?;
+    forget_deleted(cache, &gc)?;
+    let mut view = view_of(cache, gc, listed)?;
+    if repository.keys.is_owner() {
+        read_directories(repository, cache, &mut view, monitor)?;
+    }
+    Ok(view)
+}
+
+/// Lists index files and reads those the cache does not know. Returns those it knows and that are there no longer.
+fn read_index_files(
+    repository: &Repository,
+    cache: &mut Cache,
+    monitor: &dyn Monitor,
+) -> Result<HashSet<IndexId>, RepositoryError> {
+    // Before the listing: what another process puts meanwhile is not gone.
+    let mut known = HashSet::new();
+    cache.index_files(&mut |id, _| _ = known.insert(id))?;
+    known.remove(&FROM_PACKS);
+    let mut gone = known.clone();
     let mut index_files = Vec::new();
     repository.store.list(names::INDEX, &mut |entry| {
         if let Some(id) = names::parse_index(&entry.name) {
@@ -61,7 +87,8 @@ fn sync_once(repository: &Repository, cache: &mut Cache, monitor: &dyn Monitor) 
     })?;
     index_files.sort_unstable_by_key(|(id, _)| *id);
     for (id, entry) in index_files {
-        if cache.has_index_file(&id)? {
+        gone.remove(&id);
+        if known.contains(&id) {
             continue;
         }
         let sealed = repository.store.get(&entry.name, limits::INDEX_SIZE_MAX)?;
@@ -77,12 +104,42 @@ fn sync_once(repository: &Repository, cache: &mut Cache, monitor: &dyn Monitor) 
             }),
         }
     }
-    forget_deleted(cache, &gc)?;
-    let mut view = view_of(cache, gc, listed)?;
-    if repository.keys.is_owner() {
-        read_directories(repository, cache, &mut view, monitor)?;
+    Ok(gone)
+}
+
+/// Packs that are there and that index files named which are gone, and none that is left.
+fn only_named_by(
+    cache: &Cache,
+    gone: &HashSet<IndexId>,
+    listed: &HashMap<PackId, u64>,
+    gc: &GcState,
+) -> Result<HashSet<PackId>, RepositoryError> {
+    let (mut lost, mut named) = (HashSet::new(), HashSet::new());
+    cache.index_files(&mut |id, packs| {
+        let side = if gone.contains(&id) { &mut lost } else { &mut named };
+        side.extend(packs.into_iter().filter(|pack| listed.contains_key(pack) && !gc.bad.contains(pack)));
+    })?;
+    Ok(&lost - &named)
+}
+
+/// A store that was put back from a copy may lack index files that this cache has read. What only they named is known to nobody else
+/// any more, so it must not be known here: an owner reads it from the packs and indexes it again, a writer stores it again.
+fn forget_gone(
+    cache: &mut Cache,
+    gone: &HashSet<IndexId>,
+    listed: &HashMap<PackId, u64>,
+    gc: &GcState,
+) -> Result<(), RepositoryError> {
+    if gone.is_empty() || planted::is("index-files-that-are-gone-believed") {
+        return Ok(());
     }
-    Ok(view)
+    let mut numbers = Vec::new();
+    for id in only_named_by(cache, gone, listed, gc)? {
+        numbers.extend(cache.pack_number(&id)?);
+    }
+    cache.forget_packs(&numbers)?;
+    let gone: Vec<IndexId> = gone.iter().copied().collect();
+    Ok(cache.forget_index_files(&gone)?)
 }
 
 /// Packs that a verdict deleted are never used again: their rows go, in one pass over the cache, once they are a good part of it.
@@ -305,7 +362,8 @@ pub fn mark_indexed(cache: &mut Cache, index_file: &IndexId, facts: &[PackFacts]
 }
 
 fn mark(cache: &mut Cache, index_file: &IndexId, facts: &[PackFacts]) -> Result<(), CacheError> {
-    cache.add_packs(&[], Some(index_file))?;
+    let named: Vec<PackId> = facts.iter().map(|facts| facts.id).collect();
+    cache.add_index_file(index_file, &named)?;
     let mut ids = unindexed(cache)?;
     if !ids.is_empty() {
         let named: HashSet<PackId> = facts.iter().map(|facts| facts.id).collect();
