@@ -128,7 +128,7 @@ pub(super) fn newest_config(store: &dyn Store, keys: &Keys, opener: &Opener) -> 
         }
     }) {
         Ok(()) => {}
-        Err(StoreError::NoStore(_)) => return Err(RepositoryError::NoRepository(store.location())),
+        Err(StoreError::NoStore(place)) => return Err(RepositoryError::NoRepository(place)),
         Err(error) => return Err(error.into()),
     }
     listed.sort_unstable();
