@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use crate::format::names::{self, ObjectName};
 use crate::format::session::{self, OpenedStart};
 use crate::format::{FormatError, limits};
-use crate::id::{PackId, SessionId};
+use crate::id::{ObjectHash, PackId, SessionId};
 use crate::repository::session::{is_dead_here, revoke};
 use crate::repository::{Repository, RepositoryError};
 use crate::store::{Name, StoreError};
@@ -26,6 +26,8 @@ pub struct SessionState {
     pub start: Option<OpenedStart>,
     /// The highest gc number it acknowledged with a good MAC; 0 none.
     pub acknowledged: u64,
+    /// The condemn records it has seen among those that stand under their hash.
+    pub seen: HashSet<ObjectHash>,
     /// All packs it ever pinned.
     pub pins: HashSet<PackId>,
 }
@@ -77,11 +79,13 @@ impl Repository {
             match opened {
                 Ok(acknowledgement) => {
                     state.acknowledged = state.acknowledged.max(acknowledgement.observed);
+                    state.seen.extend(acknowledgement.seen());
                     state.pins.extend(acknowledgement.pins);
                 }
                 Err(FormatError::WrongSessionMac { .. }) => {}
                 Err(_) => {
                     state.acknowledged = 0;
+                    state.seen.clear();
                     return Ok(state);
                 }
             }
