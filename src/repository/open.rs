@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use crate::clock::{Clock, Rng};
+use crate::clock::{Clock, Rng, Timestamp};
 use crate::crypto::{Keys, OWNER_TAG, Passphrase, RootKey, WRITER_TAG, WriterKey};
-use crate::format::config::{self, Config};
-use crate::format::names::ObjectName;
+use crate::format::config::{self, Config, StoreClass};
+use crate::format::names::{self, ObjectName};
 use crate::format::{FormatError, Opener, Sealer, limits};
 use crate::id::ObjectHash;
 use crate::repository::host_state::HostState;
