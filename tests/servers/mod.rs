@@ -42,6 +42,11 @@ impl Server {
     /// Starts what `command` gives for a folder (new, empty) and a port, and waits for its first answer. Another port when
     /// somebody else was faster.
     pub fn start(name: &'static str, command: impl Fn(&Path, u16) -> Command) -> Self {
+        Self::start_with(name, command, |address| http::request(address, "GET", "/", &[], b"").is_ok())
+    }
+
+    /// The same for a server whose first answer is another one.
+    pub fn start_with(name: &'static str, command: impl Fn(&Path, u16) -> Command, is_ready: impl Fn(&str) -> bool) -> Self {
         let mut said = String::new();
         for _ in 0..5 {
             let folder = tempfile::Builder::new().prefix("esker-server-").tempdir().unwrap();
@@ -61,7 +66,7 @@ impl Server {
                 .spawn()
                 .unwrap();
             let mut server = Self { name, child, port, folder };
-            if server.answers() {
+            if server.answers(&is_ready) {
                 return server;
             }
             said = server.log();
@@ -70,10 +75,10 @@ impl Server {
     }
 
     /// Waits until it does; no when it ended instead.
-    fn answers(&mut self) -> bool {
+    fn answers(&mut self, is_ready: impl Fn(&str) -> bool) -> bool {
         let began = Instant::now();
         loop {
-            let answered = http::request(&self.address(), "GET", "/", &[], b"").is_ok();
+            let answered = is_ready(&self.address());
             // Looked at after the answer: one that found the port taken is gone by then, or is seen to go by the next request.
             if self.child.try_wait().unwrap().is_some() {
                 return false;

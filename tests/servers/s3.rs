@@ -38,11 +38,13 @@ impl S3Server {
     pub fn moto_with_unknown_certificate(folder: &Path) -> Option<(Self, PathBuf)> {
         let moto = moto_program()?;
         let (key, certificate) = certificate::make(folder);
-        let server = Server::start("moto", |_, port| {
+        let command = |_: &Path, port| {
             let mut command = moto_command(&moto, port);
             command.arg("-c").arg(&certificate).arg("-k").arg(&key);
             command
-        });
+        };
+        // It speaks TLS, which this test code does not: that it listens must do.
+        let server = Server::start_with("moto", command, |address| std::net::TcpStream::connect(address).is_ok());
         let endpoint = format!("https://{}", server.address());
         Some((Self::with_keys(server, endpoint), certificate))
     }

@@ -38,15 +38,28 @@ pub(super) fn trouble(place: &str, absent: &str, name: Option<&Name>, error: &Er
         (ErrorKind::PermissionDenied, _, _) | (_, _, Some(401)) => Trouble::Final(StoreError::Denied(format!("{about}: {text}"))),
         // Two conditional requests at the same time: which one won shows when asked again.
         (ErrorKind::RateLimited | ErrorKind::Conflict, _, _) | (_, _, Some(409 | 423 | 425 | 429)) => Trouble::Passing(text),
+        (_, Some("certificate"), _) if text.contains("CaUsedAsEndEntity") => Trouble::Final(StoreError::Denied(format!(
+            "{place}: the server's certificate does not verify: it is an authority's own, which no server may use; make one without \
+             CA:TRUE, and name it with --option ca-file=FILE"
+        ))),
         (_, Some("certificate"), _) => Trouble::Final(StoreError::Denied(format!(
             "{place}: the server's certificate does not verify ({text}); if it is your own authority's, name its file with \
              --option ca-file=FILE"
+        ))),
+        _ if error.to_string().contains("failed to load signing credential") => Trouble::Final(StoreError::Denied(format!(
+            "{place}: there are no credentials to sign requests with; they come from the environment (for s3:// AWS_ACCESS_KEY_ID and \
+             AWS_SECRET_ACCESS_KEY) or from the files of the service's own tools (~/.aws/credentials)"
         ))),
         _ if error.is_temporary() => Trouble::Passing(text),
         (_, _, Some(500..=599)) => Trouble::Passing(text),
         (ErrorKind::ConfigInvalid, _, _) => Trouble::Final(StoreError::Denied(format!("{about}: {text}"))),
         _ => Trouble::Final(StoreError::Io(format!("{about}: {text}"))),
     }
+}
+
+/// Was a range asked for that lies beyond the end? Not every service of OpenDAL's tells it by its kind.
+pub(super) fn is_out_of_range(error: &Error) -> bool {
+    error.kind() == ErrorKind::RangeNotSatisfied || Said::by(error).status == Some(416)
 }
 
 /// What the service, or the network below it, said.

@@ -35,7 +35,7 @@ use retry::Retries;
 use std::sync::Arc;
 
 /// Options that every kind of this room knows.
-pub(super) const COMMON: [&str; 4] = ["timeout", "retry", "connections", "ca-file"];
+pub(super) const COMMON: [&str; 5] = ["timeout", "retry", "retry-pause", "connections", "ca-file"];
 
 /// Why a store could not even be set up: what was said about it is wrong.
 #[derive(Debug, thiserror::Error)]
@@ -115,7 +115,7 @@ impl Ground {
             runtime,
             transport: opendal::HttpTransporter::new(wire),
             meter,
-            retries: Retries::new(lasting),
+            retries: Retries::new(lasting, named.seconds("retry-pause")?),
             notice: options.notice.clone(),
         })
     }
@@ -254,7 +254,7 @@ impl Store for Remote {
             }
             match self.read(name, offset, length as u64).await {
                 Ok(bytes) if bytes.len() == length => Ok(bytes.to_vec()),
-                Err(error) if error.kind() == ErrorKind::RangeNotSatisfied => Err(out_of_range().await?),
+                Err(error) if answer::is_out_of_range(&error) => Err(out_of_range().await?),
                 // OpenDAL's own word for a body that ended early.
                 Err(error) if !error.message().contains("too little data") => Err(self.trouble(Some(name), &error)),
                 // Shorter because the object ends there, or because the answer was cut off.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock::{Rng, SystemRng};
 
-/// The first pause; each is twice the one before, with jitter.
+/// The first pause unless an option says otherwise; each is twice the one before, with jitter.
 const PAUSE_FIRST: Duration = Duration::from_millis(500);
 /// No pause is longer.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -15,12 +15,13 @@ const UNHEARD_MAX: u32 = 4;
 /// What one store is granted: it may be away for `lasting` at a time, once it has answered.
 pub(super) struct Retries {
     lasting: Duration,
+    pause: Duration,
     heard: AtomicBool,
 }
 
 impl Retries {
-    pub(super) fn new(lasting: Duration) -> Self {
-        Self { lasting, heard: AtomicBool::new(false) }
+    pub(super) fn new(lasting: Duration, pause: Option<Duration>) -> Self {
+        Self { lasting, pause: pause.unwrap_or(PAUSE_FIRST), heard: AtomicBool::new(false) }
     }
 
     /// A request was answered.
@@ -55,7 +56,7 @@ impl Series<'_> {
         if unheard || spent >= self.retries.lasting {
             return None;
         }
-        let full = PAUSE_FIRST.saturating_mul(1 << (self.failed - 1).min(16)).min(PAUSE_MAX);
+        let full = self.retries.pause.saturating_mul(1 << (self.failed - 1).min(16)).min(PAUSE_MAX);
         // Half of it at random: many clients that failed together do not come back together.
         let mut random = [0];
         let jitter = SystemRng.fill(&mut random).map_or(0.5, |()| f64::from(random[0]) / 255.0);
@@ -69,7 +70,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_and_end() {
-        let retries = Retries::new(Duration::from_secs(300));
+        let retries = Retries::new(Duration::from_secs(300), None);
         let mut series = retries.begin();
         assert!(!series.is_again());
         let pauses: Vec<_> = std::iter::from_fn(|| series.pause()).collect();
@@ -83,6 +84,6 @@ mod tests {
         let pauses: Vec<_> = (0..20).filter_map(|_| series.pause()).collect();
         assert_eq!(pauses.len(), 20, "one that answered before is waited for");
         assert!(pauses.iter().all(|pause| *pause <= PAUSE_MAX));
-        assert_eq!(Retries::new(Duration::ZERO).begin().pause(), None);
+        assert_eq!(Retries::new(Duration::ZERO, None).begin().pause(), None);
     }
 }

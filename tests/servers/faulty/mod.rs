@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 pub use link::Link;
 pub use objects::Objects;
+#[allow(unused_imports, reason = "each test uses its part")]
 pub use plan::{Counts, Fault, Seen, Tally, Verb};
 
 use objects::Bucket;
