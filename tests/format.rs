@@ -242,6 +242,9 @@ fn names_are_accepted_or_ignored_as_the_page_says() {
         format!("forgotten/{sid}/{hash}"),
         "gc/0000000000000001-condemn".to_owned(),
         "gc/00000000000000ff-verdict".to_owned(),
+        format!("config/0000000a-{hash}"),
+        format!("gc/0000000000000001-condemn-{hash}"),
+        format!("gc/00000000000000ff-verdict-{hash}"),
         format!("notes/{hash}"),
         format!("parity/{hash}/{hash}"),
         format!("revoked/{sid}"),
@@ -266,6 +269,10 @@ fn names_are_accepted_or_ignored_as_the_page_says() {
         format!("sessions/{sid}/4294967296"),
         "gc/0000000000000000-condemn".into(),
         "gc/1-verdict".into(),
+        format!("gc/0000000000000000-condemn-{hash}"),
+        format!("gc/0000000000000001-{hash}"),
+        format!("gc/0000000000000001-verdict-{sid}"),
+        format!("config/00000001-{hash}-{hash}"),
         format!("snapshots/{hash}"),
     ] {
         assert_eq!(ObjectName::parse(&Name::new(text.as_str()).unwrap()), None, "{text}");

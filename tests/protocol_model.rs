@@ -145,6 +145,29 @@ const THREE_NUMBERS: Layout = Layout {
     ..Layout::NOTHING
 };
 
+/// Class single maintainer: one maintainer at a time, as many as crashes make; whatever they sent lands whenever it likes.
+const SINGLE: Layout = Layout {
+    name: "single maintainer",
+    packs: &[pack(Origin::Initial, &[Literal(0)]), pack(Origin::Initial, &[Literal(0)]), pack(Origin::Writer(0), &[Literal(0)])],
+    writers: &[1],
+    old: &[1],
+    forgettable: 0b10,
+    revocable: 0b1,
+    numbers: 2,
+    pruners: 1,
+    verdicts_vary: true,
+    single: true,
+    ..Layout::NOTHING
+};
+
+/// The same with fewer choices and listings that take time.
+const SINGLE_SLOW: Layout = Layout {
+    name: "single maintainer, slow lists",
+    packs: &[pack(Origin::Initial, &[Literal(0)]), pack(Origin::Writer(0), &[Literal(0)])],
+    lists_take_time: true,
+    ..SINGLE
+};
+
 /// Explores a configuration to its end, or with a rule left out to the first loss.
 fn explore(layout: Layout) -> impl Checker<Layout> {
     let began = std::time::Instant::now();
@@ -218,9 +241,24 @@ fn listings_that_take_time_lose_nothing() {
 }
 
 #[test]
+fn stores_that_overwrite_lose_nothing_with_one_maintainer_at_a_time() {
+    holds(SINGLE);
+    holds(SINGLE_SLOW);
+}
+
+#[test]
+fn every_rule_for_stores_that_overwrite_is_needed() {
+    for (layout, rules) in &NEEDED_BY_SINGLE {
+        needs(*layout, rules);
+    }
+}
+
+#[test]
 #[ignore = "minutes and gigabytes"]
 fn the_large_configurations_lose_nothing() {
     holds(MUTUAL);
+    // More than the class promises.
+    holds(Layout { name: "single maintainer, two of them all the same", pruners: 2, verdicts_vary: false, ..SINGLE });
     holds(Layout { name: "forged, slow lists", lists_take_time: true, ..FORGED });
     holds(Layout { name: "repack, slow lists, any verdict", lists_take_time: true, verdicts_vary: true, ..REPACK });
     holds(Layout { name: "two writers, two pruners", pruners: 2, ..TWO_WRITERS });
@@ -256,6 +294,23 @@ const NEEDED: [(Layout, &[Rule]); 6] = [
     (SLOW_LISTS, &[Rule::NumberWithoutGap]),
 ];
 
+/// The same for class single maintainer.
+const NEEDED_BY_SINGLE: [(Layout, &[Rule]); 1] = [(
+    SINGLE,
+    &[
+        Rule::NamesHoldHashes,
+        Rule::RecordsAcknowledged,
+        Rule::SparedStaysBad,
+        Rule::SparedOutOfView,
+        Rule::RevokedBeforeSnapshots,
+        Rule::LooksForRevocation,
+        Rule::DoubtfulStaysLive,
+        Rule::Pins,
+        Rule::WaitForAcknowledgements,
+        Rule::OtherNumbersOutOfView,
+    ],
+)];
+
 #[test]
 fn every_rule_for_chunks_and_sessions_is_needed() {
     needs(NEEDED[0].0, NEEDED[0].1);
@@ -277,6 +332,6 @@ fn every_rule_for_gc_names_is_needed() {
 #[test]
 fn no_rule_is_left_without_a_test() {
     for rule in Rule::ALL {
-        assert!(NEEDED.iter().any(|(_, rules)| rules.contains(&rule)), "{rule:?}");
+        assert!(NEEDED.iter().chain(&NEEDED_BY_SINGLE).any(|(_, rules)| rules.contains(&rule)), "{rule:?}");
     }
 }

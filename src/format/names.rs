@@ -61,6 +61,12 @@ pub enum ObjectName {
     GcCondemn(u64),
     /// `gc/<16 hex digits>-verdict`.
     GcVerdict(u64),
+    /// `config/<8 hex digits>-<BLAKE3 of the object>`: where a name that is taken may be overwritten, so that no two contents share one.
+    ConfigByHash(u32, ObjectHash),
+    /// `gc/<16 hex digits>-condemn-<BLAKE3 of the object>`: the same.
+    GcCondemnByHash(u64, ObjectHash),
+    /// `gc/<16 hex digits>-verdict-<BLAKE3 of the object>`: the same.
+    GcVerdictByHash(u64, ObjectHash),
     /// `notes/<BLAKE3 of the object>`.
     Note(ObjectHash),
     /// `parity/<pack>/<BLAKE3 of the object>`.
@@ -83,6 +89,9 @@ impl ObjectName {
             Self::Forgotten(sid, hash) => format!("{FORGOTTEN}/{sid}/{hash}"),
             Self::GcCondemn(number) => format!("{GC}/{number:016x}-condemn"),
             Self::GcVerdict(number) => format!("{GC}/{number:016x}-verdict"),
+            Self::ConfigByHash(number, hash) => format!("{CONFIG}/{number:08x}-{hash}"),
+            Self::GcCondemnByHash(number, hash) => format!("{GC}/{number:016x}-condemn-{hash}"),
+            Self::GcVerdictByHash(number, hash) => format!("{GC}/{number:016x}-verdict-{hash}"),
             Self::Note(hash) => format!("{NOTES}/{hash}"),
             Self::Parity(pack, hash) => format!("{PARITY}/{pack}/{hash}"),
             Self::Revoked(sid) => format!("{REVOKED}/{sid}"),
@@ -99,7 +108,10 @@ impl ObjectName {
             return None;
         }
         let parsed = match (folder, second) {
-            (CONFIG, None) => Self::Config(u32::from_be_bytes(unhex(first)?)),
+            (CONFIG, None) => match first.split_once('-') {
+                None => Self::Config(u32::from_be_bytes(unhex(first)?)),
+                Some((number, hash)) => Self::ConfigByHash(u32::from_be_bytes(unhex(number)?), ObjectHash::from_hex(hash)?),
+            },
             (KEYS, None) => Self::Keyslot(ObjectHash::from_hex(first)?),
             (PACKS, Some(id)) => Self::Pack(PackId::from_hex(id).filter(|_| id.starts_with(first) && first.len() == 2)?),
             (INDEX, None) => Self::Index(IndexId::from_hex(first)?),
@@ -110,9 +122,11 @@ impl ObjectName {
             (GC, None) => {
                 let (number, kind) = first.split_once('-')?;
                 let number = u64::from_be_bytes(unhex(number)?);
-                match kind {
-                    "condemn" => Self::GcCondemn(number),
-                    "verdict" => Self::GcVerdict(number),
+                match kind.split_once('-') {
+                    None if kind == "condemn" => Self::GcCondemn(number),
+                    None if kind == "verdict" => Self::GcVerdict(number),
+                    Some(("condemn", hash)) => Self::GcCondemnByHash(number, ObjectHash::from_hex(hash)?),
+                    Some(("verdict", hash)) => Self::GcVerdictByHash(number, ObjectHash::from_hex(hash)?),
                     _ => return None,
                 }
             }
@@ -121,7 +135,15 @@ impl ObjectName {
             (REVOKED, None) => Self::Revoked(SessionId::from_hex(first)?),
             _ => return None,
         };
-        let numbered_from_one = !matches!(parsed, Self::Config(0) | Self::GcCondemn(0) | Self::GcVerdict(0));
+        let numbered_from_one = !matches!(
+            parsed,
+            Self::Config(0)
+                | Self::GcCondemn(0)
+                | Self::GcVerdict(0)
+                | Self::ConfigByHash(0, _)
+                | Self::GcCondemnByHash(0, _)
+                | Self::GcVerdictByHash(0, _)
+        );
         numbered_from_one.then_some(parsed)
     }
 
@@ -139,6 +161,10 @@ impl ObjectName {
             Self::Keyslot(_) | Self::Pack(_) | Self::Index(_) | Self::Forgotten(..) | Self::Note(_) | Self::Parity(..) => {
                 name.as_str().rsplit_once('/').map_or(String::new(), |(place, _)| place.to_owned())
             }
+            // The place of its number, whichever form of the name it stands under.
+            Self::ConfigByHash(number, _) => Self::Config(*number).place(),
+            Self::GcCondemnByHash(number, _) => Self::GcCondemn(*number).place(),
+            Self::GcVerdictByHash(number, _) => Self::GcVerdict(*number).place(),
         }
     }
 }
@@ -216,6 +242,9 @@ mod tests {
             ObjectName::Forgotten(sid.into(), hash),
             ObjectName::GcCondemn(1),
             ObjectName::GcVerdict(u64::MAX),
+            ObjectName::ConfigByHash(7, hash),
+            ObjectName::GcCondemnByHash(u64::MAX, hash),
+            ObjectName::GcVerdictByHash(1, hash),
             ObjectName::Note(hash),
             ObjectName::Parity(PackId([2; 32]), hash),
             ObjectName::Revoked(sid),
@@ -247,6 +276,14 @@ mod tests {
             "gc/0000000000000000-condemn",
             "gc/0000000000000001-pardon",
             "gc/1-condemn",
+            "gc/0000000000000001-condemn-",
+            "gc/0000000000000001-condemn-abab",
+            "gc/0000000000000000-condemn-abababababababababababababababababababababababababababababababab",
+            "gc/0000000000000001-pardon-abababababababababababababababababababababababababababababababab",
+            "gc/0000000000000001-verdict-abababababababababababababababababababababababababababababababab-",
+            "config/00000000-abababababababababababababababababababababababababababababababab",
+            "config/0000001-abababababababababababababababababababababababababababababababab",
+            "config/00000001-",
             "stranger/x",
             "snapshots",
         ] {
@@ -261,6 +298,8 @@ mod tests {
         assert_eq!(ObjectName::Forgotten(sid.into(), ObjectHash([1; 32])).place(), format!("forgotten/{sid}"));
         assert_eq!(ObjectName::Config(10).place(), "config/0000000a");
         assert_eq!(ObjectName::GcVerdict(255).place(), "gc/00000000000000ff-verdict");
+        assert_eq!(ObjectName::GcVerdictByHash(255, ObjectHash([1; 32])).place(), "gc/00000000000000ff-verdict");
+        assert_eq!(ObjectName::ConfigByHash(10, ObjectHash([1; 32])).place(), "config/0000000a");
         assert_eq!(ObjectName::SessionRecord(sid, 3).place(), format!("sessions/{sid}/3"));
     }
 }

@@ -10,9 +10,12 @@ use super::names::ObjectName;
 use super::{Extra, Header};
 use crate::clock::Timestamp;
 use crate::crypto::{equal, mac_of_place};
-use crate::id::{PackId, SessionId};
+use crate::id::{ObjectHash, PackId, SessionId};
 
 const WHAT: &str = "session record";
+/// Extra field of an acknowledgement: the condemn records it has seen whose names hold their hash, end to end, strictly rising. Not
+/// there: none.
+const EXTRA_SEEN: u16 = 1;
 
 /// Record 0: durable before the session lists anything.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,7 +53,7 @@ pub struct Acknowledgement {
     pub observed: u64,
     /// Bad packs that it uses or wrote: in strictly rising order.
     pub pins: Vec<PackId>,
-    /// Fields of later versions.
+    /// Fields of later versions, and [`Acknowledgement::seen`].
     pub extra: Extra,
 }
 
@@ -123,6 +126,7 @@ impl Acknowledgement {
     /// Its body, without the MAC.
     pub fn encode(&self) -> Result<Vec<u8>, FormatError> {
         check_pins(&self.pins)?;
+        self.check_seen()?;
         let pins = self.pins.iter().map(|pin| cbor::array(&pin.0)).collect();
         let wire =
             WireAcknowledgement(cbor::array(&self.session.0), self.number, self.observed, pins, cbor::extra_out(&self.extra));
@@ -135,7 +139,38 @@ impl Acknowledgement {
         let pins: Vec<PackId> = wire.3.into_iter().map(|pin| PackId(pin.into_array())).collect();
         check_pins(&pins)?;
         let extra = cbor::extra_in(WHAT, &wire.4)?;
-        Ok(Self { session: SessionId(wire.0.into_array()), number: wire.1, observed: wire.2, pins, extra })
+        let read = Self { session: SessionId(wire.0.into_array()), number: wire.1, observed: wire.2, pins, extra };
+        read.check_seen()?;
+        Ok(read)
+    }
+
+    /// The condemn records without a verdict that its listing of gc/ showed and that were read, among those whose names hold their hash:
+    /// strictly rising. Where names can be overwritten a number says nothing about what stood there.
+    pub fn seen(&self) -> Vec<ObjectHash> {
+        let value = self.extra.iter().find(|(number, ..)| *number == EXTRA_SEEN).map_or(&[][..], |(.., value)| value);
+        value.chunks_exact(32).filter_map(ObjectHash::from_slice).collect()
+    }
+
+    /// Sets [`Acknowledgement::seen`].
+    pub fn set_seen(&mut self, seen: &[ObjectHash]) {
+        self.extra.retain(|(number, ..)| *number != EXTRA_SEEN);
+        if !seen.is_empty() {
+            let mut seen = seen.to_vec();
+            seen.sort_unstable();
+            seen.dedup();
+            let value = seen.iter().flat_map(|hash| hash.0).collect();
+            let at = self.extra.partition_point(|(number, ..)| *number < EXTRA_SEEN);
+            self.extra.insert(at, (EXTRA_SEEN, false, value));
+        }
+    }
+
+    fn check_seen(&self) -> Result<(), FormatError> {
+        match self.extra.iter().find(|(number, ..)| *number == EXTRA_SEEN) {
+            Some((.., value)) if value.is_empty() || value.len() % 32 != 0 || !self.seen().is_sorted_by(|a, b| a < b) => {
+                Err(FormatError::field(WHAT, "seen condemn records", "are no list of hashes that rises strictly"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -295,6 +330,20 @@ mod tests {
         let other = seal_acknowledgement(&later, &acknowledgement()).unwrap();
         assert!(matches!(open_acknowledgement(&opener, &opened, 2, &other), Err(FormatError::WrongSessionMac { .. })));
         assert!(open_start(&opener, SessionId([7; 16]), &seal_start(&sealer, &start()).unwrap()).is_err());
+    }
+
+    #[test]
+    fn the_condemn_records_it_has_seen_read_back_and_none_leaves_no_byte() {
+        let mut record = acknowledgement();
+        let without = record.encode().unwrap();
+        record.set_seen(&[ObjectHash([9; 32]), ObjectHash([3; 32]), ObjectHash([9; 32])]);
+        assert_eq!(record.seen(), [ObjectHash([3; 32]), ObjectHash([9; 32])]);
+        assert_eq!(Acknowledgement::decode(&record.encode().unwrap()).unwrap(), record);
+        for bad in [vec![], vec![1; 31], vec![1; 64]] {
+            assert!(Acknowledgement { extra: vec![(EXTRA_SEEN, false, bad)], ..acknowledgement() }.encode().is_err());
+        }
+        record.set_seen(&[]);
+        assert_eq!(record.encode().unwrap(), without);
     }
 
     #[test]

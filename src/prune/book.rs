@@ -3,9 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::cache::Cache;
+use crate::format::names::ObjectName;
 use crate::id::{ObjectHash, PackId, SnapshotId};
-use crate::repository::gc::{self, GcState, Slot};
+use crate::repository::gc::{self, GcState, Numbered, Slot};
 use crate::repository::{Repository, RepositoryError};
+use crate::store::Name;
 
 /// A good condemn record without a verdict.
 #[derive(Clone, Debug)]
@@ -14,6 +16,8 @@ pub(super) struct Pending {
     pub number: u64,
     /// BLAKE3 of its object.
     pub hash: ObjectHash,
+    /// It stands under its hash: a session has acknowledged it when it names it, whatever number it acknowledges.
+    pub by_hash: bool,
     /// What it condemns.
     pub packs: Vec<PackId>,
     /// What its run wrote to save the rest of them; every chunk in these was rebuilt and its id recomputed before.
@@ -29,13 +33,16 @@ pub(super) struct Book {
     pub understood: u64,
     /// In rising order.
     pub pending: Vec<Pending>,
-    /// Numbers whose condemn record is unreadable or forged, and has no verdict.
-    pub unanswered: Vec<u64>,
+    /// Condemn records that are unreadable or forged, and have no verdict: number, and the hash if it stands under that.
+    pub unanswered: Vec<(u64, Option<ObjectHash>)>,
+    /// Records under their hash that no owner made. Nobody obeys them but writers, and their names can hold nothing else.
+    pub forged: Vec<Name>,
     /// Packs nobody may rely on.
     pub bad: HashSet<PackId>,
     /// Those that verdicts list.
     pub deleted: HashSet<PackId>,
-    /// Those that are bad because of a verdict nobody can read: they can only go, or be saved, under another number.
+    /// Those that are bad for ever although no verdict deletes them: the verdict cannot be read, or the record stands under its hash and
+    /// spared them. They can only go, or be saved, under another record.
     pub stuck: HashSet<PackId>,
     /// Every snapshot that a run before saw: id, and the hashes of its object.
     pub seen: HashMap<SnapshotId, HashSet<ObjectHash>>,
@@ -50,9 +57,8 @@ impl Book {
                 book.understood = numbered.number;
             }
             book.bad.extend(numbered.bad());
-            if let Some(verdict) = numbered.verdict.read() {
-                book.deleted.extend(&verdict.delete);
-            }
+            book.deleted.extend(numbered.deleted());
+            book.take_by_hash(&numbered);
             match (numbered.condemn, numbered.verdict) {
                 (Slot::Read(condemn, hash), verdict) => {
                     for (id, hash) in condemn.snapshots {
@@ -61,13 +67,13 @@ impl Book {
                     match verdict {
                         Slot::Free => {
                             let (number, packs, written) = (numbered.number, condemn.packs, condemn.written);
-                            book.pending.push(Pending { number, hash, packs, written });
+                            book.pending.push(Pending { number, hash, by_hash: false, packs, written });
                         }
                         Slot::Unreadable(_) => book.stuck.extend(condemn.packs),
                         Slot::Forged | Slot::Read(..) => {}
                     }
                 }
-                (Slot::Unreadable(_) | Slot::Forged, Slot::Free) => book.unanswered.push(numbered.number),
+                (Slot::Unreadable(_) | Slot::Forged, Slot::Free) => book.unanswered.push((numbered.number, None)),
                 _ => {}
             }
             Ok(())
@@ -76,8 +82,36 @@ impl Book {
         Ok(book)
     }
 
+    fn take_by_hash(&mut self, numbered: &Numbered) {
+        let number = numbered.number;
+        for (hash, slot) in &numbered.condemns_by_hash {
+            match slot {
+                Slot::Read(condemn, _) => {
+                    for (id, hash) in &condemn.snapshots {
+                        self.seen.entry(*id).or_default().insert(*hash);
+                    }
+                    if numbered.is_decided(hash) {
+                        self.stuck.extend(&condemn.packs);
+                    } else {
+                        let (packs, written) = (condemn.packs.clone(), condemn.written.clone());
+                        self.pending.push(Pending { number, hash: *hash, by_hash: true, packs, written });
+                    }
+                }
+                Slot::Unreadable(_) if !numbered.is_decided(hash) => self.unanswered.push((number, Some(*hash))),
+                Slot::Forged => self.forged.push(ObjectName::GcCondemnByHash(number, *hash).name()),
+                Slot::Unreadable(_) | Slot::Free => {}
+            }
+        }
+        for (hash, slot) in &numbered.verdicts_by_hash {
+            if matches!(slot, Slot::Forged) {
+                self.forged.push(ObjectName::GcVerdictByHash(number, *hash).name());
+            }
+        }
+    }
+
     /// The same, as everybody reads it.
     pub fn state(&self) -> GcState {
-        GcState { number: self.understood, blocked_at: None, bad: self.bad.clone(), deleted: self.deleted.clone() }
+        let (bad, deleted) = (self.bad.clone(), self.deleted.clone());
+        GcState { number: self.understood, blocked_at: None, bad, deleted, seen: Vec::new() }
     }
 }

@@ -1,6 +1,6 @@
 //! Per chunk the copy that stays; so per pack what of it is used.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::PruneError;
 use super::bits::Bits;
@@ -43,8 +43,13 @@ pub(super) fn facts(reader: &Reader, pack: PackNumber) -> Result<Option<PackFact
 }
 
 /// Chooses among the packs `from`. Where a chunk has several copies, the one in the pack that is used most anyhow, and one in a pack that
-/// is known to be damaged last; a composed copy only when there is no literal one, and then its bases too.
-pub(super) fn choose(reader: &Reader, mark: &Mark, from: &[(PackNumber, PackId)]) -> Result<Choice, PruneError> {
+/// is known to be damaged, or that has to go, last; a composed copy only when there is no literal one, and then its bases too.
+pub(super) fn choose(
+    reader: &Reader,
+    mark: &Mark,
+    from: &[(PackNumber, PackId)],
+    stuck: &HashSet<PackId>,
+) -> Result<Choice, PruneError> {
     let mut choice = Choice {
         uses: Vec::with_capacity(from.len()),
         chosen: from.iter().map(|&(number, _)| (number, Bits::default())).collect(),
@@ -74,7 +79,7 @@ pub(super) fn choose(reader: &Reader, mark: &Mark, from: &[(PackNumber, PackId)]
                 }
             }
             if !marks.shared.is_empty() {
-                undecided.push((damaged.binary_search(&id).is_err(), met, number));
+                undecided.push((damaged.binary_search(&id).is_err() && !stuck.contains(&id), met, number));
             }
         }
         choice.uses.push(of);

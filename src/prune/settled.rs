@@ -2,6 +2,7 @@
 //! is looked at. Only a comfort: not pruning is always right.
 
 use super::{MaxUnused, PruneError, Pruner};
+use crate::format::config::StoreClass;
 use crate::format::names;
 use crate::repository::RepositoryError;
 
@@ -26,7 +27,9 @@ impl Pruner {
     /// Remembers that nothing is left to do, when that is so.
     pub fn settle(&mut self) -> Result<(), PruneError> {
         self.repository.keep_ballast()?;
-        let open = self.summary.packs_waiting > 0 || self.summary.too_full_to_repack || self.has_live_sessions()?;
+        // What was spared there stays bad, and has to be stored again or condemned again by the next one.
+        let spared = self.repository.config().class == StoreClass::SingleMaintainer && self.summary.packs_pardoned > 0;
+        let open = spared || self.summary.packs_waiting > 0 || self.summary.too_full_to_repack || self.has_live_sessions()?;
         let value = if open { None } else { Some(self.listings()?) };
         self.reader.with_known(|cache, _| cache.put_meta(NOTE, value.as_deref())).map_err(RepositoryError::from)?;
         Ok(())

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-use super::book::Book;
+use super::book::{Book, Pending};
 use super::mark::Mark;
 use super::verdict::Deciding;
 use super::{PruneError, Pruner};
@@ -65,8 +65,14 @@ impl Pruner {
         let book = self.refresh()?;
         // Whoever lists a pack that a verdict deleted deletes it again: the run that decided may have died, the pack may have come back.
         self.carry_out(&book.deleted, &book)?;
-        for &number in &book.unanswered {
-            self.answer(number)?;
+        for &(number, hash) in &book.unanswered {
+            self.answer(number, hash)?;
+        }
+        for name in &book.forged {
+            // Its name holds its hash: it can stand for nothing else, and no owner was ever bound by it.
+            self.monitor.note(&format!("{name} was not made by an owner: it is cleared away"));
+            self.repository.store().delete(name)?;
+            self.changed = true;
         }
         self.summary.waiting.clear();
         self.count_waiting(&book);
@@ -76,23 +82,22 @@ impl Pruner {
         let sessions = self.list_sessions()?;
         let live = self.list_live(&book, &sessions.revoked_beside)?;
         let alive: Vec<SessionId> = sessions.listed.keys().filter(|id| !sessions.is_over(id, &live.over)).copied().collect();
-        let mut acknowledged = u64::MAX;
         let mut pins = HashSet::new();
+        // R1: only records that every live session has acknowledged.
+        let mut swept: HashSet<ObjectHash> = book.pending.iter().map(|pending| pending.hash).collect();
         for id in &alive {
             let state = sessions.read.get(id).cloned().unwrap_or_default();
-            if !planted::is("acknowledgements-not-waited-for") {
-                acknowledged = acknowledged.min(state.acknowledged);
-            }
+            let missing: Vec<ObjectHash> =
+                book.pending.iter().filter(|pending| !has_acknowledged(&state, pending)).map(|pending| pending.hash).collect();
             if !planted::is("pins-disobeyed") {
                 pins.extend(&state.pins);
             }
+            if missing.is_empty() || planted::is("acknowledgements-not-waited-for") {
+                continue;
+            }
+            swept.retain(|hash| !missing.contains(hash));
             self.summary.waiting.push(waiting(*id, &state));
         }
-        // R1: only numbers that every live session has acknowledged.
-        let swept: HashSet<u64> =
-            book.pending.iter().map(|pending| pending.number).filter(|&number| number <= acknowledged).collect();
-        let last = book.pending.last().map_or(0, |pending| pending.number);
-        self.summary.waiting.retain(|waiting| waiting.acknowledged < last);
         if swept.is_empty() {
             return Ok(true);
         }
@@ -102,7 +107,7 @@ impl Pruner {
                 self.reader.with_known(|cache, view| cache.pack_number(pack).map(|found| found.filter(|&n| view.can_read(n))));
             number.map(|found| found.is_none_or(|number| self.mark.covers(number))).map_err(RepositoryError::from)
         };
-        let mut packs = book.pending.iter().filter(|pending| swept.contains(&pending.number)).flat_map(|pending| &pending.packs);
+        let mut packs = book.pending.iter().filter(|pending| swept.contains(&pending.hash)).flat_map(|pending| &pending.packs);
         if !packs.try_fold(true, |all, pack| decides(pack).map(|one| all && one))? {
             self.mark = Mark::default();
         }
@@ -110,7 +115,7 @@ impl Pruner {
         // R7: gc is listed after sessions and snapshots; then packs.
         let book = self.refresh()?;
         let (mut deleted, mut made_one) = (HashSet::new(), false);
-        for pending in book.pending.iter().filter(|pending| swept.contains(&pending.number)) {
+        for pending in book.pending.iter().filter(|pending| swept.contains(&pending.hash)) {
             self.check_stop()?;
             let decided =
                 Deciding { reader: &self.reader, mark: &self.mark, book: &book, pins: &pins, stop: &self.stop }.decide(pending)?;
@@ -125,7 +130,7 @@ impl Pruner {
             if planted::is("delete-before-verdict") {
                 self.carry_out(&verdict.delete.iter().copied().collect(), &book)?;
             }
-            match self.put_verdict(&verdict)? {
+            match self.put_verdict(&verdict, pending.by_hash)? {
                 Made::Ours => {
                     made_one = true;
                     self.summary.packs_pardoned += verdict.pardon.len() as u64;
@@ -136,10 +141,11 @@ impl Pruner {
             }
         }
         if made_one {
-            self.clear_after_verdict(&sessions.listed, &live);
+            self.clear_after_verdict(&sessions.listed, &live, &sessions.revoked_beside);
         }
         self.carry_out(&deleted, &book)?;
-        let rest: Vec<u64> = book.pending.iter().map(|pending| pending.number).filter(|number| !swept.contains(number)).collect();
+        let rest: HashSet<ObjectHash> =
+            book.pending.iter().map(|pending| pending.hash).filter(|hash| !swept.contains(hash)).collect();
         self.recount_waiting(&book, &rest);
         Ok(!rest.is_empty())
     }
@@ -182,25 +188,35 @@ impl Pruner {
     }
 
     /// An empty verdict for a condemn record that cannot be read, or that no owner made.
-    fn answer(&mut self, number: u64) -> Result<(), PruneError> {
+    fn answer(&mut self, number: u64, by_hash: Option<ObjectHash>) -> Result<(), PruneError> {
         let name = ObjectName::GcCondemn(number).name();
-        let condemn = match self.repository.store().get(&name, limits::GC_SIZE_MAX) {
-            Ok(sealed) => names::hash_of(&[&sealed]),
-            Err(StoreError::Size { .. }) => ObjectHash([0; 32]),
-            Err(error) => return Err(error.into()),
+        let condemn = match by_hash {
+            Some(hash) => hash,
+            None => match self.repository.store().get(&name, limits::GC_SIZE_MAX) {
+                Ok(sealed) => names::hash_of(&[&sealed]),
+                Err(StoreError::Size { .. }) => ObjectHash([0; 32]),
+                Err(error) => return Err(error.into()),
+            },
         };
         self.monitor
             .note(&format!("gc record {number} is unreadable or was not made by an owner: it is answered, and deletes nothing"));
         let time = self.repository.clock().now();
-        self.put_verdict(&Verdict { number, time, condemn, delete: Vec::new(), pardon: Vec::new(), extra: Vec::new() })?;
+        let verdict = Verdict { number, time, condemn, delete: Vec::new(), pardon: Vec::new(), extra: Vec::new() };
+        self.put_verdict(&verdict, by_hash.is_some())?;
         Ok(())
     }
 
-    /// R3: one verdict for a number. What stands there counts, if an owner made it; else it deletes nothing, for ever.
-    fn put_verdict(&mut self, verdict: &Verdict) -> Result<Made, PruneError> {
-        let name = ObjectName::GcVerdict(verdict.number).name();
+    /// R3: one verdict for a number. What stands there counts, if an owner made it; else it deletes nothing, for ever. On a record that
+    /// stands under its hash there may be several: each holds, and none makes a pack good again.
+    fn put_verdict(&mut self, verdict: &Verdict, by_hash: bool) -> Result<Made, PruneError> {
         let sealed = gc::seal_verdict(self.repository.sealer(), verdict).map_err(RepositoryError::from)?;
         self.changed = true;
+        if by_hash {
+            let name = ObjectName::GcVerdictByHash(verdict.number, names::hash_of(&[&sealed])).name();
+            self.repository.create_small_same(&name, &sealed)?;
+            return Ok(Made::Ours);
+        }
+        let name = ObjectName::GcVerdict(verdict.number).name();
         match self.repository.create_small(&name, &sealed) {
             Ok(()) => Ok(Made::Ours),
             Err(StoreError::AlreadyExists(_)) => {
@@ -252,15 +268,15 @@ impl Pruner {
     }
 
     fn count_waiting(&mut self, book: &Book) {
-        let all: Vec<u64> = book.pending.iter().map(|pending| pending.number).collect();
+        let all: HashSet<ObjectHash> = book.pending.iter().map(|pending| pending.hash).collect();
         self.recount_waiting(book, &all);
     }
 
-    fn recount_waiting(&mut self, book: &Book, numbers: &[u64]) {
+    fn recount_waiting(&mut self, book: &Book, records: &HashSet<ObjectHash>) {
         let packs: HashSet<PackId> = book
             .pending
             .iter()
-            .filter(|pending| numbers.contains(&pending.number))
+            .filter(|pending| records.contains(&pending.hash))
             .flat_map(|pending| pending.packs.iter().copied())
             .collect();
         self.summary.packs_waiting = packs.len() as u64;
@@ -274,6 +290,14 @@ impl Pruner {
 impl Sessions {
     fn is_over(&self, id: &SessionId, over: &HashSet<SessionId>) -> bool {
         over.contains(id) || self.revoked_beside.contains(id)
+    }
+}
+
+/// A number that was seen says nothing about a record that may have come under it later: such a record is acknowledged by its hash.
+fn has_acknowledged(state: &SessionState, pending: &Pending) -> bool {
+    match pending.by_hash && !planted::is("records-acknowledged-by-number") {
+        true => state.seen.contains(&pending.hash),
+        false => state.acknowledged >= pending.number,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What may be cleared away after a verdict: records of sessions that are over, then objects of forgotten snapshots. Tombstones,
 //! revocations and everything under `gc/` stay for ever.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::live::Live;
 use super::{PruneError, Pruner};
@@ -15,8 +15,14 @@ const GONE_ONE_IN: usize = 8;
 
 impl Pruner {
     /// Notes what was over, or forgotten, in listings made before a verdict of this run: after it, in this order.
-    pub(super) fn clear_after_verdict(&mut self, sessions: &BTreeMap<SessionId, SessionNames>, live: &Live) {
-        let over = sessions.iter().filter(|(id, _)| live.over.contains(id)).flat_map(|(_, names)| names.names.iter().cloned());
+    pub(super) fn clear_after_verdict(
+        &mut self,
+        sessions: &BTreeMap<SessionId, SessionNames>,
+        live: &Live,
+        revoked_beside: &HashSet<SessionId>,
+    ) {
+        let is_over = |id: &SessionId| live.over.contains(id) || revoked_beside.contains(id);
+        let over = sessions.iter().filter(|(id, _)| is_over(id)).flat_map(|(_, names)| names.names.iter().cloned());
         let remains = live.remains.iter().map(|root| names::snapshot_name(root.id));
         self.cleared_next.extend(over.chain(remains));
     }

@@ -1,44 +1,63 @@
 //! The chain of configs, made one longer.
 
-use crate::format::config::{self, Config};
+use crate::format::config::{self, Config, StoreClass};
 use crate::format::limits;
 use crate::format::names::{self, ObjectName};
-use crate::repository::open::newest_config;
+use crate::repository::open::{InForce, config_name, newest_config};
 use crate::repository::{Repository, RepositoryError};
-use crate::store::StoreError;
+use crate::store::{Name, StoreError};
 
 impl Repository {
     /// Writes the config in force anew, changed. What is open goes on with the one it was opened with. Returns the new number.
     pub fn change_config(&self, change: impl FnOnce(&mut Config)) -> Result<u32, RepositoryError> {
         self.need_owner("changing the config")?;
         self.need_write_features()?;
-        let (_, mut config) = newest_config(&*self.store, &self.keys, &self.opener)?;
-        let mut last = 0;
-        self.store.list(names::CONFIG, &mut |entry| {
-            if let Some(ObjectName::Config(number)) = ObjectName::parse(&entry.name) {
-                last = last.max(number);
+        let InForce { number: in_force, mut config, hash } = newest_config(&*self.store, &self.keys, &self.opener)?;
+        let mut last: Option<(u32, Name)> = None;
+        self.list_configs(&mut |number, name| {
+            if last.as_ref().is_none_or(|last| last.0 < number) {
+                last = Some((number, name));
             }
         })?;
-        // The one before is the one with the number before, also when an owner does not obey it: its name is taken for ever.
-        let before = self.store.get(&ObjectName::Config(last).name(), limits::CONFIG_SIZE_MAX)?;
+        let Some((last, name)) = last else { return Err(RepositoryError::NoRepository(self.store.location())) };
+        // The one before is one with the number before, also when an owner does not obey it: its name is taken for ever.
+        let previous = match last == in_force {
+            true => hash,
+            false => names::hash_of(&[&self.store.get(&name, limits::CONFIG_SIZE_MAX)?]),
+        };
         let Some(number) = last.checked_add(1) else {
             return Err(RepositoryError::Inconclusive("there is no number left for a config".to_owned()));
         };
         change(&mut config);
         config.number = number;
-        config.previous = names::hash_of(&[&before]);
+        config.previous = previous;
         config.time = self.clock.now();
         config.program = concat!("esker ", env!("CARGO_PKG_VERSION")).to_owned();
-        match self.store.create(&ObjectName::Config(number).name(), &[&config::seal(&self.sealer, &config)?]) {
+        let sealed = config::seal(&self.sealer, &config)?;
+        let name = config_name(config.class, number, &sealed);
+        let raced = || RepositoryError::Inconclusive("somebody else changed the config at the same time; run again".to_owned());
+        match self.store.create(&name, &[&sealed]) {
             Ok(()) => {}
-            Err(StoreError::AlreadyExists(_)) => {
-                return Err(RepositoryError::Inconclusive(
-                    "somebody else changed the config at the same time; run again".to_owned(),
-                ));
-            }
+            Err(StoreError::AlreadyExists(_)) => return Err(raced()),
             Err(error) => return Err(error.into()),
+        }
+        if config.class == StoreClass::SingleMaintainer {
+            // Nothing kept another one out: what stands beside it now was made at the same time, or by a run that is dead and was late.
+            let mut others = false;
+            self.list_configs(&mut |other, other_name| others |= other >= number && other_name != name)?;
+            if others {
+                return Err(raced());
+            }
         }
         self.remember(|seen| seen.config = number);
         Ok(number)
+    }
+
+    fn list_configs(&self, each: &mut dyn FnMut(u32, Name)) -> Result<(), RepositoryError> {
+        self.store.list(names::CONFIG, &mut |entry| match ObjectName::parse(&entry.name) {
+            Some(ObjectName::Config(number) | ObjectName::ConfigByHash(number, _)) => each(number, entry.name),
+            _ => {}
+        })?;
+        Ok(())
     }
 }

@@ -2,6 +2,11 @@
 //!
 //! A record never changes and its name never becomes free, so what was read stands in the caller's cache and nobody reads it twice; but
 //! for the newest, which tells whether the store still has the past that the cache knows.
+//!
+//! Where create-if-absent cannot be trusted (class single maintainer) records stand under names that hold their hash, so that one which a
+//! dead run sent and which lands late takes nobody's place. There may be several of a number; each is acknowledged and decided by its
+//! hash, and what one of them condemned stays bad whatever is decided, so that a late verdict surprises nobody. Both forms are always
+//! read, whatever the class: a writer cannot tell who wrote a config.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -52,24 +57,52 @@ pub struct Numbered {
     pub condemn: Slot<Condemn>,
     /// What was decided.
     pub verdict: Slot<Verdict>,
+    /// Condemn records whose names hold their hash.
+    pub condemns_by_hash: Vec<(ObjectHash, Slot<Condemn>)>,
+    /// Verdicts whose names hold their hash.
+    pub verdicts_by_hash: Vec<(ObjectHash, Slot<Verdict>)>,
 }
 
 impl Numbered {
-    /// Packs nobody may rely on because of this number: the verdict's list, or without a verdict everything condemned.
-    pub fn bad(&self) -> &[PackId] {
-        match (&self.verdict, &self.condemn) {
+    /// Packs nobody may rely on because of this number: the verdict's list, or without a verdict everything condemned; by records that
+    /// stand under their hash everything condemned, for ever.
+    pub fn bad(&self) -> impl Iterator<Item = &PackId> {
+        let plain: &[PackId] = match (&self.verdict, &self.condemn) {
             (Slot::Read(verdict, _), _) => &verdict.delete,
             // A forged verdict deletes nothing, for ever; one that is only damaged may be carried out by somebody who read it before.
             (Slot::Forged, _) => &[],
             (_, Slot::Read(condemn, _)) => &condemn.packs,
             _ => &[],
-        }
+        };
+        // Another verdict on a record may be on its way, and may delete what the one that is there pardons.
+        let stays_bad = |hash: &ObjectHash| !planted::is("pardons-by-hash-believed") || !self.is_decided(hash);
+        let condemned = self.condemns_by_hash.iter().filter(move |(hash, _)| stays_bad(hash)).filter_map(|(_, slot)| slot.read());
+        plain.iter().chain(condemned.flat_map(|condemn| &condemn.packs)).chain(self.deleted_by_hash())
+    }
+
+    /// Packs that a verdict lists: bad for ever, whoever lists them deletes them.
+    pub fn deleted(&self) -> impl Iterator<Item = &PackId> {
+        self.verdict.read().into_iter().flat_map(|verdict| &verdict.delete).chain(self.deleted_by_hash())
+    }
+
+    fn deleted_by_hash(&self) -> impl Iterator<Item = &PackId> {
+        self.verdicts_by_hash.iter().filter_map(|(_, slot)| slot.read()).flat_map(|verdict| &verdict.delete)
+    }
+
+    /// Is there a verdict on the condemn record that stands under this hash?
+    pub fn is_decided(&self, condemn: &ObjectHash) -> bool {
+        self.verdicts_by_hash.iter().filter_map(|(_, slot)| slot.read()).any(|verdict| verdict.condemn == *condemn)
     }
 
     /// Does it say all that a writer must know before it acknowledges this number?
     pub fn is_understood(&self) -> bool {
-        // A LIST that is not atomic can show a verdict without its condemn record.
-        self.verdict.is_read() || matches!(self.condemn, Slot::Read(..) | Slot::Forged)
+        let plain = match (&self.condemn, &self.verdict) {
+            (Slot::Free, Slot::Free) => true,
+            // A LIST that is not atomic can show a verdict without its condemn record.
+            (condemn, verdict) => verdict.is_read() || matches!(condemn, Slot::Read(..) | Slot::Forged),
+        };
+        let readable = |(hash, slot): &(ObjectHash, Slot<Condemn>)| !matches!(slot, Slot::Unreadable(_)) || self.is_decided(hash);
+        plain && self.condemns_by_hash.iter().all(readable)
     }
 }
 
@@ -84,6 +117,8 @@ pub struct GcState {
     pub bad: HashSet<PackId>,
     /// Those of them that a verdict lists: bad for ever.
     pub deleted: HashSet<PackId>,
+    /// Condemn records without a verdict that were read under their hash: an acknowledgement names them.
+    pub seen: Vec<ObjectHash>,
 }
 
 /// Lists and reads `gc/`.
@@ -100,7 +135,9 @@ pub fn read(repository: &Repository, cache: &mut Cache) -> Result<GcState, Repos
             state.blocked_at = Some(numbered.number);
         }
         state.bad.extend(numbered.bad());
-        state.deleted.extend(numbered.verdict.read().into_iter().flat_map(|verdict| &verdict.delete));
+        state.deleted.extend(numbered.deleted());
+        let read = numbered.condemns_by_hash.iter().filter(|(_, slot)| slot.is_read()).map(|(hash, _)| *hash);
+        state.seen.extend(read.filter(|hash| !numbered.is_decided(hash)));
         Ok(())
     })?;
     Ok(state)
@@ -113,26 +150,40 @@ pub fn for_each(
     cache: &mut Cache,
     each: &mut dyn FnMut(Numbered) -> Result<(), RepositoryError>,
 ) -> Result<u64, RepositoryError> {
-    let mut numbers: BTreeMap<u64, [Option<Name>; 2]> = BTreeMap::new();
+    let mut numbers: BTreeMap<u64, Listed> = BTreeMap::new();
     repository.store.list(names::GC, &mut |entry| match ObjectName::parse(&entry.name) {
-        Some(ObjectName::GcCondemn(number)) => numbers.entry(number).or_default()[0] = Some(entry.name),
-        Some(ObjectName::GcVerdict(number)) => numbers.entry(number).or_default()[1] = Some(entry.name),
+        Some(ObjectName::GcCondemn(number)) => numbers.entry(number).or_default().plain[0] = Some(entry.name),
+        Some(ObjectName::GcVerdict(number)) => numbers.entry(number).or_default().plain[1] = Some(entry.name),
+        Some(ObjectName::GcCondemnByHash(number, hash)) => numbers.entry(number).or_default().condemns.push((hash, entry.name)),
+        Some(ObjectName::GcVerdictByHash(number, hash)) => numbers.entry(number).or_default().verdicts.push((hash, entry.name)),
         _ => {}
     })?;
-    let past = past(repository, cache, numbers.last_key_value().map_or(&[None, None], |(_, names)| names))?;
+    let newest = numbers.values().rev().map(|listed| &listed.plain).find(|plain| plain.iter().any(Option::is_some));
+    let past = past(repository, cache, newest.unwrap_or(&[None, None]))?;
     let mut named = 0;
-    for (number, [condemn, verdict]) in numbers {
+    for (number, Listed { plain: [condemn, verdict], condemns, verdicts }) in numbers {
         // A LIST that is not atomic can show 6 without 5.
         if number == named + 1 || planted::is("gap-in-numbers-skipped") {
             named = number;
         }
         each(Numbered {
             number,
-            condemn: load(repository, cache, past, number, condemn)?,
-            verdict: load(repository, cache, past, number, verdict)?,
+            condemn: load(repository, cache, past, number, condemn, None)?,
+            verdict: load(repository, cache, past, number, verdict, None)?,
+            condemns_by_hash: load_by_hash(repository, cache, past, number, condemns)?,
+            verdicts_by_hash: load_by_hash(repository, cache, past, number, verdicts)?,
         })?;
     }
     Ok(named)
+}
+
+/// The names of one number.
+#[derive(Default)]
+struct Listed {
+    /// Condemn record and verdict.
+    plain: [Option<Name>; 2],
+    condemns: Vec<(ObjectHash, Name)>,
+    verdicts: Vec<(ObjectHash, Name)>,
 }
 
 /// Both kinds of record, as far as reading them is the same.
@@ -208,6 +259,7 @@ fn load<T: Record>(
     past: u64,
     number: u64,
     name: Option<Name>,
+    expected: Option<ObjectHash>,
 ) -> Result<Slot<T>, RepositoryError> {
     let Some(name) = name else { return Ok(Slot::Free) };
     let note = note(repository, past, &name);
@@ -226,6 +278,9 @@ fn load<T: Record>(
         Err(error) => return Err(error.into()),
     };
     let hash = names::hash_of(&[&sealed]);
+    if expected.is_some_and(|expected| expected != hash) {
+        return Ok(Slot::Unreadable(FormatError::field("gc record", "bytes", "do not hash to the name")));
+    }
     match T::open(repository, number, &sealed) {
         Ok(record) => {
             cache.put_meta(&note, Some(&[&hash.0[..], &record.encode()?].concat()))?;
@@ -237,6 +292,26 @@ fn load<T: Record>(
         Err(FormatError::WrongOwnerMac { .. }) => Ok(Slot::Forged),
         Err(error) => Ok(Slot::Unreadable(error)),
     }
+}
+
+/// Those that stand under their hash. What does not hash to its name is damaged.
+fn load_by_hash<T: Record>(
+    repository: &Repository,
+    cache: &mut Cache,
+    past: u64,
+    number: u64,
+    mut names: Vec<(ObjectHash, Name)>,
+) -> Result<Vec<(ObjectHash, Slot<T>)>, RepositoryError> {
+    names.sort_unstable();
+    let mut slots = Vec::with_capacity(names.len());
+    for (hash, name) in names {
+        match load(repository, cache, past, number, Some(name), Some(hash)) {
+            // A forged one that a prune cleared away meanwhile; a session names only what it has read.
+            Err(RepositoryError::Store(StoreError::NotFound(_))) => {}
+            slot => slots.push((hash, slot?)),
+        }
+    }
+    Ok(slots)
 }
 
 /// Sizes of every listed pack.

@@ -14,6 +14,7 @@ use crate::format::config::{self, Config, StoreClass};
 use crate::format::names::{self, ObjectName};
 use crate::id::ObjectHash;
 use crate::repository::keyslots::{self, NewSlot};
+use crate::repository::open::config_name;
 use crate::repository::{Environment, Repository, RepositoryError};
 use crate::store::{Store, StoreError};
 
@@ -78,8 +79,9 @@ impl Repository {
             own.push(keyslots::put(&*store, &*environment.rng, &keys, &slot, now)?);
         }
         let sealer = Sealer::new(Arc::clone(&keys), Arc::clone(&environment.rng))?;
-        let sealed = config::seal(&sealer, &first_config(now, options))?;
-        if !create_first_config(&*store, &sealed)? {
+        let config = first_config(now, options);
+        let sealed = config::seal(&sealer, &config)?;
+        if !create_first_config(&*store, config.class, &sealed)? {
             // Nobody will ever need them: an `init` that goes on with the same root has keyslots of its own.
             keyslots::delete(&*store, &own);
             return Err(RepositoryError::AlreadyExists(store.location()));
@@ -105,8 +107,8 @@ fn left_by_init(store: &dyn Store) -> Result<Vec<ObjectHash>, RepositoryError> {
 }
 
 /// Is config 1 ours now? Looks again after it was created: a store that takes a name twice must not make two owners.
-fn create_first_config(store: &dyn Store, sealed: &[u8]) -> Result<bool, RepositoryError> {
-    let name = ObjectName::Config(1).name();
+fn create_first_config(store: &dyn Store, class: StoreClass, sealed: &[u8]) -> Result<bool, RepositoryError> {
+    let name = config_name(class, 1, sealed);
     match store.create(&name, &[sealed]) {
         // A reply that was lost may have been ours.
         Ok(()) | Err(StoreError::AlreadyExists(_)) => {}

@@ -64,7 +64,7 @@ fn load(store: &dyn Store) -> Result<Vec<StoredSlot>, RepositoryError> {
     };
     match store.list(names::KEYS, each) {
         Ok(()) => {}
-        Err(StoreError::NoStore(_)) => return Err(RepositoryError::NoRepository(store.location())),
+        Err(StoreError::NoStore(place)) => return Err(RepositoryError::NoRepository(place)),
         Err(error) => return Err(error.into()),
     }
     let mut slots = Vec::with_capacity(listed.len());
@@ -114,6 +114,10 @@ pub(super) fn unlock(
     passphrase: &Passphrase,
     wanted: Option<&str>,
 ) -> Result<(Arc<Keys>, ObjectHash), RepositoryError> {
+    let remembered = Remembered::of(environment);
+    if let Some(found) = remembered.as_ref().and_then(|slot| slot.open(&*environment.store, passphrase, wanted)) {
+        return Ok(found);
+    }
     let slots = load(&*environment.store)?;
     if slots.is_empty() {
         return Err(RepositoryError::NoRepository(environment.store.location()));
@@ -157,9 +161,54 @@ pub(super) fn unlock(
             foreign = Some(error);
             continue;
         }
+        if let Some(remembered) = &remembered {
+            remembered.keep(*id);
+        }
         return Ok((keys, *id));
     }
     Err(foreign.unwrap_or(RepositoryError::WrongSecret { slots: tried }))
+}
+
+/// Which keyslot opened last from this machine: tried first, it saves a listing, and the work of trying others. Nothing is believed
+/// because of it: the keyslot itself decides.
+struct Remembered {
+    path: std::path::PathBuf,
+}
+
+impl Remembered {
+    fn of(environment: &Environment) -> Option<Self> {
+        let place = blake3::hash(environment.store.location().as_bytes()).to_hex();
+        Some(Self { path: environment.states.as_ref()?.join(format!("{}.slot", &place[..32])) })
+    }
+
+    /// Opens with it; anything in the way means the usual way.
+    fn open(&self, store: &dyn Store, passphrase: &Passphrase, wanted: Option<&str>) -> Option<(Arc<Keys>, ObjectHash)> {
+        let text = std::fs::read_to_string(&self.path).ok()?;
+        let id = ObjectHash::from_hex(text.trim())?;
+        if wanted.is_some_and(|prefix| !id.to_hex().starts_with(prefix)) {
+            return None;
+        }
+        let slot = Keyslot::parse(&store.get(&ObjectName::Keyslot(id).name(), limits::KEYSLOT_SIZE as u64).ok()?).ok()?;
+        let opened = match (&slot.kdf, passphrase.as_recovery_key()) {
+            (Kdf::Recovery, recovery) => slot.open_with_recovery(&recovery?),
+            (Kdf::Argon2id(_), _) => slot.open_with_passphrase(passphrase),
+        };
+        let keys = match opened.ok()?.key {
+            SlotKey::Owner(root) => Keys::owner(root, 1),
+            SlotKey::Writer(writer) => Keys::writer(writer),
+        };
+        (slot.hash() == id).then(|| (Arc::new(keys), id))
+    }
+
+    /// Failing costs only the short cut.
+    fn keep(&self, id: ObjectHash) {
+        let Some(folder) = self.path.parent() else { return };
+        let _ = std::fs::create_dir_all(folder).and_then(|()| {
+            let mut file = tempfile::NamedTempFile::new_in(folder)?;
+            std::io::Write::write_all(&mut file, id.to_hex().as_bytes())?;
+            file.persist(&self.path).map_err(|error| error.error)
+        });
+    }
 }
 
 fn config_of(store: &dyn Store, keys: &Arc<Keys>) -> Result<(), RepositoryError> {

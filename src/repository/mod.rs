@@ -17,6 +17,7 @@ mod notes;
 mod open;
 pub mod packing;
 pub mod parity;
+pub mod probe;
 mod reader;
 pub mod reindex;
 pub mod session;

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use crate::clock::{Clock, Rng};
+use crate::clock::{Clock, Rng, Timestamp};
 use crate::crypto::{Keys, OWNER_TAG, Passphrase, RootKey, WRITER_TAG, WriterKey};
-use crate::format::config::{self, Config};
-use crate::format::names::ObjectName;
+use crate::format::config::{self, Config, StoreClass};
+use crate::format::names::{self, ObjectName};
 use crate::format::{FormatError, Opener, Sealer, limits};
 use crate::id::ObjectHash;
 use crate::repository::host_state::HostState;
@@ -59,7 +59,7 @@ impl Repository {
     ) -> Result<Self, RepositoryError> {
         let Environment { store, clock, rng, host, caches, states } = environment;
         let opener = Opener::new(Arc::clone(&keys));
-        let (number, config) = newest_config(&*store, &keys, &opener)?;
+        let InForce { number, config, .. } = newest_config(&*store, &keys, &opener)?;
         let keys = match config.generation {
             generation if generation == keys.generation() => keys,
             // An owner writes in the generation config names; a writer of an older one was rotated out.
@@ -119,28 +119,55 @@ fn keys_of_line(line: &str) -> Result<Keys, RepositoryError> {
     }
 }
 
-/// The config in force: for an owner the highest with a good owner_mac, for a writer the highest that opens.
-pub(super) fn newest_config(store: &dyn Store, keys: &Keys, opener: &Opener) -> Result<(u32, Config), RepositoryError> {
-    let mut listed: Vec<(u32, Name)> = Vec::new();
-    match store.list("config", &mut |entry| {
-        if let Some(ObjectName::Config(number)) = ObjectName::parse(&entry.name) {
-            listed.push((number, entry.name));
-        }
+/// The config in force.
+pub(super) struct InForce {
+    pub number: u32,
+    pub config: Config,
+    /// BLAKE3 of its object.
+    pub hash: ObjectHash,
+}
+
+/// The config in force: for an owner the highest with a good owner_mac, for a writer the highest that opens. Several may have one number
+/// where names hold the hash: of those the one with the highest generation, for no key that was given up may come back; then the latest,
+/// then the one with the highest hash.
+pub(super) fn newest_config(store: &dyn Store, keys: &Keys, opener: &Opener) -> Result<InForce, RepositoryError> {
+    let mut listed: Vec<(u32, Option<ObjectHash>, Name)> = Vec::new();
+    match store.list("config", &mut |entry| match ObjectName::parse(&entry.name) {
+        Some(ObjectName::Config(number)) => listed.push((number, None, entry.name)),
+        Some(ObjectName::ConfigByHash(number, hash)) => listed.push((number, Some(hash), entry.name)),
+        _ => {}
     }) {
         Ok(()) => {}
-        Err(StoreError::NoStore(_)) => return Err(RepositoryError::NoRepository(store.location())),
+        Err(StoreError::NoStore(place)) => return Err(RepositoryError::NoRepository(place)),
         Err(error) => return Err(error.into()),
     }
     listed.sort_unstable();
     let mut failed = None;
-    for (number, name) in listed.into_iter().rev() {
+    let mut best: Option<InForce> = None;
+    for (number, hash, name) in listed.into_iter().rev() {
+        if best.as_ref().is_some_and(|best| best.number > number) {
+            break;
+        }
         let sealed = store.get(&name, limits::CONFIG_SIZE_MAX)?;
-        match config::open(opener, number, &sealed) {
-            Ok(opened) => return Ok((number, opened.config)),
+        let found = names::hash_of(&[&sealed]);
+        let opened = match hash {
+            Some(hash) if hash != found => Err(FormatError::field("config", "bytes", "do not hash to the name")),
+            _ => config::open(opener, number, &sealed),
+        };
+        match opened {
+            Ok(opened) => {
+                let next = InForce { number, config: opened.config, hash: found };
+                if best.as_ref().is_none_or(|best| best.rank() < next.rank()) {
+                    best = Some(next);
+                }
+            }
             Err(error) => {
                 failed.get_or_insert((name, error));
             }
         }
+    }
+    if let Some(best) = best {
+        return Ok(best);
     }
     Err(match failed {
         None => RepositoryError::NoRepository(store.location()),
@@ -150,4 +177,19 @@ pub(super) fn newest_config(store: &dyn Store, keys: &Keys, opener: &Opener) -> 
         }
         Some((name, error)) => RepositoryError::Object { object: name.to_string(), source: error },
     })
+}
+
+impl InForce {
+    /// Of several with one number the highest counts.
+    fn rank(&self) -> (u32, Timestamp, ObjectHash) {
+        (self.config.generation, self.config.time, self.hash)
+    }
+}
+
+/// Where a config of this number and content stands: under its hash where a name that is taken may be overwritten.
+pub(super) fn config_name(class: StoreClass, number: u32, sealed: &[u8]) -> Name {
+    match class {
+        StoreClass::Shared => ObjectName::Config(number).name(),
+        StoreClass::SingleMaintainer => ObjectName::ConfigByHash(number, names::hash_of(&[sealed])).name(),
+    }
 }

@@ -5,6 +5,7 @@
 //! through literal copies only.
 
 mod mending;
+mod windows;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,14 +16,16 @@ use quick_cache::sync::Cache as Bounded;
 use crate::cache::{Cache, CacheError, ChunkKey, Copy, PackNumber};
 use crate::crypto::ChunkType;
 use crate::format::names;
-use crate::format::pack::{self, PackFacts, RowEncoding, recipe};
+use crate::format::pack::{self, Class, PackFacts, RowEncoding, recipe};
 use crate::id::{ChunkId, PackId};
 use crate::monitor::{Monitor, Quiet, Stop};
 use crate::parallel;
 use crate::planted;
 use crate::repository::view::View;
 use crate::repository::{Repository, RepositoryError, reindex};
-use crate::store::{StoreError, get_widened};
+use crate::store::{ReadUnit, StoreError, get_widened};
+
+use windows::{Fetched, Windows};
 
 /// Opened frames kept for the next chunk.
 const FRAMES_KEPT_BYTES: u64 = 24 << 20;
@@ -101,9 +104,19 @@ pub struct Reader {
     from: FactsFrom,
     facts: Bounded<PackNumber, Arc<PackFacts>, ByRows>,
     frames: Bounded<(PackNumber, u32), Arc<Vec<u8>>, ByBytes>,
+    /// What is kept of metadata packs of a remote store. Not for whoever asks what stands in the store now.
+    windows: Option<Windows>,
     mended: Mutex<Mended>,
     /// Kept apart: who asks what stands in the store must not be given what parity made of it.
     frames_mended: Bounded<(PackNumber, u32), Arc<Vec<u8>>, ByBytes>,
+}
+
+/// Frames that one request brings.
+struct Run<'g> {
+    /// Chunks wanted from each.
+    groups: Vec<&'g [(Option<Location>, usize)]>,
+    /// Where they stand; nothing when their copies are looked for one by one.
+    place: Option<(Arc<PackFacts>, u64, u64)>,
 }
 
 /// Why one copy of a chunk did not give its bytes.
@@ -131,7 +144,11 @@ impl Reader {
         repository.need_owner("reading")?;
         let mut cache = repository.open_cache()?;
         let view = reindex::sync(repository, &mut cache, monitor)?;
-        Self::over(repository, cache, view, FactsFrom::IndexFiles)
+        let mut reader = Self::over(repository, cache, view, FactsFrom::IndexFiles)?;
+        if repository.store.read_unit() == ReadUnit::Window {
+            reader.windows = repository.cache.as_ref().map(|folder| Windows::open(folder.join("metadata")));
+        }
+        Ok(reader)
     }
 
     /// A reader over facts that were gathered elsewhere: verification believes neither index files nor the local cache.
@@ -143,6 +160,7 @@ impl Reader {
             known: Mutex::new(Known { cache, view }),
             facts: Bounded::with_weighter(64, DIRECTORY_ROWS_KEPT, ByRows),
             frames: Bounded::with_weighter(64, FRAMES_KEPT_BYTES, ByBytes),
+            windows: None,
             mended: Mutex::default(),
             frames_mended: Bounded::with_weighter(16, FRAMES_MENDED_KEPT_BYTES, ByBytes),
         })
@@ -264,23 +282,69 @@ impl Reader {
                 _ => false,
             })
             .collect();
-        parallel::for_each(threads, groups.into_iter(), |group| {
+        if self.repository.store.read_unit() == ReadUnit::Exact {
+            return parallel::for_each(threads, groups.into_iter(), |group| {
+                if stop.requested() {
+                    return Err(RepositoryError::Stopped.into());
+                }
+                self.read_group(group, wanted, None, &each)
+            });
+        }
+        parallel::for_each(threads, self.runs(groups)?.into_iter(), |run| {
             if stop.requested() {
                 return Err(RepositoryError::Stopped.into());
             }
-            self.read_group(group, wanted, &each)
+            let fetched = match &run.place {
+                None => None,
+                Some((facts, start, end)) => match Fetched::read(&*self.repository.store, facts, *start, *end) {
+                    Ok(fetched) => Some(fetched),
+                    // Moved by a prune, or damaged: chunk by chunk that is found out.
+                    Err(StoreError::NotFound(_) | StoreError::Size { .. }) => None,
+                    Err(error) => return Err(RepositoryError::from(error).into()),
+                },
+            };
+            for group in run.groups {
+                self.read_group(group, wanted, fetched.as_ref(), &each)?;
+            }
+            Ok(())
         })
+    }
+
+    /// Puts together what one request brings.
+    fn runs<'g>(&self, groups: Vec<&'g [(Option<Location>, usize)]>) -> Result<Vec<Run<'g>>, RepositoryError> {
+        let mut runs: Vec<Run<'g>> = Vec::new();
+        for group in groups {
+            let place = match group[0].0 {
+                Some(at) if !at.composed && self.frames.peek(&(at.pack, at.frame)).is_none() => {
+                    let facts = self.facts(at.pack)?;
+                    let row = facts.directory.frames.get(at.frame as usize);
+                    row.map(|row| (row.offset, row.offset.saturating_add(u64::from(row.sealed_length)))).map(|(a, b)| (facts, a, b))
+                }
+                _ => None,
+            };
+            match (runs.last_mut(), place) {
+                (Some(Run { groups, place: Some((facts, start, end)) }), Some((next, from, to)))
+                    if facts.id == next.id && windows::belongs((*start, *end), (from, to)) =>
+                {
+                    groups.push(group);
+                    *end = to.max(*end);
+                }
+                (_, place) => runs.push(Run { groups: vec![group], place }),
+            }
+        }
+        Ok(runs)
     }
 
     fn read_group<T: std::marker::Copy, E>(
         &self,
         group: &[(Option<Location>, usize)],
         wanted: &[(ChunkType, ChunkId, T)],
+        fetched: Option<&Fetched>,
         each: &(impl Fn(T, Result<&[u8], RepositoryError>) -> Result<(), E> + Sync),
     ) -> Result<(), E> {
         let opened = match group[0].0 {
             Some(at) if !at.composed => {
-                self.facts(at.pack).and_then(|facts| Ok((self.open_frame(at.pack, &facts, at.frame)?, facts))).ok()
+                self.facts(at.pack).and_then(|facts| Ok((self.open_frame_from(at.pack, &facts, at.frame, fetched)?, facts))).ok()
             }
             _ => None,
         };
@@ -326,6 +390,16 @@ impl Reader {
 
     /// One opened frame; a read of a remote store is widened to whole windows.
     pub fn open_frame(&self, number: PackNumber, facts: &PackFacts, frame: u32) -> Result<Arc<Vec<u8>>, RepositoryError> {
+        self.open_frame_from(number, facts, frame, None)
+    }
+
+    fn open_frame_from(
+        &self,
+        number: PackNumber,
+        facts: &PackFacts,
+        frame: u32,
+        fetched: Option<&Fetched>,
+    ) -> Result<Arc<Vec<u8>>, RepositoryError> {
         if let Some(opened) = self.frames.get(&(number, frame)) {
             return Ok(opened);
         }
@@ -333,9 +407,23 @@ impl Reader {
         let Some(row) = facts.directory.frames.get(frame as usize) else {
             return Err(RepositoryError::Inconclusive(format!("{name} has no frame {frame}")));
         };
-        let mut sealed = get_widened(&*self.repository.store, &name, facts.size, row.offset, row.sealed_length as usize)?;
-        let raw = pack::open_frame(&self.repository.opener, &facts.header, frame, row, &mut sealed)
-            .map_err(RepositoryError::object(format!("{name}, frame {frame}")))?;
+        let (store, length) = (&*self.repository.store, row.sealed_length as usize);
+        let open = |sealed: &mut Vec<u8>| pack::open_frame(&self.repository.opener, &facts.header, frame, row, sealed);
+        let windows = self.windows.as_ref().filter(|_| facts.class == Class::Metadata);
+        let (mut sealed, kept) = match (fetched.and_then(|fetched| fetched.part(row.offset, length)), windows) {
+            (Some(part), _) => (part.to_vec(), false),
+            (None, Some(windows)) => windows.read(store, facts, row.offset, length)?,
+            (None, None) => (get_widened(store, &name, facts.size, row.offset, length)?, false),
+        };
+        let raw = match (open(&mut sealed), windows) {
+            // What this machine kept is no evidence against the store.
+            (Err(_), Some(windows)) if kept => {
+                windows.forget(facts);
+                open(&mut windows.read(store, facts, row.offset, length)?.0)
+            }
+            (opened, _) => opened,
+        }
+        .map_err(RepositoryError::object(format!("{name}, frame {frame}")))?;
         let raw = Arc::new(raw);
         self.frames.insert((number, frame), Arc::clone(&raw));
         Ok(raw)

@@ -173,6 +173,7 @@ fn view_of(cache: &Cache, gc: GcState, mut listed: HashMap<PackId, u64>) -> Resu
     view.without_facts = listed.into_iter().filter(|(id, _)| !gc.deleted.contains(id)).collect();
     view.without_facts.sort_unstable();
     view.bad = gc.bad;
+    view.gc_seen = gc.seen;
     Ok(view)
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use crate::format::names::{self, ObjectName};
 use crate::format::session::{self, OpenedStart};
 use crate::format::{FormatError, limits};
-use crate::id::{PackId, SessionId};
+use crate::id::{ObjectHash, PackId, SessionId};
 use crate::repository::session::{is_dead_here, revoke};
 use crate::repository::{Repository, RepositoryError};
 use crate::store::{Name, StoreError};
@@ -26,6 +26,8 @@ pub struct SessionState {
     pub start: Option<OpenedStart>,
     /// The highest gc number it acknowledged with a good MAC; 0 none.
     pub acknowledged: u64,
+    /// The condemn records it has seen among those that stand under their hash.
+    pub seen: HashSet<ObjectHash>,
     /// All packs it ever pinned.
     pub pins: HashSet<PackId>,
 }
@@ -77,11 +79,13 @@ impl Repository {
             match opened {
                 Ok(acknowledgement) => {
                     state.acknowledged = state.acknowledged.max(acknowledgement.observed);
+                    state.seen.extend(acknowledgement.seen());
                     state.pins.extend(acknowledgement.pins);
                 }
                 Err(FormatError::WrongSessionMac { .. }) => {}
                 Err(_) => {
                     state.acknowledged = 0;
+                    state.seen.clear();
                     return Ok(state);
                 }
             }
@@ -108,7 +112,10 @@ impl Repository {
     /// Revokes sessions of this machine whose process is proved to be gone, so that nobody waits for them. Returns which.
     pub fn revoke_dead_here(&self, mine: Option<SessionId>) -> Result<Vec<SessionId>, RepositoryError> {
         let sessions = self.session_names()?;
-        if sessions.keys().all(|id| Some(*id) == mine) {
+        // A run that closed its session does not live; a backup need not ask what became of it, at the price of three listings. Nothing
+        // is believed because of that: a session stays as alive as it was.
+        let closed = |session: &SessionNames| mine.is_some() && session.names.iter().any(|name| name.last_part() == "closed");
+        if sessions.iter().all(|(id, session)| Some(*id) == mine || closed(session)) {
             return Ok(Vec::new());
         }
         let over = self.ended_sessions()?;

@@ -24,6 +24,8 @@ pub struct View {
     pub bad: std::collections::HashSet<PackId>,
     /// The number of the gc listing behind `bad`.
     pub gc_number: u64,
+    /// What an acknowledgement of that listing names beside the number.
+    pub gc_seen: Vec<crate::id::ObjectHash>,
     /// The first number of that listing that could not be understood.
     pub gc_blocked_at: Option<u64>,
 }

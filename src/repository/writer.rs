@@ -206,7 +206,7 @@ impl Writer {
             repository.check_not_rolled_back(view.gc_number)?;
         }
         if let Some(session) = session {
-            session.acknowledge(repository, view.gc_number, &[])?;
+            session.acknowledge(repository, view.gc_number, &view.gc_seen, &[])?;
             // For the next prune, which would wait for them; it finds out itself what is not found out here.
             let _ = repository.revoke_dead_here(Some(session.id()));
         }

@@ -7,7 +7,7 @@ use crate::format::content::Leaves;
 use crate::format::tree::{Item, Node, NodeKind};
 use crate::id::ChunkId;
 use crate::monitor::{Monitor, Stop};
-use crate::parallel::{self, Feed, cores};
+use crate::parallel::{self, Feed};
 use crate::repository::{Reader, RepositoryError};
 use crate::restore::RestoreError;
 
@@ -46,7 +46,7 @@ pub fn dump(
     check_kind(node, path)?;
     let mut written = 0u64;
     parallel::pipeline(
-        cores(),
+        super::threads(reader),
         JOBS_IN_FLIGHT,
         |feed: &Feed<Job, Result<Part, RepositoryError>>| produce(reader, node, stop, feed),
         |job| read(reader, job),

@@ -441,7 +441,11 @@ fn read_records(reader: &Reader, objects: &BTreeMap<ObjectName, Vec<u8>>) {
                 assert_eq!(verdict.condemn, hash_of(&[&objects[&ObjectName::GcCondemn(number)]]));
             }
             ObjectName::Note(_) => assert_eq!(note::open(opener, bytes).unwrap().1, Authority::Owner),
-            ObjectName::Parity(..) | ObjectName::Revoked(_) => panic!("{name:?} is not part of it"),
+            ObjectName::Parity(..)
+            | ObjectName::Revoked(_)
+            | ObjectName::ConfigByHash(..)
+            | ObjectName::GcCondemnByHash(..)
+            | ObjectName::GcVerdictByHash(..) => panic!("{name:?} is not part of it"),
         }
     }
     assert_eq!(seen, 14);

@@ -627,10 +627,22 @@ fn sessions(maker: &mut Maker) {
     maker.body("session start", &good);
     maker.edits(&good, &[("a pid of 2^32", &[6], int(1 << 32)), ("an enc of 31 bytes", &[8], bytes(&[5; 31]))]);
     let pins = vec![PackId([1; 32]), PackId([2; 32])];
-    let good = session::Acknowledgement { session: SessionId([6; 16]), number: 2, observed: 7, pins, extra: vec![] };
-    let good = good.encode().unwrap();
+    let mut record = session::Acknowledgement { session: SessionId([6; 16]), number: 2, observed: 7, pins, extra: vec![] };
+    let good = record.encode().unwrap();
     maker.body("acknowledgement", &good);
     let pack = |byte| bytes(&[byte; 32]);
+    record.set_seen(&[ObjectHash([8; 32]), ObjectHash([9; 32])]);
+    maker.good("acknowledgement", "two condemn records seen by their hash", &record.encode().unwrap());
+    let seen = |value: &[u8]| array([Value::Array(vec![int(1), Value::Bool(false), bytes(value)])]);
+    maker.edits(
+        &good,
+        &[
+            ("seen condemn records of no length", &[4], seen(&[])),
+            ("a seen condemn record cut off", &[4], seen(&[8; 33])),
+            ("seen condemn records out of order", &[4], seen(&[[9; 32], [8; 32]].concat())),
+            ("a seen condemn record twice", &[4], seen(&[8; 64])),
+        ],
+    );
     maker.edits(&good, &[("pins out of order", &[3], array([pack(2), pack(1)])), ("a pin twice", &[3], array([pack(1), pack(1)]))]);
     maker.body("closed", &session::Closed { session: SessionId([6; 16]), extra: vec![] }.encode().unwrap());
 }

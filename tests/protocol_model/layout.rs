@@ -76,6 +76,9 @@ pub struct Layout {
     pub verdicts_vary: bool,
     /// A thief with a writer key makes one name under gc/.
     pub forged: bool,
+    /// Class single maintainer: a PUT under a taken name overwrites it, what a dead run sent lands whenever it likes, a revocation stands
+    /// beside. A number is then a record: `numbers` records, whatever their names say.
+    pub single: bool,
     /// The rule that is left out, if any.
     pub without: Option<Rule>,
 }
@@ -95,6 +98,7 @@ impl Layout {
         lists_take_time: false,
         verdicts_vary: false,
         forged: false,
+        single: false,
         without: None,
     };
 

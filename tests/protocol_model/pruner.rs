@@ -20,7 +20,11 @@ impl State {
                 if p + 1 < PRUNERS.min(layout.pruners) && self.pruners[p + 1] == Pruner::Idle {
                     return;
                 }
-                steps.push(Step::ReadsNumber(p));
+                if layout.single {
+                    self.condemn_steps(layout, p, steps);
+                } else {
+                    steps.push(Step::ReadsNumber(p));
+                }
                 steps.extend((1..=layout.numbers as u8).filter(|&n| self.may_be_swept(layout, n)).map(|n| Step::Sweeps(p, n)));
             }
             Pruner::Condemning { .. } => {
@@ -51,8 +55,39 @@ impl State {
                     steps.push(Step::Judges(p, most));
                 }
             }
-            Pruner::Decided { .. } => steps.push(Step::PutsVerdict(p)),
+            Pruner::Decided { number, .. } => {
+                steps.push(Step::PutsVerdict(p));
+                if layout.single && self.numbers[number as usize - 1].late_verdict.is_none() {
+                    steps.push(Step::DiesWithVerdict(p));
+                }
+            }
         }
+    }
+
+    /// Single maintainer: a record that lands at once, or whose sender dies and which lands whenever it likes.
+    fn condemn_steps(&self, layout: &Layout, p: usize, steps: &mut Vec<Step>) {
+        if self.free_record(layout).is_some() {
+            let packs = self.present & layout.condemnable & !self.gone;
+            steps.extend(subsets(packs).skip(1).flat_map(|packs| [Step::Condemns(p, packs), Step::CondemnsAndDies(p, packs)]));
+        }
+    }
+
+    fn free_record(&self, layout: &Layout) -> Option<usize> {
+        (0..layout.numbers).find(|&n| !self.numbers[n].condemn.is_there() && self.numbers[n].late.is_none())
+    }
+
+    /// The number that a record is called by: the next one after those that are listed without a gap.
+    fn next_number(&self) -> u8 {
+        let called = |number: u8| self.numbers.iter().any(|n| n.condemn.is_there() && n.called == number);
+        (1..=NUMBERS as u8).find(|&number| !called(number)).unwrap_or(NUMBERS as u8)
+    }
+
+    /// A condemn record lands. Where names do not hold hashes it takes the place of what has its number.
+    fn condemn_lands(&mut self, layout: &Layout, n: usize, packs: Packs) {
+        let called = self.numbers[n].called;
+        let same = (0..NUMBERS).find(|&m| m != n && self.numbers[m].condemn.is_there() && self.numbers[m].called == called);
+        let place = same.filter(|_| layout.lacks(Rule::NamesHoldHashes)).unwrap_or(n);
+        self.numbers[place].condemn = Record::Owner(packs);
     }
 
     fn may_be_swept(&self, layout: &Layout, n: u8) -> bool {
@@ -78,12 +113,44 @@ impl State {
         match step {
             Step::Stops(p) => self.pruners[p] = Pruner::Idle,
             Step::ReadsNumber(p) => self.pruners[p] = Pruner::Condemning { base: self.base(layout) },
+            Step::Condemns(_, packs) if layout.single => {
+                if let Some(n) = self.free_record(layout) {
+                    self.numbers[n].called = self.next_number();
+                    self.condemn_lands(layout, n, packs);
+                }
+            }
+            Step::CondemnsAndDies(_, packs) => {
+                if let Some(n) = self.free_record(layout) {
+                    self.numbers[n].called = self.next_number();
+                    self.numbers[n].late = Some(packs);
+                }
+            }
+            Step::CondemnLands(n) => {
+                if let Some(packs) = self.numbers[n].late.take() {
+                    self.condemn_lands(layout, n, packs);
+                }
+            }
+            Step::DiesWithVerdict(p) => {
+                if let Pruner::Decided { number, delete } = self.pruners[p] {
+                    self.numbers[number as usize - 1].late_verdict = Some(delete);
+                    self.pruners[p] = Pruner::Idle;
+                }
+            }
+            Step::VerdictLands(n) => {
+                if let Some(delete) = self.numbers[n].late_verdict.take() {
+                    self.verdict(layout, n as u8 + 1, delete);
+                }
+            }
             Step::Condemns(p, packs) => self.condemn(layout, p, packs),
             Step::Sweeps(p, number) => self.pruners[p] = self.sweep_begins(layout, number),
             Step::ListsSessions(p, records) => self.pruners[p] = self.sessions_listed(layout, self.pruners[p], records),
             Step::ListsSnapshots(p, shown) => self.pruners[p] = self.snapshots_listed(layout, self.pruners[p], shown),
             Step::SeesGc(p, shown) => {
-                if let Pruner::Marked { number, pins, mark, early, .. } = self.pruners[p] {
+                if let Pruner::Marked { need, .. } = self.pruners[p]
+                    && need & !self.markers() != 0
+                {
+                    self.pruners[p] = Pruner::Idle;
+                } else if let Pruner::Marked { number, pins, mark, early, .. } = self.pruners[p] {
                     let outside = if layout.lacks(Rule::GcAfterSessions) { early } else { self.outside_for_owners(shown, layout) };
                     self.pruners[p] = Pruner::Seen { number, pins, mark, outside };
                 }
@@ -148,7 +215,7 @@ impl State {
             return Pruner::SeenFirst { number, outside: self.outside_for_owners(self.gc_names(), layout) };
         }
         if layout.lacks(Rule::SessionsBeforeSnapshots) {
-            return Pruner::MarkedFirst { number, over: self.over(self.taken()), mark: self.mark(self.taken(), layout) };
+            return Pruner::MarkedFirst { number, over: self.over(self.taken(), layout), mark: self.mark(self.taken(), layout) };
         }
         if layout.lists_take_time {
             return Pruner::Listing { number, records: self.sessions.map(|session| session.records) };
@@ -170,13 +237,26 @@ impl State {
             if records[w] == 0 || session.closed && layout.lacks(Rule::ClosedNotBelieved) {
                 continue;
             }
-            if records[w] >> number == 0 && !layout.lacks(Rule::WaitForAcknowledgements) {
+            let acknowledged = match layout.single {
+                false => records[w] >> number != 0,
+                true if layout.lacks(Rule::RecordsAcknowledged) || layout.lacks(Rule::NamesHoldHashes) => {
+                    records[w] >> self.numbers[number as usize - 1].called != 0
+                }
+                true => records[w] >> number & 1 == 1,
+            };
+            if !acknowledged && !layout.lacks(Rule::WaitForAcknowledgements) {
                 need |= 1 << w;
             }
             pins[w] = (1..=NUMBERS).filter(|n| records[w] >> n & 1 == 1).fold(0, |pins, n| pins | session.pins[n - 1]);
         }
+        if layout.single && !layout.lacks(Rule::RevokedBeforeSnapshots) {
+            // Listed after their records were read, before snapshots are: over, whatever comes.
+            let revoked = self.markers();
+            need &= !revoked;
+            bits(revoked).for_each(|w| pins[w] = 0);
+        }
         match pruner {
-            Pruner::MarkedFirst { over, mark, .. } => self.live(number, need, pins, over, mark, 0),
+            Pruner::MarkedFirst { over, mark, .. } => self.live(layout, number, need, pins, over, mark, 0),
             Pruner::SeenFirst { outside, .. } => Pruner::Listed { number, need, pins, slots: self.taken(), early: outside },
             _ => Pruner::Listed { number, need, pins, slots: self.taken(), early: 0 },
         }
@@ -189,16 +269,19 @@ impl State {
             true => self.numbers[number as usize - 1].marked,
             false => self.mark(shown, layout),
         };
-        self.live(number, need, pins, self.over(shown), mark, early)
+        self.live(layout, number, need, pins, self.over(shown, layout), mark, early)
     }
 
-    fn live(&self, number: u8, need: u8, pins: [Packs; WRITERS], over: u8, mark: u8, early: Packs) -> Pruner {
-        if need & !over != 0 {
+    #[expect(clippy::too_many_arguments, reason = "everything that B1 and B2 have shown")]
+    fn live(&self, layout: &Layout, number: u8, need: u8, pins: [Packs; WRITERS], over: u8, mark: u8, early: Packs) -> Pruner {
+        let need = need & !over;
+        // With the rule left out revocations are listed only later.
+        if need != 0 && !layout.lacks(Rule::RevokedBeforeSnapshots) {
             return Pruner::Idle;
         }
         let live = (0..WRITERS).filter(|w| over >> w & 1 == 0);
         let pins = live.fold(0, |all, w| all | pins[w]);
-        Pruner::Marked { number, pins, mark, gc: self.gc_names(), early }
+        Pruner::Marked { number, pins, mark, gc: self.gc_names(), early, need }
     }
 
     /// B5, and the housekeeping that may follow a verdict.
@@ -209,14 +292,15 @@ impl State {
             Record::Owner(_) => layout.lacks(Rule::OneVerdict),
             Record::Forged(_) => layout.lacks(Rule::ForgedNameTaken),
         };
-        if !free {
+        if !free && !layout.single {
             return;
         }
-        entry.verdict = Record::Owner(delete);
+        // Several verdicts on one record stand side by side: each holds.
+        entry.verdict = Record::Owner(delete | if layout.single { entry.verdict.packs().unwrap_or(0) } else { 0 });
         self.gone |= delete;
         for w in 0..layout.writers.len() {
             if self.slots[w] != Slot::Free {
-                self.sessions[w] = Session::default();
+                self.sessions[w] = Session { marker: self.sessions[w].marker && layout.single, ..Session::default() };
             }
             if self.slots[w] == Slot::Revoked && layout.lacks(Rule::RevocationsStay) {
                 self.slots[w] = Slot::Free;

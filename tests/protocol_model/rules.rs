@@ -53,11 +53,25 @@ pub enum Rule {
     MarkAgain,
     /// A verdict spares what is pinned.
     PinsObeyed,
+    /// Single maintainer: no two condemn records share a name.
+    NamesHoldHashes,
+    /// Single maintainer: an acknowledgement names records, not a number.
+    RecordsAcknowledged,
+    /// Single maintainer: what a verdict spares stays bad for writers.
+    SparedStaysBad,
+    /// Single maintainer: and out of the view of later verdicts.
+    SparedOutOfView,
+    /// Single maintainer: revocations are listed before snapshots.
+    RevokedBeforeSnapshots,
+    /// Single maintainer: a writer looks for its revocation after its commit.
+    LooksForRevocation,
+    /// Single maintainer: a snapshot with a revocation beside it is marked like any other.
+    DoubtfulStaysLive,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 31] = [
         Self::BaseTestInS2,
         Self::BasesInPins,
         Self::BasesInB5,
@@ -82,6 +96,13 @@ impl Rule {
         Self::BadOutOfView,
         Self::MarkAgain,
         Self::PinsObeyed,
+        Self::NamesHoldHashes,
+        Self::RecordsAcknowledged,
+        Self::SparedStaysBad,
+        Self::SparedOutOfView,
+        Self::RevokedBeforeSnapshots,
+        Self::LooksForRevocation,
+        Self::DoubtfulStaysLive,
     ];
 }
 

@@ -36,6 +36,12 @@ pub struct Number {
     pub verdict: Record,
     /// What the pruner had marked before it condemned; kept only where a verdict believes it (the rule `MarkAgain` left out).
     pub marked: Chunks,
+    /// Single maintainer: a condemn record that its dead sender left on its way.
+    pub late: Option<Packs>,
+    /// A verdict that its dead sender left on its way.
+    pub late_verdict: Option<Packs>,
+    /// The number in the name of the condemn record.
+    pub called: u8,
 }
 
 /// Names of gc/ in a listing: bit 2n for the condemn record of number n + 1, bit 2n + 1 for its verdict.
@@ -60,7 +66,7 @@ pub struct Session {
     pub pins: [Packs; NUMBERS],
     /// `closed` was put.
     pub closed: bool,
-    /// A revocation that takes no name (the rule `FencedRevocation` left out).
+    /// A revocation that takes no name: `revoked/<sid>` (in class shared only with the rule `FencedRevocation` left out).
     pub marker: bool,
 }
 
@@ -85,6 +91,8 @@ pub enum Writer {
     },
     /// D3 is on its way.
     Sent,
+    /// D3 is there; single maintainer: `revoked/` is still to be listed.
+    Landed,
     Over,
 }
 
@@ -100,7 +108,7 @@ pub enum Pruner {
     /// B1. `need`: live sessions that have not acknowledged; `slots`: names under snapshots/ then.
     Listed { number: u8, need: u8, pins: [Packs; WRITERS], slots: u8, early: Packs },
     /// B2.
-    Marked { number: u8, pins: Packs, mark: Chunks, gc: GcNames, early: Packs },
+    Marked { number: u8, pins: Packs, mark: Chunks, gc: GcNames, early: Packs, need: u8 },
     /// B3.
     Seen { number: u8, pins: Packs, mark: Chunks, outside: Packs },
     /// B4 and the decision of B5.
@@ -142,6 +150,8 @@ pub struct State {
     pub writers: [Writer; WRITERS],
     pub pruners: [Pruner; PRUNERS],
     pub forged: bool,
+    /// Slots whose writer was told that it committed.
+    pub told: u8,
 }
 
 impl State {
@@ -149,6 +159,7 @@ impl State {
         let mut state = Self { present: layout.initial(), ..Self::default() };
         for slot in layout.writers.len()..layout.slots() {
             state.slots[slot] = Slot::Committed;
+            state.told |= 1 << slot;
         }
         state
     }
@@ -173,10 +184,13 @@ impl State {
     }
 
     /// What a writer calls bad: it obeys every record it can read.
-    pub fn bad_for_writers(&self, shown: GcNames) -> Packs {
+    pub fn bad_for_writers(&self, shown: GcNames, layout: &Layout) -> Packs {
         self.numbers.iter().enumerate().fold(0, |bad, (n, number)| {
             let condemned = if shown >> (2 * n) & 1 == 1 { number.condemn.packs() } else { None };
             let verdict = if shown >> (2 * n + 1) & 1 == 1 { number.verdict.packs() } else { None };
+            if layout.single && !layout.lacks(Rule::SparedStaysBad) {
+                return bad | condemned.unwrap_or(0) | verdict.unwrap_or(0);
+            }
             bad | verdict.or(condemned).unwrap_or(0)
         })
     }
@@ -188,6 +202,9 @@ impl State {
                 Record::Owner(packs) if shown >> (2 * n) & 1 == 1 && !layout.lacks(Rule::OtherNumbersOutOfView) => packs,
                 _ => 0,
             };
+            if layout.single && !layout.lacks(Rule::SparedOutOfView) {
+                return outside | condemned | number.verdict.packs().unwrap_or(0);
+            }
             outside
                 | match number.verdict {
                     Record::Owner(delete) if shown >> (2 * n + 1) & 1 == 1 => delete,
@@ -202,28 +219,38 @@ impl State {
     }
 
     /// Sessions that a listing with these names under snapshots/ shows to be over.
-    pub fn over(&self, shown: u8) -> u8 {
-        let markers = self.sessions.iter().enumerate().fold(0, |all, (n, session)| all | u8::from(session.marker) << n);
-        self.taken() & shown | markers
+    pub fn over(&self, shown: u8, layout: &Layout) -> u8 {
+        // Single maintainer: revocations beside were listed before snapshots were.
+        self.taken() & shown | if layout.single { 0 } else { self.markers() }
+    }
+
+    /// Sessions with a revocation beside.
+    pub fn markers(&self) -> u8 {
+        self.sessions.iter().enumerate().fold(0, |all, (n, session)| all | u8::from(session.marker) << n)
     }
 
     /// The chunks of the snapshots in a listing that are not forgotten.
     pub fn mark(&self, shown: u8, layout: &Layout) -> Chunks {
-        bits(shown)
+        let doubtful = if layout.lacks(Rule::DoubtfulStaysLive) { self.markers() } else { 0 };
+        bits(shown & !doubtful)
             .filter(|&slot| slot < SLOTS && self.slots[slot] == Slot::Committed)
             .fold(0, |all, slot| all | layout.wanted(slot))
     }
 
-    /// I1, and more: every snapshot that stands there, acknowledged or not, has a usable copy of each of its chunks.
+    /// I1, and more: every snapshot that stands there, acknowledged or not, has a usable copy of each of its chunks. In class single
+    /// maintainer only those that were acknowledged: a run that was revoked learns of it after its commit.
     pub fn nothing_is_lost(&self, layout: &Layout) -> bool {
         let packs = self.present & !self.gone;
-        bits(self.mark(self.taken(), layout)).all(|chunk| layout.readable(chunk as u8, packs))
+        let counts = |slot: &usize| self.slots[*slot] == Slot::Committed && (!layout.single || self.told >> slot & 1 == 1);
+        let wanted = (0..layout.slots()).filter(counts).fold(0, |all, slot| all | layout.wanted(slot));
+        bits(wanted).all(|chunk| layout.readable(chunk as u8, packs))
     }
 
     /// I4: what a live session relies on is not deleted.
     pub fn nothing_is_deleted_under_a_writer(&self) -> bool {
-        self.writers.iter().zip(self.slots).all(|(writer, slot)| match writer {
-            Writer::Running { used, own, .. } if slot == Slot::Free => (used | own) & self.gone == 0,
+        let sessions = self.writers.iter().zip(&self.sessions);
+        sessions.zip(self.slots).all(|((writer, session), slot)| match writer {
+            Writer::Running { used, own, .. } if slot == Slot::Free && !session.marker => (used | own) & self.gone == 0,
             _ => true,
         })
     }
@@ -236,7 +263,9 @@ impl State {
             }
             if self.slots[n] != Slot::Free && !layout.lacks(Rule::SessionsBeforeSnapshots) && !layout.lacks(Rule::RevocationsStay) {
                 // Over for every sweep that looks from now on: nobody asks for its records again.
-                self.sessions[n] = Session::default();
+                let looked_at = [Rule::DoubtfulStaysLive, Rule::RevokedBeforeSnapshots].iter().any(|&rule| layout.lacks(rule));
+                let matters = self.writers[n] != Writer::Over || looked_at;
+                self.sessions[n] = Session { marker: self.sessions[n].marker && matters && layout.single, ..Session::default() };
             }
             if !layout.lacks(Rule::ClosedNotBelieved) {
                 self.sessions[n].closed = false;
@@ -264,7 +293,8 @@ impl State {
                 _ => pruner.sweeps().is_some_and(|number| {
                     let number = numbers[number as usize - 1];
                     let verdict = number.verdict.is_there();
-                    !number.condemn.is_there() || verdict && !layout.lacks(Rule::OneVerdict) && !layout.lacks(Rule::ForgedNameTaken)
+                    let is_final = !layout.single && !layout.lacks(Rule::OneVerdict) && !layout.lacks(Rule::ForgedNameTaken);
+                    !number.condemn.is_there() || verdict && is_final
                 }),
             };
             if has_no_use {

@@ -16,6 +16,7 @@ pub enum Step {
     Acknowledges(usize, u8, Packs),
     SendsCommit(usize),
     CommitLands(usize),
+    LooksForRevocation(usize),
     Closes(usize),
     // a pruner
     ReadsNumber(usize),
@@ -29,6 +30,11 @@ pub enum Step {
     Stops(usize),
     Repacks(usize),
     DeletesGc(usize),
+    // a pruner of class single maintainer
+    CondemnsAndDies(usize, Packs),
+    DiesWithVerdict(usize),
+    CondemnLands(usize),
+    VerdictLands(usize),
     // the world
     Revoked(usize),
     Forgets(usize),
@@ -67,6 +73,10 @@ impl Model for Layout {
         state.repack_steps(self, steps);
         steps.extend(bits(state.flight).map(Step::Lands));
         steps.extend(bits(self.forgettable).filter(|&slot| state.slots[slot] == Slot::Committed).map(Step::Forgets));
+        for (n, number) in state.numbers.iter().enumerate() {
+            steps.extend(number.late.map(|_| Step::CondemnLands(n)));
+            steps.extend(number.late_verdict.map(|_| Step::VerdictLands(n)));
+        }
         if self.lacks(Rule::GcNamesStay) {
             steps.extend((0..self.numbers).filter(|&n| matches!(state.numbers[n].verdict, Record::Owner(_))).map(Step::DeletesGc));
         }
@@ -91,6 +101,7 @@ impl Model for Layout {
             | Step::Acknowledges(..)
             | Step::SendsCommit(_)
             | Step::CommitLands(_)
+            | Step::LooksForRevocation(_)
             | Step::Closes(_)
             | Step::Revoked(_) => state.writer_step(self, step),
             _ => state.pruner_step(self, step),

@@ -1,6 +1,6 @@
 //! The steps of a writer, and what happens to what it sent.
 
-use super::layout::{Layout, Origin, Packs, Stored, bits, subsets};
+use super::layout::{Layout, NUMBERS, Origin, Packs, Stored, bits, subsets};
 use super::rules::Rule;
 use super::state::{GcNames, Slot, State, Writer};
 use super::steps::Step;
@@ -109,7 +109,15 @@ impl State {
                     steps.push(Step::Closes(w));
                 }
             }
+            Writer::Landed => steps.push(Step::LooksForRevocation(w)),
             Writer::Over => {}
+        }
+        if layout.single {
+            // By whoever thinks it dead, at any time: the PUT may be late too.
+            if layout.revocable >> w & 1 == 1 && self.writers[w] != Writer::Idle && !self.sessions[w].marker {
+                steps.push(Step::Revoked(w));
+            }
+            return;
         }
         let begun = self.sessions[w].records & 1 == 1;
         if layout.revocable >> w & 1 == 1 && begun && self.slots[w] == Slot::Free && !self.sessions[w].marker {
@@ -118,11 +126,14 @@ impl State {
     }
 
     fn acknowledgements(&self, layout: &Layout, w: usize, (used, own): Way, shown: GcNames, steps: &mut Vec<Step>) {
+        if layout.single {
+            return self.acknowledges_records(layout, w, (used, own), shown, steps);
+        }
         let number = self.number(shown, layout);
         if number == 0 || self.sessions[w].records >> number != 0 {
             return;
         }
-        let bad = self.bad_for_writers(shown);
+        let bad = self.bad_for_writers(shown, layout);
         if layout.lacks(Rule::Pins) {
             steps.push(Step::Acknowledges(w, number, 0));
         } else if layout.lacks(Rule::OwnWhileInDoubt) {
@@ -130,6 +141,23 @@ impl State {
             steps.extend(subsets(own & bad).map(|known| Step::Acknowledges(w, number, used & bad | known)));
         } else {
             steps.push(Step::Acknowledges(w, number, (used | own) & bad));
+        }
+    }
+
+    /// Bits of records (or of numbers, with the rule left out) that an acknowledgement of this listing adds, and what it pins.
+    fn acknowledges_records(&self, layout: &Layout, w: usize, (used, own): Way, shown: GcNames, steps: &mut Vec<Step>) {
+        let is_shown = |n: &usize| shown >> (2 * n) & 1 == 1;
+        let seen = if layout.lacks(Rule::RecordsAcknowledged) || layout.lacks(Rule::NamesHoldHashes) {
+            // The number without a gap, and everything below it.
+            let called = |number: u8| (0..NUMBERS).filter(is_shown).any(|n| self.numbers[n].called == number);
+            (1..=NUMBERS as u8).take_while(|&number| called(number)).fold(0u8, |all, number| all | 1 << number)
+        } else {
+            (0..NUMBERS).filter(is_shown).fold(0u8, |all, n| all | 1 << (n + 1))
+        };
+        let new = seen & !self.sessions[w].records;
+        if new != 0 {
+            let pins = if layout.lacks(Rule::Pins) { 0 } else { (used | own) & self.bad_for_writers(shown, layout) };
+            steps.push(Step::Acknowledges(w, new, pins));
         }
     }
 
@@ -142,20 +170,34 @@ impl State {
                     self.writers[w] = Writer::Begun { gc };
                 }
             }
-            Step::ListsGc(w, shown) => self.writers[w] = Writer::Listed { bad: self.bad_for_writers(shown) },
+            Step::ListsGc(w, shown) => self.writers[w] = Writer::Listed { bad: self.bad_for_writers(shown, layout) },
             Step::Decides(w, used, own) => {
                 self.flight |= own;
                 self.writers[w] = Writer::Running { used, own, gc };
             }
             Step::Acknowledges(w, number, pins) => {
-                self.sessions[w].records |= 1 << number;
-                self.sessions[w].pins[number as usize - 1] = pins;
+                let records = if layout.single { number } else { 1 << number };
+                self.sessions[w].records |= records;
+                for n in bits(records) {
+                    self.sessions[w].pins[n - 1] = pins;
+                }
                 if let Writer::Running { gc: then, .. } = &mut self.writers[w] {
                     *then = gc;
                 }
             }
             Step::SendsCommit(w) => self.writers[w] = Writer::Sent,
             Step::Closes(w) => self.sessions[w].closed = true,
+            Step::CommitLands(w) if layout.single => {
+                self.writers[w] = Writer::Landed;
+                self.slots[w] = Slot::Committed;
+            }
+            Step::LooksForRevocation(w) => {
+                self.writers[w] = Writer::Over;
+                if !self.sessions[w].marker || layout.lacks(Rule::LooksForRevocation) {
+                    self.told |= 1 << w;
+                }
+            }
+            Step::Revoked(w) if layout.single => self.sessions[w].marker = true,
             Step::CommitLands(w) => {
                 self.writers[w] = Writer::Over;
                 // Create-if-absent: a revocation that stands there wins.

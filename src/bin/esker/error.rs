@@ -268,6 +268,10 @@ fn needs_owner(error: &RepositoryError) -> Report {
 }
 
 fn no_repository(place: &str) -> Report {
+    // A place that says what is missing needs no second advice.
+    if place.contains(" (") && place.contains("://") {
+        return Report::new(ExitCode::NoRepository, format!("there is no store at {place}"));
+    }
     Report::new(ExitCode::NoRepository, format!("there is no esker repository at {place}")).hint(match place.contains("://") {
         true => "check --repo; `esker init` creates a repository",
         false => "check --repo; is the disk mounted? `esker init` creates a repository",
@@ -276,10 +280,6 @@ fn no_repository(place: &str) -> Report {
 
 fn of_store(error: &StoreError) -> Report {
     match error {
-        // A place that says what is missing needs no second advice.
-        StoreError::NoStore(place) if place.contains(" (") => {
-            Report::new(ExitCode::NoRepository, format!("there is no store at {place}"))
-        }
         StoreError::NoStore(place) => no_repository(place),
         StoreError::Full(_) => Report::new(ExitCode::StoreFull, error)
             .hint("nothing that was stored is lost; make room and run the same command again"),

@@ -35,6 +35,13 @@ pub enum SecretSource {
     Prompt,
 }
 
+impl SecretSource {
+    /// Might somebody be asked for it?
+    pub fn may_ask(&self) -> bool {
+        matches!(self, Self::Prompt | Self::PasswordCommand(_))
+    }
+}
+
 /// What opens a repository.
 pub enum Secret {
     /// A password, or a recovery key typed in its place.

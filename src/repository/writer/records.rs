@@ -67,7 +67,7 @@ impl Writer {
         }
         self.view.bad = gc.bad;
         self.view.gc_number = gc.number;
-        session.acknowledge(&self.repository, gc.number, &pins)?;
+        session.acknowledge(&self.repository, gc.number, &gc.seen, &pins)?;
         self.acknowledged_at = self.repository.clock.monotonic();
         self.rounds_blocked = if gc.blocked_at.is_some() { self.rounds_blocked + 1 } else { 0 };
         match gc.blocked_at {

@@ -157,8 +157,8 @@ impl Context {
     /// Opens the repository with the secret that was given or is asked for now; from then on Ctrl-C stops cleanly.
     pub fn open(&mut self) -> Result<Arc<Repository>> {
         let environment = self.environment()?;
-        // A place without a repository is told before a password is asked for.
-        if !holds_config(&*environment.store)? {
+        // A place without a repository is told before a password is asked for. Where nobody is asked, opening tells it.
+        if self.settings.secret.may_ask() && !holds_config(&*environment.store)? {
             return Err(RepositoryError::NoRepository(environment.store.location()).into());
         }
         let secret = match secret::load(&self.settings.secret, &|text| self.progress.warn(text))? {

@@ -1,0 +1,700 @@
+//! What a store does, found out by trying: above all whether create-if-absent has exactly one winner. That decides the class.
+//!
+//! Works on any store and needs no key. What it creates stands below `probe/` and means nothing to anybody; an owner deletes it again, a
+//! writer key deletes nothing, ever, and leaves it to the next prune. A store that fails a trial is described, not an error; an error is
+//! a store that does not answer.
+
+use std::sync::{Barrier, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::clock::{self, Clock, Rng};
+use crate::format::config::StoreClass;
+use crate::format::names;
+use crate::repository::RepositoryError;
+use crate::store::{Name, Store, StoreError};
+
+/// How hard to try.
+#[derive(Clone, Copy, Debug)]
+pub struct ProbeOptions {
+    /// Creates of one name at once.
+    pub racers: usize,
+    /// So many times: some stores let a second one through only now and then.
+    pub rounds: usize,
+    /// How long to wait for a listing to show what was created, or no longer to show what was deleted.
+    pub patience: Duration,
+    /// Try deleting, and clear away what was created.
+    pub may_delete: bool,
+}
+
+impl Default for ProbeOptions {
+    fn default() -> Self {
+        Self { racers: 32, rounds: 8, patience: Duration::from_secs(10), may_delete: true }
+    }
+}
+
+/// When a listing shows what was done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shown {
+    /// The first one after it.
+    AtOnce,
+    /// Only after so long.
+    After(Duration),
+    /// Not as long as was waited.
+    Never(Duration),
+}
+
+/// What a delete does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Deletes {
+    /// The object is gone; when listings show that.
+    Work(Shown),
+    /// It is said to be done, and the object can still be read: a retention lock, or a store that keeps everything.
+    Nothing,
+    /// These credentials may not.
+    NotAllowed,
+    /// Not tried.
+    NotTried,
+}
+
+/// Why no repository can live there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Unfit {
+    /// Create-if-absent of a free name is refused.
+    FreeNameRefused,
+    /// What is read is not what was written; what was seen.
+    OtherBytes(&'static str),
+    /// Listings do not show at once what was created.
+    ListsLate(Shown),
+}
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    /// Reasons against any use; empty: it can hold a repository.
+    pub unfit: Vec<Unfit>,
+    /// Creates of one name at once, in each round.
+    pub racers: usize,
+    /// Rounds that were run; the first one with more than one winner is the last.
+    pub rounds: usize,
+    /// The most creates of one name that were told that they won.
+    pub winners: usize,
+    /// The one that was told that it won is not the one whose bytes stand there.
+    pub wrong_winner: bool,
+    /// When listings show what was created: the worst seen.
+    pub listed: Shown,
+    /// What a delete does.
+    pub deletes: Deletes,
+    /// Median time of a create of a small object, on its own.
+    pub put: Duration,
+    /// Median time to read a small object.
+    pub get: Duration,
+    /// Median time of a listing of a few names.
+    pub list: Duration,
+}
+
+impl Probe {
+    /// What it means for a repository; `None`: it cannot hold one.
+    pub fn class(&self) -> Option<StoreClass> {
+        if !self.unfit.is_empty() {
+            None
+        } else if self.winners == 1 && !self.wrong_winner {
+            Some(StoreClass::Shared)
+        } else {
+            Some(StoreClass::SingleMaintainer)
+        }
+    }
+
+    /// Why it has its class.
+    pub fn reasons(&self) -> Vec<String> {
+        let Self { racers, rounds, winners, .. } = self;
+        let mut reasons: Vec<String> = self.unfit.iter().map(Unfit::sentence).collect();
+        if !reasons.is_empty() {
+            return reasons;
+        }
+        reasons.push(match (self.class(), self.wrong_winner) {
+            (_, true) => format!("of {racers} creates of one name at once one was told that it won, and another one's bytes stand there"),
+            (Some(StoreClass::Shared), _) => {
+                format!("of {racers} creates of one name at once exactly one won, in each of {rounds} rounds")
+            }
+            _ if winners == racers => format!("a create overwrites a name that is taken: all of {racers} at once were told that they won"),
+            _ => format!("of {racers} creates of one name at once {winners} were told that they won, so a name that is taken can be overwritten"),
+        });
+        reasons
+    }
+
+    /// What else a person should know.
+    pub fn remarks(&self) -> Vec<String> {
+        let mut remarks = Vec::new();
+        match self.deletes {
+            Deletes::Nothing => remarks.push(
+                "a deleted object can still be read: until its retention ends a prune frees nothing, though it says what it would"
+                    .to_owned(),
+            ),
+            Deletes::NotAllowed => remarks.push(
+                "these credentials may not delete: right for a host that only takes snapshots, while prune needs others".to_owned(),
+            ),
+            Deletes::Work(Shown::After(time) | Shown::Never(time)) => {
+                remarks.push(format!("a deleted object is still listed {time:.1?} later"));
+            }
+            Deletes::Work(Shown::AtOnce) | Deletes::NotTried => {}
+        }
+        remarks
+    }
+}
+
+impl Unfit {
+    /// For a person.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::FreeNameRefused => {
+                "a create of a name that is free is refused, so nothing could ever be committed: the server gets the condition wrong"
+                    .to_owned()
+            }
+            Self::OtherBytes(what) => format!("what is read back is not what was written ({what})"),
+            Self::ListsLate(Shown::After(time)) => format!(
+                "a listing showed a new object only {time:.1?} after it was created; a prune that cannot see a snapshot would delete what it needs"
+            ),
+            Self::ListsLate(_) => {
+                "listings do not show what was created; a prune that cannot see a snapshot would delete what it needs".to_owned()
+            }
+        }
+    }
+}
+
+/// What a class means for whoever uses the repository, in one sentence.
+pub fn meaning(class: StoreClass) -> &'static str {
+    match class {
+        StoreClass::Shared => "any number of hosts may take snapshots, forget and prune at the same time",
+        StoreClass::SingleMaintainer => {
+            "any number of hosts may take snapshots at the same time, but only one at a time may run forget, prune, repair, key or parity"
+        }
+    }
+}
+
+/// What a class is called.
+pub fn class_name(class: StoreClass) -> &'static str {
+    match class {
+        StoreClass::Shared => "shared",
+        StoreClass::SingleMaintainer => "single maintainer",
+    }
+}
+
+/// Tries a store. Creates a handful of small objects and one of 100 KB.
+pub fn run(store: &dyn Store, clock: &dyn Clock, rng: &dyn Rng, options: &ProbeOptions) -> Result<Probe, RepositoryError> {
+    let mut trial = Trial {
+        store,
+        clock,
+        options,
+        id: crate::id::hex(&clock::random::<16>(rng)?),
+        made: Vec::new(),
+        times: [Vec::new(), Vec::new(), Vec::new()],
+        found: Probe {
+            unfit: Vec::new(),
+            racers: options.racers,
+            rounds: 0,
+            winners: 0,
+            wrong_winner: false,
+            listed: Shown::AtOnce,
+            deletes: Deletes::NotTried,
+            put: Duration::ZERO,
+            get: Duration::ZERO,
+            list: Duration::ZERO,
+        },
+    };
+    let tried = trial.all();
+    // Also after a trial that failed.
+    trial.clear_away();
+    tried?;
+    let [put, get, list] = trial.times.map(median);
+    Ok(Probe { put, get, list, ..trial.found })
+}
+
+/// Bytes of the one large object: no round number, several windows of a ranged read, no part of it like another.
+const LARGE_SIZE: usize = 100_003;
+/// A racer's object has at least so many bytes; each a few more than the one before, so that no two have the same size.
+const SMALL_SIZE: usize = 1_000;
+/// Small objects that are created one by one, to take the time.
+const SINGLE_CREATES: usize = 3;
+/// Between two looks at a listing.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+#[derive(Clone, Copy)]
+enum Timed {
+    Put,
+    Get,
+    List,
+}
+
+struct Trial<'a> {
+    store: &'a dyn Store,
+    clock: &'a dyn Clock,
+    options: &'a ProbeOptions,
+    id: String,
+    made: Vec<Name>,
+    times: [Vec<Duration>; 3],
+    found: Probe,
+}
+
+/// What became of one create of a race.
+enum Raced {
+    Won,
+    Refused,
+    /// Nobody knows whether it was done.
+    Failed(StoreError),
+}
+
+impl Trial<'_> {
+    fn all(&mut self) -> Result<(), RepositoryError> {
+        if !self.what_is_written_reads_back()? {
+            return Ok(());
+        }
+        for nth in 0..SINGLE_CREATES {
+            let name = self.name(&format!("small{nth}"));
+            self.create(&name, &content(&name, 0, SMALL_SIZE))?;
+        }
+        for round in 0..self.options.rounds {
+            self.race(round)?;
+            if self.found.winners != 1 || self.found.wrong_winner || !self.found.unfit.is_empty() {
+                break;
+            }
+        }
+        self.deleting()
+    }
+
+    fn name(&self, what: &str) -> Name {
+        Name::new(format!("{}/{}-{what}", names::PROBE, self.id))
+            .expect("a folder, hex digits and a plain word obey the rules of names")
+    }
+
+    fn timed<T>(&mut self, what: Timed, work: impl FnOnce(&dyn Store) -> T) -> T {
+        let begun = self.clock.monotonic();
+        let done = work(self.store);
+        self.times[what as usize].push(self.clock.monotonic().saturating_sub(begun));
+        done
+    }
+
+    /// Creates a free name. False: the store says that it is taken.
+    fn create(&mut self, name: &Name, bytes: &[u8]) -> Result<bool, RepositoryError> {
+        self.made.push(name.clone());
+        match self.timed(Timed::Put, |store| store.create(name, &[bytes])) {
+            Ok(()) => Ok(true),
+            // A reply that was lost, and a second try that met the first one's object.
+            Err(StoreError::AlreadyExists(_)) => Ok(self.reads(name, bytes)? == Some(true)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Do these bytes stand there? `None`: nothing does.
+    fn reads(&mut self, name: &Name, bytes: &[u8]) -> Result<Option<bool>, RepositoryError> {
+        // Room for more than was written: what is there is to be seen.
+        match self.timed(Timed::Get, |store| store.get(name, 4 * LARGE_SIZE as u64)) {
+            Ok(found) => Ok(Some(found == bytes)),
+            Err(StoreError::NotFound(_)) => Ok(None),
+            Err(StoreError::Size { .. }) => Ok(Some(false)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Size, content, a range, and the listing. False: there is no point in going on.
+    fn what_is_written_reads_back(&mut self) -> Result<bool, RepositoryError> {
+        let name = self.name("large");
+        let bytes = content(&name, 0, LARGE_SIZE);
+        if !self.create(&name, &bytes)? {
+            self.found.unfit.push(Unfit::FreeNameRefused);
+            return Ok(false);
+        }
+        let size = match self.store.size(&name) {
+            Err(StoreError::NotFound(_)) => None,
+            other => Some(other?),
+        };
+        let range = match self.store.get_range(&name, 70_001, 20_002) {
+            Err(StoreError::NotFound(_) | StoreError::Size { .. }) => None,
+            other => Some(other?),
+        };
+        let whole = self.reads(&name, &bytes)?;
+        let wrong = match (size, whole) {
+            (None, _) | (_, None) => Some("the object is not there"),
+            (Some(size), _) if size != LARGE_SIZE as u64 => Some("its size is another"),
+            (_, Some(false)) => Some("its bytes are others"),
+            _ if range.as_deref() != bytes.get(70_001..90_003) => Some("a part of it reads other than the whole"),
+            _ => None,
+        };
+        self.found.unfit.extend(wrong.map(Unfit::OtherBytes));
+        self.look_for(&name, wrong.is_none().then_some(LARGE_SIZE as u64))?;
+        Ok(self.found.unfit.is_empty())
+    }
+
+    /// Does a listing show it, and in its size?
+    fn look_for(&mut self, name: &Name, size: Option<u64>) -> Result<(), RepositoryError> {
+        let shown = self.wait_for(name, true)?;
+        self.found.listed = worse(self.found.listed, shown);
+        if shown != Shown::AtOnce {
+            self.found.unfit.push(Unfit::ListsLate(shown));
+        } else if let Some(size) = size
+            && self.listed(name)?.is_some_and(|found| found != size)
+        {
+            self.found.unfit.push(Unfit::OtherBytes("a listing shows another size"));
+        }
+        Ok(())
+    }
+
+    fn wait_for(&mut self, name: &Name, wanted: bool) -> Result<Shown, RepositoryError> {
+        let begun = self.clock.monotonic();
+        if self.listed(name)?.is_some() == wanted {
+            return Ok(Shown::AtOnce);
+        }
+        // Counted, so that it ends whatever the clock does.
+        for _ in 0..self.options.patience.as_millis().div_ceil(LOOK_EVERY.as_millis()) {
+            std::thread::sleep(LOOK_EVERY);
+            if self.listed(name)?.is_some() == wanted {
+                return Ok(Shown::After(self.clock.monotonic().saturating_sub(begun)));
+            }
+        }
+        Ok(Shown::Never(self.options.patience))
+    }
+
+    /// Its size in a listing.
+    fn listed(&mut self, name: &Name) -> Result<Option<u64>, RepositoryError> {
+        let mut found = None;
+        let list = |store: &dyn Store| {
+            store.list(names::PROBE, &mut |entry| {
+                if entry.name == *name {
+                    found = Some(entry.size);
+                }
+            })
+        };
+        self.timed(Timed::List, list)?;
+        Ok(found)
+    }
+
+    /// Many creates of one name with different contents at the same moment.
+    fn race(&mut self, round: usize) -> Result<(), RepositoryError> {
+        let name = self.name(&format!("race{round}"));
+        self.made.push(name.clone());
+        let racers = self.options.racers;
+        let contents: Vec<Vec<u8>> = (0..racers).map(|racer| content(&name, racer, SMALL_SIZE + racer)).collect();
+        let (start, raced) = (Barrier::new(racers), Mutex::new(Vec::with_capacity(racers)));
+        std::thread::scope(|scope| {
+            for (racer, bytes) in contents.iter().enumerate() {
+                let (start, raced, name, store) = (&start, &raced, &name, self.store);
+                scope.spawn(move || {
+                    start.wait();
+                    let became = match store.create(name, &[bytes]) {
+                        Ok(()) => Raced::Won,
+                        Err(StoreError::AlreadyExists(_)) => Raced::Refused,
+                        Err(error) => Raced::Failed(error),
+                    };
+                    raced.lock().unwrap_or_else(PoisonError::into_inner).push((racer, became));
+                });
+            }
+        });
+        let raced = raced.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut winners: Vec<usize> = Vec::new();
+        let (mut refused, mut failed) = (Vec::new(), Vec::new());
+        for (racer, became) in raced {
+            match became {
+                Raced::Won => winners.push(racer),
+                Raced::Refused => refused.push(racer),
+                Raced::Failed(error) => failed.push((racer, error)),
+            }
+        }
+        // The last of them may be the one that is there.
+        let found = match self.timed(Timed::Get, |store| store.get(&name, 4 * LARGE_SIZE as u64)) {
+            Ok(found) => Some(found),
+            Err(StoreError::NotFound(_)) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let Some(found) = found else {
+            return match failed.into_iter().next() {
+                // Nobody was served.
+                Some((_, error)) if winners.is_empty() => Err(error.into()),
+                _ if winners.is_empty() => {
+                    self.found.unfit.push(Unfit::FreeNameRefused);
+                    Ok(())
+                }
+                _ => {
+                    self.found.unfit.push(Unfit::OtherBytes("the object is not there"));
+                    Ok(())
+                }
+            };
+        };
+        let Some(owner) = contents.iter().position(|bytes| *bytes == found) else {
+            self.found.unfit.push(Unfit::OtherBytes("its bytes are others"));
+            return Ok(());
+        };
+        // One whose reply was lost may have been served: it counts as a winner when its bytes are there. The same for one that was
+        // refused when nobody else won: a request that was made again met its own object.
+        let was_lost = failed.iter().any(|(racer, _)| *racer == owner) || winners.is_empty() && refused.contains(&owner);
+        if was_lost && !winners.contains(&owner) {
+            winners.push(owner);
+        }
+        self.found.rounds += 1;
+        self.found.winners = self.found.winners.max(winners.len());
+        self.found.wrong_winner |= !winners.contains(&owner);
+        self.look_for(&name, Some(found.len() as u64))
+    }
+
+    fn deleting(&mut self) -> Result<(), RepositoryError> {
+        let Some(name) = self.made.first().cloned().filter(|_| self.options.may_delete && self.found.unfit.is_empty()) else {
+            return Ok(());
+        };
+        self.found.deletes = match self.store.delete(&name) {
+            Ok(()) => match self.store.size(&name) {
+                Ok(_) => Deletes::Nothing,
+                Err(StoreError::NotFound(_)) => Deletes::Work(self.wait_for(&name, false)?),
+                Err(error) => return Err(error.into()),
+            },
+            Err(StoreError::Denied(_)) => Deletes::NotAllowed,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(())
+    }
+
+    fn clear_away(&mut self) {
+        if self.options.may_delete && !matches!(self.found.deletes, Deletes::NotAllowed | Deletes::Nothing) {
+            for name in &self.made {
+                // What stays is nobody's, and the next prune takes it.
+                if self.store.delete(name).is_err() {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Bytes that belong to this name and racer only.
+fn content(name: &Name, racer: usize, size: usize) -> Vec<u8> {
+    let mut bytes = vec![0; size];
+    blake3::Hasher::new().update(name.as_str().as_bytes()).update(&racer.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+fn worse(one: Shown, other: Shown) -> Shown {
+    let rank = |shown: &Shown| match shown {
+        Shown::AtOnce => (0, Duration::ZERO),
+        Shown::After(time) => (1, *time),
+        Shown::Never(time) => (2, *time),
+    };
+    if rank(&one) < rank(&other) { other } else { one }
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::clock::{SeededRng, SystemClock};
+    use crate::store::faults::{Condition, FaultyStore};
+    use crate::store::{Entry, MemoryStore, ReadUnit};
+
+    const QUICK: ProbeOptions = ProbeOptions { racers: 8, rounds: 3, patience: Duration::from_millis(100), may_delete: true };
+
+    fn probe(store: &dyn Store, options: &ProbeOptions) -> Probe {
+        run(store, &SystemClock::new(), &SeededRng::new(5), options).unwrap()
+    }
+
+    /// Wraps a memory store and changes one thing of it.
+    struct Odd {
+        inner: MemoryStore,
+        calls: AtomicUsize,
+        what: What,
+    }
+
+    #[derive(Clone, Copy, PartialEq)]
+    enum What {
+        Truncates,
+        ShortRanges,
+        KeepsDeleted,
+        ListsDeleted,
+        MayNotDelete,
+        LetsASecondThroughNowAndThen,
+        ShowsAfterTwoLooks,
+        RefusedOneOverwrites,
+        Silent,
+    }
+
+    fn odd(what: What) -> Odd {
+        Odd { inner: MemoryStore::new(), calls: AtomicUsize::new(0), what }
+    }
+
+    impl Store for Odd {
+        fn location(&self) -> String {
+            self.inner.location()
+        }
+        fn create(&self, name: &Name, parts: &[&[u8]]) -> Result<(), StoreError> {
+            let bytes = parts.concat();
+            let nth = self.calls.fetch_add(1, Ordering::SeqCst);
+            match self.what {
+                What::Silent => Err(StoreError::Io("no answer".to_owned())),
+                What::Truncates => self.inner.create(name, &[&bytes[..bytes.len().min(65_536)]]),
+                // Not in the first round: 4 creates and 3 listings come before it, then 8 creates.
+                What::LetsASecondThroughNowAndThen if nth > 16 => self.inner.create(name, parts).or_else(|error| match nth % 3 {
+                    0 => self.inner.replace(name, parts),
+                    _ => Err(error),
+                }),
+                What::RefusedOneOverwrites => {
+                    let created = self.inner.create(name, parts);
+                    if created.is_err() {
+                        self.inner.replace(name, parts)?;
+                    }
+                    created
+                }
+                _ => self.inner.create(name, parts),
+            }
+        }
+        fn replace(&self, name: &Name, parts: &[&[u8]]) -> Result<(), StoreError> {
+            self.inner.replace(name, parts)
+        }
+        fn get(&self, name: &Name, size_max: u64) -> Result<Vec<u8>, StoreError> {
+            self.inner.get(name, size_max)
+        }
+        fn get_range(&self, name: &Name, offset: u64, length: usize) -> Result<Vec<u8>, StoreError> {
+            let offset = if self.what == What::ShortRanges { offset - 1 } else { offset };
+            self.inner.get_range(name, offset, length)
+        }
+        fn size(&self, name: &Name) -> Result<u64, StoreError> {
+            self.inner.size(name)
+        }
+        fn list(&self, folder: &str, each: &mut dyn FnMut(Entry)) -> Result<(), StoreError> {
+            let nth = self.calls.fetch_add(1, Ordering::SeqCst);
+            if self.what == What::ShowsAfterTwoLooks && nth < 3 {
+                return Ok(());
+            }
+            if self.what == What::ListsDeleted {
+                each(Entry { name: Name::new(format!("probe/{}-large", crate::id::hex(&id()))).unwrap(), size: LARGE_SIZE as u64 });
+            }
+            self.inner.list(folder, each)
+        }
+        fn delete(&self, name: &Name) -> Result<(), StoreError> {
+            match self.what {
+                What::KeepsDeleted => Ok(()),
+                What::MayNotDelete => Err(StoreError::Denied("no".to_owned())),
+                _ => self.inner.delete(name),
+            }
+        }
+        fn create_place(&self) -> Result<(), StoreError> {
+            Ok(())
+        }
+        fn read_unit(&self) -> ReadUnit {
+            ReadUnit::Window
+        }
+    }
+
+    fn id() -> [u8; 16] {
+        clock::random(&SeededRng::new(5)).unwrap()
+    }
+
+    fn left(store: &dyn Store) -> usize {
+        let mut left = 0;
+        store.list("", &mut |_| left += 1).unwrap();
+        left
+    }
+
+    #[test]
+    fn a_store_that_keeps_the_contract_is_shared_and_left_as_it_was() {
+        let store = MemoryStore::new();
+        let found = probe(&store, &ProbeOptions { patience: Duration::ZERO, ..ProbeOptions::default() });
+        assert_eq!(found.class(), Some(StoreClass::Shared));
+        assert_eq!((found.winners, found.rounds, found.listed), (1, 8, Shown::AtOnce));
+        assert_eq!(found.deletes, Deletes::Work(Shown::AtOnce));
+        assert_eq!(found.reasons(), ["of 32 creates of one name at once exactly one won, in each of 8 rounds"]);
+        assert_eq!(left(&store), 0);
+    }
+
+    #[test]
+    fn a_store_that_overwrites_is_for_a_single_maintainer() {
+        let store = FaultyStore::new(MemoryStore::new());
+        store.condition(Condition::Ignored);
+        let found = probe(&store, &QUICK);
+        assert_eq!(found.class(), Some(StoreClass::SingleMaintainer));
+        assert_eq!((found.winners, found.rounds), (8, 1));
+        assert_eq!(found.reasons(), ["a create overwrites a name that is taken: all of 8 at once were told that they won"]);
+        assert_eq!(left(&store), 0);
+    }
+
+    #[test]
+    fn a_store_that_lets_a_second_one_through_now_and_then_is_for_a_single_maintainer() {
+        let found = probe(&odd(What::LetsASecondThroughNowAndThen), &QUICK);
+        assert_eq!(found.class(), Some(StoreClass::SingleMaintainer));
+        assert!(found.winners > 1 && found.winners < 8 && found.rounds > 1, "{found:?}");
+        assert!(found.reasons()[0].contains("were told that they won, so a name that is taken can be overwritten"));
+        let found = probe(&odd(What::RefusedOneOverwrites), &QUICK);
+        assert_eq!((found.class(), found.wrong_winner), (Some(StoreClass::SingleMaintainer), true));
+    }
+
+    #[test]
+    fn a_store_that_inverts_the_condition_holds_no_repository() {
+        let store = FaultyStore::new(MemoryStore::new());
+        store.condition(Condition::Inverted);
+        let found = probe(&store, &QUICK);
+        assert_eq!((found.class(), &found.unfit[..]), (None, &[Unfit::FreeNameRefused][..]));
+        assert!(found.reasons()[0].starts_with("a create of a name that is free is refused"));
+    }
+
+    #[test]
+    fn a_store_whose_listings_are_late_holds_no_repository() {
+        let store = FaultyStore::new(MemoryStore::new());
+        store.freeze_listings().unwrap();
+        let found = probe(&store, &QUICK);
+        assert_eq!(found.unfit, [Unfit::ListsLate(Shown::Never(QUICK.patience))]);
+        assert!(found.reasons()[0].starts_with("listings do not show what was created"));
+        let found = probe(&odd(What::ShowsAfterTwoLooks), &QUICK);
+        assert!(matches!(found.unfit[..], [Unfit::ListsLate(Shown::After(_))]), "{found:?}");
+        assert!(found.reasons()[0].contains("after it was created"), "{:?}", found.reasons());
+    }
+
+    #[test]
+    fn a_store_that_gives_back_other_bytes_holds_no_repository() {
+        let found = probe(&odd(What::Truncates), &QUICK);
+        assert_eq!(found.unfit, [Unfit::OtherBytes("its size is another")]);
+        let found = probe(&odd(What::ShortRanges), &QUICK);
+        assert_eq!(found.unfit, [Unfit::OtherBytes("a part of it reads other than the whole")]);
+        assert_eq!(found.reasons(), ["what is read back is not what was written (a part of it reads other than the whole)"]);
+    }
+
+    #[test]
+    fn a_store_that_does_not_delete_says_so_and_keeps_its_class() {
+        let found = probe(&odd(What::KeepsDeleted), &QUICK);
+        assert_eq!((found.class(), found.deletes), (Some(StoreClass::Shared), Deletes::Nothing));
+        assert!(found.remarks()[0].starts_with("a deleted object can still be read"));
+        let found = probe(&odd(What::MayNotDelete), &QUICK);
+        assert_eq!((found.class(), found.deletes), (Some(StoreClass::Shared), Deletes::NotAllowed));
+        assert!(found.remarks()[0].starts_with("these credentials may not delete"));
+        let found = probe(&odd(What::ListsDeleted), &QUICK);
+        assert_eq!(found.deletes, Deletes::Work(Shown::Never(QUICK.patience)));
+    }
+
+    #[test]
+    fn whoever_may_not_delete_does_not_try() {
+        let store = FaultyStore::new(MemoryStore::new());
+        let found = probe(&store, &ProbeOptions { may_delete: false, ..QUICK });
+        assert_eq!((found.class(), found.deletes), (Some(StoreClass::Shared), Deletes::NotTried));
+        assert!(store.take_calls().iter().all(|call| call.verb != crate::store::faults::Verb::Delete));
+        assert!(left(&store) > 0);
+    }
+
+    #[test]
+    fn a_reply_that_was_lost_is_no_second_winner() {
+        use crate::store::faults::{Fault, Verb};
+        for nth in 1..12 {
+            let store = FaultyStore::new(MemoryStore::new());
+            store.fault(Verb::Create, nth, Fault::LoseReply);
+            match run(&store, &SystemClock::new(), &SeededRng::new(5), &QUICK) {
+                Ok(found) => assert_eq!(found.class(), Some(StoreClass::Shared), "create {nth}: {found:?}"),
+                Err(RepositoryError::Store(StoreError::Io(_))) => assert!(nth <= 4, "create {nth}"),
+                Err(error) => panic!("create {nth}: {error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_store_that_does_not_answer_is_an_error_and_no_class() {
+        let tried = run(&odd(What::Silent), &SystemClock::new(), &SeededRng::new(5), &QUICK);
+        assert!(matches!(tried, Err(RepositoryError::Store(StoreError::Io(_)))));
+    }
+}

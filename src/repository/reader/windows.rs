@@ -1,0 +1,193 @@
+//! Reading from afar: few requests for much, and what every command needs again kept on this machine's disk.
+//!
+//! Frames that stand near each other are fetched together. Windows of metadata packs (trees and lists: what `ls`, `find`, `diff` and the
+//! way to every restored file go through) are kept as they came, sealed, in a bounded folder of the cache. What is read from there is
+//! opened and checked like everything else; when it does not open, it is thrown away and fetched again before anybody calls it damage.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::format::names;
+use crate::format::pack::PackFacts;
+use crate::id::PackId;
+use crate::store::{Store, StoreError, WINDOW_BYTES, get_widened};
+
+/// Disk that windows may take.
+const KEPT_BYTES_MAX: u64 = 512 << 20;
+/// A missing window brings what follows it along: whoever walks a tree goes on there.
+const AHEAD_BYTES: u64 = 2 << 20;
+/// Frames of a pack with no more between them are read with one request...
+const GAP_BYTES_MAX: u64 = 2 * WINDOW_BYTES;
+/// ...of no more than this, so that many can be on their way at once.
+const RUN_BYTES_MAX: u64 = 4 << 20;
+
+/// A part of a pack as it stands in the store.
+pub(super) struct Fetched {
+    offset: u64,
+    bytes: Vec<u8>,
+}
+
+impl Fetched {
+    /// Reads `start..end` of a pack, in whole windows.
+    pub(super) fn read(store: &dyn Store, facts: &PackFacts, start: u64, end: u64) -> Result<Self, StoreError> {
+        let bytes = get_widened(store, &names::pack_name(facts.id), facts.size, start, (end - start) as usize)?;
+        Ok(Self { offset: start, bytes })
+    }
+
+    /// `length` bytes from `offset` of the pack, if they were read.
+    pub(super) fn part(&self, offset: u64, length: usize) -> Option<&[u8]> {
+        let at = usize::try_from(offset.checked_sub(self.offset)?).ok()?;
+        self.bytes.get(at..at.checked_add(length)?)
+    }
+}
+
+/// Can what stands at `next` be read together with `run`? Both are places in one pack, `next` behind.
+pub(super) fn belongs(run: (u64, u64), next: (u64, u64)) -> bool {
+    next.0 >= run.0 && next.0.saturating_sub(run.1) <= GAP_BYTES_MAX && next.1.saturating_sub(run.0) <= RUN_BYTES_MAX
+}
+
+/// Sealed windows of metadata packs, in a folder.
+pub(super) struct Windows {
+    folder: PathBuf,
+    kept_bytes_max: u64,
+    /// What is there, roughly: other processes write too.
+    kept_bytes: AtomicU64,
+}
+
+impl Windows {
+    /// Uses `folder`, which need not exist.
+    pub(super) fn open(folder: PathBuf) -> Self {
+        Self::bounded(folder, KEPT_BYTES_MAX)
+    }
+
+    fn bounded(folder: PathBuf, kept_bytes_max: u64) -> Self {
+        let kept_bytes = AtomicU64::new(files(&folder).iter().map(|file| file.size).sum());
+        Self { folder, kept_bytes_max, kept_bytes }
+    }
+
+    /// `length` bytes from `offset` of a pack, and whether any came from the disk.
+    pub(super) fn read(
+        &self,
+        store: &dyn Store,
+        facts: &PackFacts,
+        offset: u64,
+        length: usize,
+    ) -> Result<(Vec<u8>, bool), StoreError> {
+        let end = offset.saturating_add(length as u64);
+        if length == 0 || end > facts.size {
+            return Ok((get_widened(store, &names::pack_name(facts.id), facts.size, offset, length)?, false));
+        }
+        let (first, last) = (offset / WINDOW_BYTES, (end - 1) / WINDOW_BYTES);
+        let mut windows: Vec<Option<Vec<u8>>> = (first..=last).map(|window| self.get(facts, window)).collect();
+        let from_disk = windows.iter().any(Option::is_some);
+        if let Some(missing) = windows.iter().position(Option::is_none) {
+            let start = (first + missing as u64) * WINDOW_BYTES;
+            let end = (end.max(start + AHEAD_BYTES).div_ceil(WINDOW_BYTES) * WINDOW_BYTES).min(facts.size);
+            // As everywhere: above half of a pack it is the whole pack that is read. Then all of it is kept.
+            let (start, end) = if (end - start) * 2 > facts.size { (0, facts.size) } else { (start, end) };
+            let fetched = Fetched::read(store, facts, start, end)?;
+            for (window, bytes) in (start / WINDOW_BYTES..).zip(fetched.bytes.chunks(WINDOW_BYTES as usize)) {
+                self.put(&facts.id, window, bytes);
+                if let Some(wanted) = window.checked_sub(first).and_then(|nth| windows.get_mut(nth as usize)) {
+                    *wanted = Some(bytes.to_vec());
+                }
+            }
+        }
+        let mut together: Vec<u8> = windows.into_iter().flatten().flatten().collect();
+        together.drain(..((offset - first * WINDOW_BYTES) as usize).min(together.len()));
+        together.truncate(length);
+        Ok((together, from_disk))
+    }
+
+    /// Throws away what is kept of a pack.
+    pub(super) fn forget(&self, facts: &PackFacts) {
+        for window in 0..facts.size.div_ceil(WINDOW_BYTES) {
+            let _ = std::fs::remove_file(self.path(&facts.id, window));
+        }
+    }
+
+    fn path(&self, pack: &PackId, window: u64) -> PathBuf {
+        self.folder.join(format!("{pack}-{window}"))
+    }
+
+    fn get(&self, facts: &PackFacts, window: u64) -> Option<Vec<u8>> {
+        let length = WINDOW_BYTES.min(facts.size.checked_sub(window * WINDOW_BYTES)?);
+        let path = self.path(&facts.id, window);
+        // A cut-off one counts as absent, and a wrong length is not even read.
+        (std::fs::metadata(&path).ok()?.len() == length).then(|| std::fs::read(&path).ok())?.filter(|b| b.len() as u64 == length)
+    }
+
+    /// Keeps one; that it could not be kept costs a request later.
+    fn put(&self, pack: &PackId, window: u64, bytes: &[u8]) {
+        let path = self.path(pack, window);
+        if path.exists() {
+            return;
+        }
+        let written = std::fs::create_dir_all(&self.folder)
+            .and_then(|()| tempfile::NamedTempFile::new_in(&self.folder))
+            .and_then(|mut file| file.write_all(bytes).map(|()| file))
+            .is_ok_and(|file| file.persist(&path).is_ok());
+        if written && self.kept_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed) > self.kept_bytes_max {
+            self.trim();
+        }
+    }
+
+    /// Takes the oldest away until three quarters of the room are used.
+    fn trim(&self) {
+        let mut files = files(&self.folder);
+        files.sort_by_key(|file| file.written);
+        let mut kept: u64 = files.iter().map(|file| file.size).sum();
+        for file in files {
+            if kept <= self.kept_bytes_max / 4 * 3 {
+                break;
+            }
+            if std::fs::remove_file(&file.path).is_ok() {
+                kept -= file.size;
+            }
+        }
+        self.kept_bytes.store(kept, Ordering::Relaxed);
+    }
+}
+
+struct Kept {
+    path: PathBuf,
+    size: u64,
+    written: std::time::SystemTime,
+}
+
+fn files(folder: &Path) -> Vec<Kept> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let metadata = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
+            Some(Kept { path: entry.path(), size: metadata.len(), written: metadata.modified().ok()? })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_are_read_together_and_no_more_than_a_run() {
+        assert!(belongs((0, 100), (100, 200)));
+        assert!(belongs((0, 100), (100 + GAP_BYTES_MAX, 200 + GAP_BYTES_MAX)));
+        assert!(!belongs((0, 100), (101 + GAP_BYTES_MAX, 200 + GAP_BYTES_MAX)));
+        assert!(!belongs((0, RUN_BYTES_MAX - 10), (RUN_BYTES_MAX - 10, RUN_BYTES_MAX + 1)));
+    }
+
+    #[test]
+    fn the_folder_stays_within_its_bound_and_the_newest_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let windows = Windows::bounded(folder.path().join("metadata"), 10_000);
+        for number in 0..40_u8 {
+            windows.put(&PackId([number; 32]), 0, &[number; 1_000]);
+        }
+        let kept = files(&folder.path().join("metadata"));
+        assert!(kept.len() >= 7 && kept.len() <= 12, "{} kept", kept.len());
+        assert!(windows.path(&PackId([39; 32]), 0).exists());
+        assert!(!windows.path(&PackId([0; 32]), 0).exists());
+    }
+}
