@@ -42,6 +42,10 @@ pub(super) fn trouble(place: &str, absent: &str, name: Option<&Name>, error: &Er
             "{place}: the server's certificate does not verify: it is an authority's own, which no server may use; make one without \
              CA:TRUE, and name it with --option ca-file=FILE"
         ))),
+        _ if error.message().contains("load signing credential") => Trouble::Final(StoreError::Denied(format!(
+            "{place}: no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE for a profile of \
+             ~/.aws/credentials"
+        ))),
         (_, Some("certificate"), _) => Trouble::Final(StoreError::Denied(format!(
             "{place}: the server's certificate does not verify ({text}); if it is your own authority's, name its file with \
              --option ca-file=FILE"
