@@ -102,13 +102,12 @@ pub fn run(
     let deleted = gc::read(repository, &mut cache)?.deleted;
     let listed = gc::list_packs(repository)?;
     let mut work: Vec<(PackId, Option<u64>)> = listed.iter().map(|(&id, &size)| (id, Some(size))).collect();
+    let mut missing = BTreeSet::new();
+    // Not whatever the cache knows: that may be of a time that this store has not seen.
     cache
-        .packs(&mut |_, id, _| {
-            if !listed.contains_key(&id) {
-                work.push((id, None));
-            }
-        })
+        .index_files(&mut |_, packs| missing.extend(packs.into_iter().filter(|id| !listed.contains_key(id))))
         .map_err(RepositoryError::from)?;
+    work.extend(missing.into_iter().map(|id| (id, None)));
     work.retain(|(id, _)| !deleted.contains(id) && is_wanted(&options.packs, id));
     work.sort_unstable();
     if let Some(unknown) = options.packs.iter().find(|prefix| !work.iter().any(|(id, _)| id.to_hex().starts_with(*prefix))) {

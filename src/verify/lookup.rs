@@ -67,7 +67,7 @@ impl Lookup {
             });
         }
         if !self.unindexed.is_empty() {
-            self.note_unindexed(&found);
+            self.note_unindexed(wanted, &found)?;
         }
         Ok(found)
     }
@@ -267,15 +267,23 @@ impl Lookup {
         Ok(self.damage().part(FindingKind::BaseMissing, self.reader.pack_name(copy.pack), copy.row, detail))
     }
 
-    fn note_unindexed(&self, found: &[Found]) {
-        for found in found {
+    fn note_unindexed(&self, wanted: &[(ChunkType, ChunkId)], found: &[Found]) -> Result<(), RepositoryError> {
+        for (&(kind, id), found) in wanted.iter().zip(found) {
             if let Found::At(at) | Found::Mended(at) = found
                 && self.unindexed.contains(&at.pack)
+                && !self.is_indexed_elsewhere(kind, &id)?
             {
                 let name = self.reader.pack_name(at.pack);
                 self.damage().cause(FindingKind::IndexMissing, name, "a snapshot needs it, and no index file tells of it");
             }
         }
+        Ok(())
+    }
+
+    /// A prune that repacks puts the second copy of a chunk before the index file that tells of it: nobody needs that copy yet.
+    fn is_indexed_elsewhere(&self, kind: ChunkType, id: &ChunkId) -> Result<bool, RepositoryError> {
+        let copies = self.copies_everywhere(kind, id)?;
+        Ok(copies.iter().any(|copy| self.view.contains(copy.pack) && !self.unindexed.contains(&copy.pack)))
     }
 }
 

@@ -193,7 +193,8 @@ pub fn restore(reader: &Reader, root: &Content) -> Result<Files, RepositoryError
             Ok(())
         })?;
         let path = String::from_utf8(path).unwrap();
-        files.insert(path.strip_prefix("data/").unwrap().to_owned(), bytes);
+        // Without the source's folder; a recovered tree has others above it.
+        files.insert(path.strip_prefix("data/").unwrap_or(&path).to_owned(), bytes);
     }
     Ok(files)
 }
