@@ -444,7 +444,7 @@ fn parts(folder: &str) -> impl Iterator<Item = &str> {
 }
 
 /// What stands before the last `/` of a name.
-fn folder_of(name: &Name) -> &str {
+pub(super) fn folder_of(name: &Name) -> &str {
     name.as_str().rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::options::{Options, OptionsError};
+#[cfg(feature = "sftp")]
+use super::sftp::{AddressError, SftpAddress, SftpOptions, SftpStore};
 use super::{LocalStore, MemoryStore, Store};
 
 /// Where a store is.
@@ -16,6 +18,9 @@ pub enum Location {
     Memory,
     /// On the far side of a network.
     Remote(Address),
+    /// A folder on a server that one reaches by ssh.
+    #[cfg(feature = "sftp")]
+    Sftp(SftpAddress),
 }
 
 /// `SCHEME://[USER@]AUTHORITY[/PATH]`, without a secret.
@@ -47,6 +52,10 @@ pub enum LocationError {
     /// A password in an address: it would stand in process lists, shell histories and messages.
     #[error("the address of a {0} store holds no password: {1}")]
     Password(String, &'static str),
+    /// An SFTP address that is none.
+    #[cfg(feature = "sftp")]
+    #[error(transparent)]
+    Sftp(#[from] AddressError),
 }
 
 /// Kinds of store that have a name, in this build or not.
@@ -56,6 +65,7 @@ const REMOTE: [&str; 7] = ["s3", "sftp", "webdav", "webdavs", "azblob", "gcs", "
 fn is_in_this_build(scheme: &str) -> bool {
     match scheme {
         "s3" => cfg!(feature = "s3"),
+        "sftp" => cfg!(feature = "sftp"),
         "webdav" | "webdavs" => cfg!(feature = "webdav"),
         "azblob" => cfg!(feature = "azblob"),
         "gcs" => cfg!(feature = "gcs"),
@@ -86,6 +96,8 @@ pub fn parse(text: &str) -> Result<Location, LocationError> {
             path => Ok(Location::Path(path.into())),
         },
         "memory" if rest.is_empty() => Ok(Location::Memory),
+        #[cfg(feature = "sftp")]
+        "sftp" => Ok(Location::Sftp(SftpAddress::parse(rest)?)),
         _ => match REMOTE.iter().find(|known| **known == scheme) {
             Some(known) if is_in_this_build(known) => address(known, rest).map(Location::Remote),
             Some(known) => Err(LocationError::NotInThisBuild((*known).to_owned())),
@@ -131,6 +143,8 @@ impl Location {
             }
             Self::Memory => Ok(Arc::new(MemoryStore::new())),
             Self::Remote(address) => address.open(options),
+            #[cfg(feature = "sftp")]
+            Self::Sftp(address) => Ok(Arc::new(SftpStore::open(address.clone(), SftpOptions::from_options(options)?))),
         }
     }
 }
@@ -179,6 +193,8 @@ impl fmt::Display for Location {
         match self {
             Self::Path(path) => path.display().fmt(f),
             Self::Memory => f.write_str("memory:"),
+            #[cfg(feature = "sftp")]
+            Self::Sftp(address) => address.fmt(f),
             Self::Remote(Address { scheme, user, authority, path }) => {
                 write!(f, "{scheme}://")?;
                 if let Some(user) = user {
@@ -210,6 +226,12 @@ mod tests {
             ("file:", Err(LocationError::Empty)),
             ("backup:today", Err(LocationError::Unknown("backup".into()))),
             ("memory:x", Err(LocationError::Unknown("memory".into()))),
+            #[cfg(not(feature = "sftp"))]
+            ("sftp://user@host/path", Err(LocationError::NotInThisBuild("sftp".into()))),
+            #[cfg(feature = "sftp")]
+            ("sftp://me@host/a", Ok(Location::Sftp(SftpAddress::parse("//me@host/a").unwrap()))),
+            #[cfg(feature = "sftp")]
+            ("sftp://me:secret@host/a", Err(LocationError::Sftp(AddressError::Password))),
         ] {
             assert_eq!(parse(text), meant, "{text}");
         }
@@ -234,7 +256,7 @@ mod tests {
 
     #[test]
     fn an_error_shows_no_password() {
-        for text in ["webdav://me:secret@host/", "s3://AKIA:secret@bucket/x", "me-secret@host:path", "secret://x"] {
+        for text in ["webdav://me:secret@host/", "sftp://me:secret@host/x", "s3://AKIA:secret@bucket/x", "me-secret@host:path", "secret://x"] {
             let error = parse(text).unwrap_err().to_string();
             assert!(text == "secret://x" || !error.contains("secret"), "{error}");
         }

@@ -15,6 +15,8 @@ mod memory;
 pub mod options;
 #[cfg(feature = "remote")]
 mod remote;
+#[cfg(feature = "sftp")]
+pub mod sftp;
 
 pub use local::{DiskStep, LocalStore, Watch};
 pub use memory::MemoryStore;

@@ -1,0 +1,273 @@
+//! A store on a server that one reaches by ssh: the SFTP protocol over the user's own `ssh`, so that `ssh_config`, agent and jump hosts keep working.
+//!
+//! An object is written to `tmp/<random>`, synced, linked to its name (which fails where the name is taken), and its folder synced: durable and
+//! never half there, as on a local disk. Requests are under way by the dozen, so a long line costs bandwidth and not round trips. A connection
+//! that breaks is made anew and the call done again, in a way that is safe for its verb. `wire` speaks the protocol, `ssh` is the child,
+//! `connection` one conversation, `pool` a few of them, `objects` what a verb asks for.
+//!
+//! Who serves the store could point a link in it elsewhere; what is read there is not taken for an object of ours by the rooms above.
+
+mod address;
+mod connection;
+mod objects;
+mod pool;
+mod publish;
+mod ssh;
+mod wire;
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::{Duration, Instant};
+
+pub use address::{AddressError, SftpAddress};
+use connection::{Connection, Trouble};
+use pool::Pool;
+use ssh::Verdict;
+use wire::Status;
+
+use super::{Entry, Name, ReadUnit, Store, StoreError, beyond, too_large};
+
+/// How a server is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SftpOptions {
+    /// The program, with its arguments, whose standard input and output are the protocol; empty: `ssh`, as the address says.
+    pub command: Vec<String>,
+    /// More arguments for `ssh`, before ours: what they set wins.
+    pub args: Vec<String>,
+    /// Most connections at once.
+    pub connections: usize,
+    /// A connection that somebody waits for and on which no byte moved for so long is given up.
+    pub timeout: Duration,
+    /// After a connection broke: how long new ones are tried before the call fails.
+    pub retry: Duration,
+    /// Take a server that cannot sync files: what it was given last may be lost when its power fails.
+    pub without_fsync: bool,
+}
+
+impl Default for SftpOptions {
+    fn default() -> Self {
+        Self {
+            command: Vec::new(),
+            args: Vec::new(),
+            connections: 4,
+            timeout: Duration::from_secs(120),
+            retry: Duration::from_secs(120),
+            without_fsync: false,
+        }
+    }
+}
+
+/// First pause before another try; doubled each time, up to the other.
+const PAUSE_FIRST: Duration = Duration::from_millis(250);
+const PAUSE_MAX: Duration = Duration::from_secs(15);
+/// How often a server that was never reached but is there (it drops logins while it has too many) is tried.
+const FIRST_TRIES: u32 = 4;
+
+/// Objects as files on a server.
+pub struct SftpStore {
+    address: SftpAddress,
+    options: SftpOptions,
+    pool: Pool,
+    /// Folders that are there and whose entry in their parent was synced for this store.
+    settled: Mutex<HashSet<String>>,
+    temporary_prefix: u64,
+    temporary_next: AtomicU64,
+    swept: AtomicBool,
+    /// Cleared when the server turns out not to open folders for syncing.
+    syncs_folders: AtomicBool,
+}
+
+/// Why a call was not done on one connection.
+enum Failure {
+    /// The connection broke; it may have been done.
+    Broken(String),
+    /// It was answered.
+    Answer(StoreError),
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Answer(error)
+    }
+}
+
+impl SftpStore {
+    /// The store at `address`. Connects to nothing yet: whether it is there shows with the first call.
+    pub fn open(address: SftpAddress, options: SftpOptions) -> Self {
+        Self {
+            pool: Pool::new(address.clone(), options.clone()),
+            address,
+            options,
+            settled: Mutex::default(),
+            // Not for secrecy: two stores should rarely try the same name. The server's exclusive open decides.
+            temporary_prefix: RandomState::new().hash_one(0),
+            temporary_next: AtomicU64::new(0),
+            swept: AtomicBool::new(false),
+            syncs_folders: AtomicBool::new(true),
+        }
+    }
+
+    /// Where a thing of the store is on the server; "" is the store itself.
+    fn path(&self, below: &str) -> String {
+        match (self.address.path.as_str(), below) {
+            (root, "") => root.to_owned(),
+            (".", below) => below.to_owned(),
+            ("/", below) => format!("/{below}"),
+            (root, below) => format!("{root}/{below}"),
+        }
+    }
+
+    fn no_store(&self) -> StoreError {
+        StoreError::NoStore(self.location())
+    }
+
+    /// Does `work` on a connection, again on another when that one breaks. `bytes` is about how many it moves.
+    fn run<T>(&self, bytes: usize, mut work: impl FnMut(&Connection) -> Result<T, Failure>) -> Result<T, StoreError> {
+        let mut patience = Patience { tries: 0, first: None, limit: self.options.retry };
+        loop {
+            let why = match self.pool.take(bytes) {
+                Ok(connection) => match work(&connection) {
+                    Ok(done) => return Ok(done),
+                    Err(Failure::Answer(error)) => return Err(error),
+                    Err(Failure::Broken(why)) => {
+                        let words = connection.last_words();
+                        let tail = if words.is_empty() { String::new() } else { format!(" (ssh: {words})") };
+                        format!("{}: {why}{tail}", self.location())
+                    }
+                },
+                Err(Verdict::Refused(text)) => return Err(StoreError::Denied(text)),
+                // Who mistypes a host shall not wait for it.
+                Err(Verdict::Failed(text)) if !self.pool.was_connected() => return Err(StoreError::Io(text)),
+                Err(Verdict::Busy(text)) if !self.pool.was_connected() && patience.tries >= FIRST_TRIES => {
+                    return Err(StoreError::Io(text));
+                }
+                Err(Verdict::Failed(text) | Verdict::Busy(text)) => text,
+            };
+            if !patience.pause() {
+                return Err(StoreError::Io(why));
+            }
+        }
+    }
+
+    /// What a refusal means, in words; `verb` is what was tried with `name`.
+    fn refused(&self, verb: &str, name: &str, status: &Status) -> StoreError {
+        // As long as a line, whatever the server sends.
+        let message: String = status.message.chars().take(200).collect();
+        let message = if message.is_empty() { "no reason given" } else { &message };
+        let place = if name.is_empty() { self.location() } else { format!("{}/{name}", self.location()) };
+        let text = format!("cannot {verb} {place}: {message} (status {})", status.code);
+        let says = |word: &str| message.to_lowercase().contains(word);
+        match status.code {
+            Status::DENIED | Status::READ_ONLY => StoreError::Denied(text),
+            Status::NO_ROOM | Status::QUOTA => StoreError::Full(text),
+            _ if says("no space") || says("quota") => StoreError::Full(text),
+            _ => StoreError::Io(text),
+        }
+    }
+
+    /// The same as a failure of a call.
+    fn failed(&self, verb: &str, name: &str, trouble: Trouble) -> Failure {
+        match trouble {
+            Trouble::Broken(why) => Failure::Broken(why),
+            Trouble::Refused(status) => Failure::Answer(self.refused(verb, name, &status)),
+        }
+    }
+}
+
+/// Waits longer each time, until it has been long enough.
+struct Patience {
+    tries: u32,
+    first: Option<Instant>,
+    limit: Duration,
+}
+
+impl Patience {
+    /// Sleeps before another try, or says that there is none. One is always had: a connection may simply have been idle for too long.
+    fn pause(&mut self) -> bool {
+        let first = *self.first.get_or_insert_with(Instant::now);
+        if self.tries > 0 && first.elapsed() >= self.limit {
+            return false;
+        }
+        let pause = PAUSE_FIRST.saturating_mul(1 << self.tries.min(10)).min(PAUSE_MAX).min(self.limit);
+        // Between half and all of it, so that many hosts do not come back at one moment.
+        let share = RandomState::new().hash_one(self.tries) % 1000;
+        std::thread::sleep(pause / 2 + pause / 2 * share as u32 / 1000);
+        self.tries += 1;
+        true
+    }
+}
+
+impl Store for SftpStore {
+    fn location(&self) -> String {
+        self.address.to_string()
+    }
+
+    fn create(&self, name: &Name, parts: &[&[u8]]) -> Result<(), StoreError> {
+        self.publish(name, parts, publish::Where::Free)
+    }
+
+    fn replace(&self, name: &Name, parts: &[&[u8]]) -> Result<(), StoreError> {
+        self.publish(name, parts, publish::Where::Taken)
+    }
+
+    fn get(&self, name: &Name, size_max: u64) -> Result<Vec<u8>, StoreError> {
+        // What it weighs is not known before it is asked for; most are windows or small.
+        self.run(usize::try_from(size_max).unwrap_or(usize::MAX).min(1 << 20), |connection| {
+            let object = self.open_object(connection, name)?;
+            let length = usize::try_from(object.size).ok().filter(|_| object.size <= size_max);
+            let bytes = match length {
+                Some(length) => self.read(connection, &object, name, 0, length),
+                None => Err(too_large(name, object.size, size_max).into()),
+            };
+            object.close(connection);
+            bytes
+        })
+    }
+
+    fn get_range(&self, name: &Name, offset: u64, length: usize) -> Result<Vec<u8>, StoreError> {
+        self.run(length, |connection| {
+            let object = self.open_object(connection, name)?;
+            let fits = offset.checked_add(length as u64).is_some_and(|end| end <= object.size);
+            let bytes = match fits {
+                true => self.read(connection, &object, name, offset, length),
+                false => Err(beyond(name, object.size, offset, length).into()),
+            };
+            object.close(connection);
+            bytes
+        })
+    }
+
+    fn size(&self, name: &Name) -> Result<u64, StoreError> {
+        self.run(0, |connection| self.size_of(connection, name))
+    }
+
+    fn list(&self, folder: &str, each: &mut dyn FnMut(Entry)) -> Result<(), StoreError> {
+        if folder.split('/').next() == Some(publish::TMP) {
+            return self.run(0, |connection| self.check_root(connection));
+        }
+        let mut folders = vec![folder.trim_matches('/').to_owned()];
+        while !folders.is_empty() {
+            let batch = folders.split_off(folders.len().saturating_sub(objects::FOLDERS_AT_ONCE));
+            // Given on only when all of them came whole: a broken connection must not show anything twice.
+            for listed in self.run(0, |connection| self.list_folders(connection, &batch))? {
+                folders.extend(listed.folders);
+                listed.entries.into_iter().for_each(&mut *each);
+            }
+        }
+        Ok(())
+    }
+
+    fn delete(&self, name: &Name) -> Result<(), StoreError> {
+        self.run(0, |connection| self.remove(connection, name))
+    }
+
+    fn create_place(&self) -> Result<(), StoreError> {
+        self.run(0, |connection| self.make_place(connection))
+    }
+
+    fn read_unit(&self) -> ReadUnit {
+        ReadUnit::Window
+    }
+}

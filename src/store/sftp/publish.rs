@@ -1,0 +1,480 @@
+//! How an object comes to stand under its name, whole and durable, and the place before all objects.
+//!
+//! Four round trips for an object in a folder that is known: open, write and sync, link, sync the folder and drop the temporary name. Whatever
+//! else is needed (folders to make, leftovers to sweep) travels beside these.
+
+use std::collections::VecDeque;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use super::connection::{Connection, Ticket, Trouble};
+use super::objects::{is_file, is_folder};
+use super::wire::{Ask, READ, Status, WRITE_NEW};
+use super::{Failure, SftpStore};
+use crate::store::local::folder_of;
+use crate::store::{Name, StoreError};
+
+/// Unfinished files live here; the name belongs to the store.
+pub(super) const TMP: &str = "tmp";
+/// A leftover of a killed process is removed when it is this much older, in seconds, than a file made now (on the server's clock).
+const LEFTOVER_AGE_SECONDS: u32 = 24 * 3600;
+/// Most bytes of one write that are under way.
+const WRITE_AHEAD: usize = 4 << 20;
+/// Tries on one connection: a folder, or our temporary file, may be swept away under us.
+const TRIES: usize = 3;
+
+/// What stands under the name before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Where {
+    /// Nothing may: another's object is never touched.
+    Free,
+    /// Anything: it is replaced.
+    Taken,
+}
+
+/// What became of a try.
+enum Outcome {
+    /// It stands there, durably.
+    Published,
+    /// It does not, and another try would not help.
+    Refused(StoreError),
+    /// The folder or our temporary file vanished under us: both can be made again.
+    Vanished(Status),
+}
+
+impl SftpStore {
+    /// Puts an object under its name.
+    pub(super) fn publish(&self, name: &Name, parts: &[&[u8]], place: Where) -> Result<(), StoreError> {
+        // Temporary files of tries whose connection broke.
+        let mut orphans = Vec::new();
+        // A link was asked for, and its answer lost: what stands under the name may be ours.
+        let mut in_doubt = false;
+        let bytes = parts.iter().map(|part| part.len()).sum();
+        self.run(bytes, |connection| {
+            self.check_abilities(connection, place)?;
+            let mut vanished = None;
+            for _ in 0..TRIES {
+                let path = self.temporary_path();
+                orphans.push(path.clone());
+                let outcome = self.publish_once(connection, name, parts, place, &path, &mut in_doubt)?;
+                if !matches!(outcome, Outcome::Vanished(_)) {
+                    for path in &orphans[..orphans.len() - 1] {
+                        let _ = connection.ask(Ask::Remove { path });
+                    }
+                }
+                match outcome {
+                    Outcome::Published => return Ok(()),
+                    Outcome::Refused(error) => return Err(error.into()),
+                    Outcome::Vanished(status) => {
+                        self.check_root(connection)?;
+                        self.settled.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                        vanished = Some(status);
+                    }
+                }
+            }
+            let status = vanished.unwrap_or(Status { code: Status::NOT_FOUND, message: String::new() });
+            Err(self.refused("publish", name.as_str(), &status).into())
+        })
+    }
+
+    fn check_abilities(&self, connection: &Connection, place: Where) -> Result<(), Failure> {
+        let cannot = |what: &str| Err(StoreError::Io(format!("the server of {} {what}", self.address)).into());
+        if !connection.extensions.sync && !self.options.without_fsync {
+            return cannot(
+                "cannot say when a file is on its disk (no fsync@openssh.com), so its power failing could lose what it took; \
+                 --option sftp.without-fsync=yes takes it all the same",
+            );
+        }
+        if place == Where::Taken && !connection.extensions.replace {
+            return cannot("cannot replace a file at one moment (no posix-rename@openssh.com)");
+        }
+        Ok(())
+    }
+
+    fn temporary_path(&self) -> String {
+        self.path(&format!("{TMP}/{:016x}-{}", self.temporary_prefix, self.temporary_next.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// One try on one connection.
+    fn publish_once(
+        &self,
+        connection: &Connection,
+        name: &Name,
+        parts: &[&[u8]],
+        place: Where,
+        temporary: &str,
+        in_doubt: &mut bool,
+    ) -> Result<Outcome, Failure> {
+        let failed = |trouble| self.failed("publish", name.as_str(), trouble);
+        let folder = folder_of(name);
+        let settling = self.begin_settling(connection, folder)?;
+        let open = Ask::Open { path: temporary, how: WRITE_NEW, mode: Some(0o600) };
+        let file = match connection.ask(open).and_then(|ticket| connection.handle(ticket)) {
+            Ok(file) => file,
+            Err(Trouble::Refused(status)) if status.code == Status::NOT_FOUND => return Ok(Outcome::Vanished(status)),
+            Err(Trouble::Refused(status)) => return Err(self.no_room_or(connection, "write", name, &status, 1)),
+            Err(trouble) => return Err(failed(trouble)),
+        };
+        let written = self.write(connection, name, &file, parts).and_then(|()| self.end_settling(connection, settling));
+        if let Err(failure) = written {
+            self.drop_temporary(connection, temporary, &file)?;
+            return Err(failure);
+        }
+        // Opened before the link, so that its sync can follow the link at once.
+        let opening = self.ask_for_folder(connection, &self.path(folder)).map_err(failed)?;
+        let sweep = self.begin_sweep(connection, temporary).map_err(failed)?;
+        let path = self.path(name.as_str());
+        let publish = match place {
+            Where::Taken => Ask::Replace { from: temporary, to: &path },
+            Where::Free if connection.extensions.link => Ask::Link { from: temporary, to: &path },
+            Where::Free => Ask::Rename { from: temporary, to: &path },
+        };
+        let was_in_doubt = std::mem::replace(in_doubt, true);
+        let outcome = match connection.ask(publish).and_then(|ticket| connection.done(ticket)) {
+            Ok(()) => Outcome::Published,
+            Err(Trouble::Refused(status)) => {
+                *in_doubt = was_in_doubt;
+                match self.why_not_published(connection, name, parts, place, status, was_in_doubt) {
+                    Err(Failure::Answer(error)) => Outcome::Refused(error),
+                    outcome => outcome?,
+                }
+            }
+            Err(trouble) => return Err(failed(trouble)),
+        };
+        let folder = self.opened_folder(connection, opening).map_err(failed)?;
+        let is_published = matches!(outcome, Outcome::Published);
+        let syncing = match &folder {
+            Some(handle) if is_published => Some(connection.ask(Ask::Sync { handle }).map_err(failed)?),
+            _ => None,
+        };
+        let removing = connection.ask(Ask::Remove { path: temporary }).map_err(failed)?;
+        let is_synced = match syncing {
+            Some(ticket) => self.synced_folder(connection.done(ticket)).map_err(failed)?,
+            None => false,
+        };
+        if is_published && !is_synced && connection.extensions.sync {
+            // Second best: file systems that keep a journal write a file's names with it.
+            connection.ask(Ask::Sync { handle: &file }).and_then(|ticket| connection.done(ticket)).map_err(failed)?;
+        }
+        // It may be gone: moved, or swept. What cannot be removed is swept later.
+        if let Err(Trouble::Broken(why)) = connection.done(removing) {
+            return Err(Failure::Broken(why));
+        }
+        self.end_sweep(connection, sweep).map_err(failed)?;
+        for handle in folder.iter().chain([&file]) {
+            connection.ask(Ask::Close { handle }).map_err(failed)?;
+        }
+        Ok(outcome)
+    }
+
+    /// All of it, and synced.
+    fn write(&self, connection: &Connection, name: &Name, file: &[u8], parts: &[&[u8]]) -> Result<(), Failure> {
+        let size = parts.iter().map(|part| part.len() as u64).sum();
+        let failed = |trouble| match trouble {
+            Trouble::Refused(status) => self.no_room_or(connection, "write", name, &status, size),
+            trouble => self.failed("write", name.as_str(), trouble),
+        };
+        let (_, block) = connection.blocks();
+        let mut asked: VecDeque<Ticket> = VecDeque::new();
+        let mut offset = 0;
+        for piece in pieces(parts, block as usize) {
+            if asked.len() >= (WRITE_AHEAD / block as usize).max(1)
+                && let Some(ticket) = asked.pop_front()
+            {
+                connection.done(ticket).map_err(failed)?;
+            }
+            let length = piece.iter().map(|part| part.len() as u32).sum();
+            asked.push_back(connection.ask_with(Ask::Write { handle: file, offset, length }, &piece).map_err(failed)?);
+            offset += u64::from(length);
+        }
+        // The server does what concerns one file in the order it was asked.
+        if connection.extensions.sync {
+            asked.push_back(connection.ask(Ask::Sync { handle: file }).map_err(failed)?);
+        }
+        // A failed sync may have dropped the bytes: it is never tried again on this file.
+        asked.into_iter().try_for_each(|ticket| connection.done(ticket).map_err(failed))
+    }
+
+    /// A server of version 3 does not say that its disk is full: then the room left does.
+    fn no_room_or(&self, connection: &Connection, verb: &str, name: &Name, status: &Status, needed: u64) -> Failure {
+        let error = self.refused(verb, name.as_str(), status);
+        let is_plain = matches!(error, StoreError::Io(_));
+        match connection.room(&self.path("")) {
+            Some((bytes, files)) if is_plain && (bytes < needed || files == 0) => {
+                StoreError::Full(format!("{error}; its disk has {bytes} bytes and {files} files left")).into()
+            }
+            _ => error.into(),
+        }
+    }
+
+    fn drop_temporary(&self, connection: &Connection, temporary: &str, file: &[u8]) -> Result<(), Failure> {
+        let removed = connection.ask(Ask::Remove { path: temporary });
+        let closed = connection.ask(Ask::Close { handle: file });
+        for ticket in [removed, closed] {
+            if let Err(Trouble::Broken(why)) = ticket.and_then(|ticket| connection.done(ticket)) {
+                return Err(Failure::Broken(why));
+            }
+        }
+        Ok(())
+    }
+
+    /// What a refusal to publish means.
+    fn why_not_published(
+        &self,
+        connection: &Connection,
+        name: &Name,
+        parts: &[&[u8]],
+        place: Where,
+        status: Status,
+        in_doubt: bool,
+    ) -> Result<Outcome, Failure> {
+        if status.code == Status::NOT_FOUND {
+            return Ok(Outcome::Vanished(status));
+        }
+        let is_taken = place == Where::Free
+            && match self.size_of(connection, name) {
+                Ok(_) => true,
+                Err(Failure::Answer(StoreError::NotFound(_))) => status.code == Status::EXISTS,
+                // Something else stands there.
+                Err(Failure::Answer(StoreError::Io(_))) => true,
+                Err(failure) => return Err(failure),
+            };
+        if is_taken {
+            // After a link whose answer was lost it may be what we wrote ourselves.
+            let is_ours = in_doubt && self.holds(connection, name, parts)?;
+            return Ok(if is_ours { Outcome::Published } else { Outcome::Refused(StoreError::AlreadyExists(name.clone())) });
+        }
+        if status.code == Status::DENIED || status.code == Status::UNSUPPORTED {
+            let hint = "does its file system have no hard links, or may this login not write there?";
+            let text = format!("{}; {hint}", self.refused("publish", name.as_str(), &status));
+            return Ok(Outcome::Refused(StoreError::Denied(text)));
+        }
+        Err(self.no_room_or(connection, "publish", name, &status, 1))
+    }
+
+    /// Does the object hold exactly these bytes?
+    fn holds(&self, connection: &Connection, name: &Name, parts: &[&[u8]]) -> Result<bool, Failure> {
+        let object = self.open_object(connection, name)?;
+        let size: usize = parts.iter().map(|part| part.len()).sum();
+        let bytes = match object.size == size as u64 {
+            true => self.read(connection, &object, name, 0, size).map(Some),
+            false => Ok(None),
+        };
+        object.close(connection);
+        Ok(bytes?.is_some_and(|bytes| bytes.iter().eq(parts.iter().copied().flatten())))
+    }
+
+    // -- folders ------------------------------------------------------------------------------------------
+
+    /// Asks for the folder and those above it, where this store has not settled them yet, and for `tmp`.
+    fn begin_settling(&self, connection: &Connection, folder: &str) -> Result<Vec<Settling>, Failure> {
+        let mut wanted = vec![TMP];
+        wanted.extend(folder.match_indices('/').map(|(end, _)| &folder[..end]));
+        wanted.extend(Some(folder).filter(|folder| !folder.is_empty()));
+        {
+            let settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+            wanted.retain(|folder| !settled.contains(*folder));
+        }
+        let ask = |folder: &str| -> Result<Settling, Trouble> {
+            let path = self.path(folder);
+            let above = self.path(folder.rsplit_once('/').map_or("", |(above, _)| above));
+            Ok(Settling {
+                folder: folder.to_owned(),
+                made: connection.ask(Ask::MakeFolder { path: &path, mode: 0o700 })?,
+                seen: connection.ask(Ask::Stat { path: &path })?,
+                // Nothing is lost with an entry of `tmp`.
+                above: if folder == TMP { None } else { self.ask_for_folder(connection, &above)? },
+            })
+        };
+        wanted.into_iter().map(|folder| ask(folder).map_err(|trouble| self.failed("make the folder", folder, trouble))).collect()
+    }
+
+    /// Each of them is there, and its entry in the folder above is on the disk: another process may have made it and died before that.
+    fn end_settling(&self, connection: &Connection, settling: Vec<Settling>) -> Result<(), Failure> {
+        let mut syncing = Vec::new();
+        for Settling { folder, made, seen, above } in settling {
+            let failed = |trouble| self.failed("make the folder", &folder, trouble);
+            let above = self.opened_folder(connection, above).map_err(failed)?;
+            let (made, seen) = (connection.done(made), connection.attributes(seen));
+            match (made, seen) {
+                (Err(trouble @ Trouble::Broken(_)), _) | (_, Err(trouble @ Trouble::Broken(_))) => return Err(failed(trouble)),
+                (_, Ok(attributes)) if is_folder(&attributes) => {}
+                (Err(trouble), _) => {
+                    self.check_root(connection)?;
+                    return Err(failed(trouble));
+                }
+                (Ok(()), _) => {}
+            }
+            if let Some(handle) = above {
+                let ticket = connection.ask(Ask::Sync { handle: &handle }).map_err(failed)?;
+                connection.ask(Ask::Close { handle: &handle }).map_err(failed)?;
+                syncing.push((folder, Some(ticket)));
+            } else {
+                syncing.push((folder, None));
+            }
+        }
+        for (folder, ticket) in syncing {
+            if let Some(ticket) = ticket {
+                self.synced_folder(connection.done(ticket)).map_err(|trouble| self.failed("sync the folder above", &folder, trouble))?;
+            }
+            self.settled.lock().unwrap_or_else(PoisonError::into_inner).insert(folder);
+        }
+        Ok(())
+    }
+
+    /// Opens a folder as a file, which is how it can be synced; `None` where that is known not to work.
+    fn ask_for_folder(&self, connection: &Connection, path: &str) -> Result<Option<Ticket>, Trouble> {
+        if !connection.extensions.sync || !self.syncs_folders.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        connection.ask(Ask::Open { path, how: READ, mode: None }).map(Some)
+    }
+
+    fn opened_folder(&self, connection: &Connection, ticket: Option<Ticket>) -> Result<Option<Vec<u8>>, Trouble> {
+        let Some(ticket) = ticket else { return Ok(None) };
+        match connection.handle(ticket) {
+            Ok(handle) => Ok(Some(handle)),
+            Err(Trouble::Refused(status)) => {
+                // Not there yet is no sign that it cannot be opened.
+                if status.code != Status::NOT_FOUND {
+                    self.syncs_folders.store(false, Ordering::Relaxed);
+                }
+                Ok(None)
+            }
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    /// Was the folder synced? A server or system that has no such thing is not asked again.
+    fn synced_folder(&self, outcome: Result<(), Trouble>) -> Result<bool, Trouble> {
+        match outcome {
+            Ok(()) => Ok(true),
+            Err(Trouble::Refused(Status { code: Status::BAD_MESSAGE | Status::UNSUPPORTED | Status::NOT_FOUND, .. })) => {
+                self.syncs_folders.store(false, Ordering::Relaxed);
+                Ok(false)
+            }
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    /// Makes the place and what is missing above it.
+    pub(super) fn make_place(&self, connection: &Connection) -> Result<(), Failure> {
+        let root = self.path("");
+        let is_there = |path: &str| {
+            let seen = connection.ask(Ask::Stat { path }).and_then(|ticket| connection.attributes(ticket));
+            match seen {
+                Ok(attributes) => Ok(attributes.mode.is_none() || is_folder(&attributes)),
+                Err(Trouble::Refused(_)) => Ok(false),
+                Err(trouble) => Err(self.failed("examine", "", trouble)),
+            }
+        };
+        let starts: Vec<usize> = root.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0).collect();
+        let mut missing = Vec::new();
+        for path in std::iter::once(root.as_str()).chain(starts.iter().rev().map(|end| &root[..*end])) {
+            if is_there(path)? {
+                break;
+            }
+            missing.push(path);
+        }
+        for path in missing.into_iter().rev() {
+            let failed = |trouble| self.failed("make", "", trouble);
+            match connection.ask(Ask::MakeFolder { path, mode: 0o700 }).and_then(|ticket| connection.done(ticket)) {
+                Ok(()) => {}
+                Err(trouble @ Trouble::Broken(_)) => return Err(failed(trouble)),
+                // Somebody else was faster.
+                Err(Trouble::Refused(_)) if is_there(path)? => {}
+                Err(trouble) => return Err(failed(trouble)),
+            }
+            let above = match path.rsplit_once('/') {
+                Some(("", _)) => "/",
+                Some((above, _)) => above,
+                None => ".",
+            };
+            let opening = self.ask_for_folder(connection, above).map_err(failed)?;
+            if let Some(handle) = self.opened_folder(connection, opening).map_err(failed)? {
+                let synced = connection.ask(Ask::Sync { handle: &handle }).map_err(failed)?;
+                connection.ask(Ask::Close { handle: &handle }).map_err(failed)?;
+                self.synced_folder(connection.done(synced)).map_err(failed)?;
+            }
+        }
+        self.check_root(connection)
+    }
+
+    // -- leftovers ------------------------------------------------------------------------------------------
+
+    /// Once for each store: asks what lies in `tmp`, and how late it is there.
+    fn begin_sweep(&self, connection: &Connection, mine: &str) -> Result<Option<Sweep>, Trouble> {
+        if self.swept.swap(true, Ordering::Relaxed) {
+            return Ok(None);
+        }
+        Ok(Some(Sweep {
+            mine: connection.ask(Ask::Lstat { path: mine })?,
+            folder: connection.ask(Ask::OpenFolder { path: &self.path(TMP) })?,
+        }))
+    }
+
+    /// Removes what killed processes left long ago. A comfort: every refusal only leaves things lying. A writer that slept for a day loses its
+    /// temporary file, and writes it again.
+    fn end_sweep(&self, connection: &Connection, sweep: Option<Sweep>) -> Result<(), Trouble> {
+        let Some(Sweep { mine, folder }) = sweep else { return Ok(()) };
+        let kept = |outcome: Trouble| match outcome {
+            Trouble::Refused(_) => Ok(()),
+            trouble => Err(trouble),
+        };
+        let now = match connection.attributes(mine) {
+            Ok(attributes) => attributes.modified,
+            Err(trouble) => return kept(trouble),
+        };
+        let handle = match connection.handle(folder) {
+            Ok(handle) => handle,
+            Err(trouble) => return kept(trouble),
+        };
+        let rows = match connection.ask(Ask::ReadFolder { handle: &handle }).and_then(|ticket| connection.rows(ticket)) {
+            Ok(rows) => rows.unwrap_or_default(),
+            Err(trouble) => return kept(trouble),
+        };
+        connection.ask(Ask::Close { handle: &handle })?;
+        for row in rows {
+            let (Some(now), Some(then), Ok(name)) = (now, row.attributes.modified, std::str::from_utf8(&row.name)) else { continue };
+            let name = format!("{TMP}/{name}");
+            if Name::new(&*name).is_some() && is_file(&row.attributes) && now.saturating_sub(then) > LEFTOVER_AGE_SECONDS {
+                connection.ask(Ask::Remove { path: &self.path(&name) })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A folder that was asked for.
+struct Settling {
+    folder: String,
+    made: Ticket,
+    seen: Ticket,
+    above: Option<Ticket>,
+}
+
+/// A look at `tmp`.
+struct Sweep {
+    mine: Ticket,
+    folder: Ticket,
+}
+
+/// The parts laid end to end and cut every `block` bytes, without copying.
+fn pieces<'a>(parts: &'a [&'a [u8]], block: usize) -> impl Iterator<Item = Vec<&'a [u8]>> {
+    let mut rest: VecDeque<&[u8]> = parts.iter().copied().filter(|part| !part.is_empty()).collect();
+    std::iter::from_fn(move || {
+        let mut piece = Vec::new();
+        let mut left = block;
+        while left > 0
+            && let Some(part) = rest.pop_front()
+        {
+            let (now, later) = part.split_at(part.len().min(left));
+            left -= now.len();
+            piece.push(now);
+            if !later.is_empty() {
+                rest.push_front(later);
+            }
+        }
+        (!piece.is_empty()).then_some(piece)
+    })
+}
