@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 # Servers that the tests start, and tools whose metadata they compare.
-PACKAGES := postgresql redis-server acl attr apache2-bin openssl python3-venv
+PACKAGES := postgresql redis-server acl attr apache2-bin openssl python3-venv openssh-client openssh-server
 
 # `make soak` runs for hours; both limits can be given.
 SOAK_CASES ?= 2000

@@ -16,6 +16,7 @@ pub mod certificate;
 pub mod faulty;
 pub mod http;
 pub mod s3;
+pub mod sshd;
 pub mod webdav;
 
 use std::net::TcpListener;

@@ -135,7 +135,7 @@ impl Connection {
         };
         match connection.greet(&greeting) {
             Ok(()) => Ok(connection),
-            Err(why) => Err(ssh::judge(address, &why, &connection.ssh.last_words(LAST_WORDS))),
+            Err(why) => Err(ssh::judge(address, &why, &connection.ssh.said(LAST_WORDS))),
         }
     }
 
@@ -326,7 +326,7 @@ impl Connection {
 
     /// What ssh said last, after the connection broke.
     pub fn last_words(&self) -> String {
-        self.ssh.last_words(LAST_WORDS)
+        ssh::last_lines(&self.ssh.said(LAST_WORDS))
     }
 
     /// Every byte, however little the pipe takes at a time.

@@ -10,6 +10,7 @@
 mod address;
 mod connection;
 mod objects;
+mod options;
 mod pool;
 mod publish;
 mod ssh;
@@ -22,42 +23,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
 pub use address::{AddressError, SftpAddress};
+pub use options::SftpOptions;
 use connection::{Connection, Trouble};
 use pool::Pool;
 use ssh::Verdict;
 use wire::Status;
 
+use super::options::{Meter, Options, Traffic};
 use super::{Entry, Name, ReadUnit, Store, StoreError, beyond, too_large};
-
-/// How a server is reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SftpOptions {
-    /// The program, with its arguments, whose standard input and output are the protocol; empty: `ssh`, as the address says.
-    pub command: Vec<String>,
-    /// More arguments for `ssh`, before ours: what they set wins.
-    pub args: Vec<String>,
-    /// Most connections at once.
-    pub connections: usize,
-    /// A connection that somebody waits for and on which no byte moved for so long is given up.
-    pub timeout: Duration,
-    /// After a connection broke: how long new ones are tried before the call fails.
-    pub retry: Duration,
-    /// Take a server that cannot sync files: what it was given last may be lost when its power fails.
-    pub without_fsync: bool,
-}
-
-impl Default for SftpOptions {
-    fn default() -> Self {
-        Self {
-            command: Vec::new(),
-            args: Vec::new(),
-            connections: 4,
-            timeout: Duration::from_secs(120),
-            retry: Duration::from_secs(120),
-            without_fsync: false,
-        }
-    }
-}
 
 /// First pause before another try; doubled each time, up to the other.
 const PAUSE_FIRST: Duration = Duration::from_millis(250);
@@ -70,6 +43,7 @@ pub struct SftpStore {
     address: SftpAddress,
     options: SftpOptions,
     pool: Pool,
+    meter: Meter,
     /// Folders that are there and whose entry in their parent was synced for this store.
     settled: Mutex<HashSet<String>>,
     temporary_prefix: u64,
@@ -96,8 +70,10 @@ impl From<StoreError> for Failure {
 impl SftpStore {
     /// The store at `address`. Connects to nothing yet: whether it is there shows with the first call.
     pub fn open(address: SftpAddress, options: SftpOptions) -> Self {
+        let limits = Options { limit_upload: options.limit_upload, limit_download: options.limit_download, ..Options::default() };
         Self {
             pool: Pool::new(address.clone(), options.clone()),
+            meter: Meter::new(&limits),
             address,
             options,
             settled: Mutex::default(),
@@ -127,6 +103,7 @@ impl SftpStore {
     fn run<T>(&self, bytes: usize, mut work: impl FnMut(&Connection) -> Result<T, Failure>) -> Result<T, StoreError> {
         let mut patience = Patience { tries: 0, first: None, limit: self.options.retry };
         loop {
+            self.meter.request();
             let why = match self.pool.take(bytes) {
                 Ok(connection) => match work(&connection) {
                     Ok(done) => return Ok(done),
@@ -145,9 +122,12 @@ impl SftpStore {
                 }
                 Err(Verdict::Failed(text) | Verdict::Busy(text)) => text,
             };
-            if !patience.pause() {
-                return Err(StoreError::Io(why));
+            let Some(pause) = patience.pause() else { return Err(StoreError::Io(why)) };
+            self.meter.retry();
+            if let Some(notice) = &self.options.notice {
+                notice(&format!("{why}; trying again"));
             }
+            std::thread::sleep(pause);
         }
     }
 
@@ -184,18 +164,17 @@ struct Patience {
 }
 
 impl Patience {
-    /// Sleeps before another try, or says that there is none. One is always had: a connection may simply have been idle for too long.
-    fn pause(&mut self) -> bool {
+    /// How long to wait before another try; `None`: there is none. One is always had: a connection may simply have been idle for too long.
+    fn pause(&mut self) -> Option<Duration> {
         let first = *self.first.get_or_insert_with(Instant::now);
         if self.tries > 0 && first.elapsed() >= self.limit {
-            return false;
+            return None;
         }
         let pause = PAUSE_FIRST.saturating_mul(1 << self.tries.min(10)).min(PAUSE_MAX).min(self.limit);
         // Between half and all of it, so that many hosts do not come back at one moment.
         let share = RandomState::new().hash_one(self.tries) % 1000;
-        std::thread::sleep(pause / 2 + pause / 2 * share as u32 / 1000);
         self.tries += 1;
-        true
+        Some(pause / 2 + pause / 2 * share as u32 / 1000)
     }
 }
 
@@ -269,5 +248,24 @@ impl Store for SftpStore {
 
     fn read_unit(&self) -> ReadUnit {
         ReadUnit::Window
+    }
+
+    fn traffic(&self) -> Option<Traffic> {
+        Some(self.meter.traffic())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_end() {
+        let mut patience = Patience { tries: 0, first: None, limit: Duration::from_secs(100) };
+        let pauses: Vec<_> = (0..8).map_while(|_| patience.pause()).collect();
+        assert!(pauses[0] >= PAUSE_FIRST / 2 && pauses[0] <= PAUSE_FIRST);
+        assert!(pauses[7] >= PAUSE_MAX / 2 && pauses[7] <= PAUSE_MAX);
+        let mut none = Patience { tries: 0, first: None, limit: Duration::ZERO };
+        assert_eq!((none.pause(), none.pause()), (Some(Duration::ZERO), None));
     }
 }

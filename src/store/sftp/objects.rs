@@ -143,6 +143,7 @@ impl SftpStore {
             let came = connection.data(ticket, wanted as usize).map_err(failed)?.ok_or_else(shrank)?;
             let came = came.as_ref();
             bytes.extend_from_slice(came);
+            std::thread::sleep(self.meter.receiving(came.len() as u64));
             // At most `wanted`, which `data` has made sure of. A server may give less than it was asked for; the rest stands before all others.
             let got = came.len() as u32;
             if got < wanted {

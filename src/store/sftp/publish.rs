@@ -82,7 +82,7 @@ impl SftpStore {
         if !connection.extensions.sync && !self.options.without_fsync {
             return cannot(
                 "cannot say when a file is on its disk (no fsync@openssh.com), so its power failing could lose what it took; \
-                 --option sftp.without-fsync=yes takes it all the same",
+                 --option without-fsync=yes takes it all the same",
             );
         }
         if place == Where::Taken && !connection.extensions.replace {
@@ -184,6 +184,7 @@ impl SftpStore {
                 connection.done(ticket).map_err(failed)?;
             }
             let length = piece.iter().map(|part| part.len() as u32).sum();
+            std::thread::sleep(self.meter.sending(u64::from(length)));
             asked.push_back(connection.ask_with(Ask::Write { handle: file, offset, length }, &piece).map_err(failed)?);
             offset += u64::from(length);
         }
@@ -477,4 +478,17 @@ fn pieces<'a>(parts: &'a [&'a [u8]], block: usize) -> impl Iterator<Item = Vec<&
         }
         (!piece.is_empty()).then_some(piece)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_all_bytes_in_their_order() {
+        let parts: [&[u8]; 5] = [b"", b"abcde", b"f", b"", b"ghijklmnop"];
+        let cut: Vec<Vec<u8>> = pieces(&parts, 4).map(|piece| piece.concat()).collect();
+        assert_eq!(cut, [&b"abcd"[..], b"efgh", b"ijkl", b"mnop"]);
+        assert_eq!(pieces(&[], 4).count(), 0);
+    }
 }

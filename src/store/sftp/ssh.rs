@@ -105,11 +105,11 @@ impl Ssh {
         }
     }
 
-    /// The last lines it said, in one, with nothing in them that a terminal obeys. Waits up to `patience` for it to have said all.
-    pub fn last_words(&self, patience: Duration) -> String {
+    /// What is kept of what it said. Waits up to `patience` for it to have said all.
+    pub fn said(&self, patience: Duration) -> String {
         let _ = self.drained.recv_timeout(patience);
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        last_lines(&String::from_utf8_lossy(&said))
+        String::from_utf8_lossy(&said).into_owned()
     }
 
     /// Waits up to `patience` for it to end by itself, then ends it and what it started, at first kindly.
@@ -159,8 +159,8 @@ fn ends_within(process: &mut Child, patience: Duration) -> bool {
     }
 }
 
-/// The end of what a program said, in one line. A line that only tells how a connection was made says nothing about why it failed.
-fn last_lines(said: &str) -> String {
+/// The end of what a program said, in one line, with nothing in it that a terminal obeys. A line that only tells how a connection was made says nothing about why it failed.
+pub(super) fn last_lines(said: &str) -> String {
     let lines: Vec<_> = said.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("debug")).collect();
     let shown = lines[lines.len().saturating_sub(SHOWN_LINES)..].join("; ");
     let escape = |c: char| if c.is_control() { c.escape_default().collect::<String>() } else { c.to_string() };
@@ -178,12 +178,13 @@ pub(super) enum Verdict {
     Failed(String),
 }
 
-/// What ssh meant by its last words.
-pub(super) fn judge(address: &SftpAddress, why: &str, words: &str) -> Verdict {
-    let has = |part: &str| words.contains(part);
+/// What ssh meant by what it said.
+pub(super) fn judge(address: &SftpAddress, why: &str, said: &str) -> Verdict {
+    let has = |part: &str| said.contains(part);
     let host = &address.host;
+    let words = last_lines(said);
     let tail = if words.is_empty() { String::new() } else { format!(" (ssh: {words})") };
-    if has("REMOTE HOST IDENTIFICATION HAS CHANGED") || (has("Host key verification failed") && has("Offending")) {
+    if has("REMOTE HOST IDENTIFICATION HAS CHANGED") || has("has changed and you have requested strict checking") {
         return Verdict::Refused(format!("the host key of {host} is not the one it had: another machine may be posing as it{tail}"));
     }
     if has("Host key verification failed") || has("host key is known for") {
@@ -199,7 +200,8 @@ pub(super) fn judge(address: &SftpAddress, why: &str, words: &str) -> Verdict {
         return Verdict::Refused(format!("{host} lets us log in but offers no SFTP{tail}"));
     }
     let text = format!("cannot reach {host} by ssh: {why}{tail}");
-    if has("kex_exchange_identification") || has("Connection reset by peer") || has("Connection closed by") {
+    // Without a word: the other side hung up.
+    if words.is_empty() || has("kex_exchange_identification") || has("Connection reset by peer") || has("Connection closed by") {
         return Verdict::Busy(text);
     }
     Verdict::Failed(text)
@@ -237,7 +239,7 @@ mod tests {
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", "yes noise | head -n 100000 >&2; echo why >&2; exit 255"]);
         let (ssh, stdin, stdout) = Ssh::start(shell).unwrap();
-        assert_eq!(ssh.last_words(Duration::from_secs(10)), "noise; noise; why");
+        assert_eq!(last_lines(&ssh.said(Duration::from_secs(10))), "noise; noise; why");
         drop((stdin, stdout));
     }
 

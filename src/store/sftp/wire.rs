@@ -320,7 +320,7 @@ mod tests {
     #[test]
     fn requests_have_the_bytes_of_the_draft() {
         let open = Ask::Open { path: "a/b", how: WRITE_NEW, mode: Some(0o600) }.encode(7);
-        assert_eq!(open, b"\0\0\0\x1c\x03\0\0\0\x07\0\0\0\x03a/b\0\0\0\x2a\0\0\0\x04\0\0\x01\x80");
+        assert_eq!(open, b"\0\0\0\x18\x03\0\0\0\x07\0\0\0\x03a/b\0\0\0\x2a\0\0\0\x04\0\0\x01\x80");
         let write = Ask::Write { handle: b"hh", offset: 1 << 32, length: 5 }.encode(8);
         // The length counts the five bytes that follow.
         assert_eq!(write, b"\0\0\0\x1c\x06\0\0\0\x08\0\0\0\x02hh\0\0\0\x01\0\0\0\0\0\0\0\x05");

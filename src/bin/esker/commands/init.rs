@@ -59,9 +59,10 @@ pub fn create(
         context.progress.warn(text);
     })?;
     let parity_percent = parity.unwrap_or(match context.location()? {
-        // Disks lose sectors and say nothing.
+        // Disks lose sectors and say nothing, also those behind ssh.
         Location::Path(_) => PARITY_PERCENT,
-        Location::Remote(address) if address.scheme() == "sftp" => PARITY_PERCENT,
+        #[cfg(feature = "sftp")]
+        Location::Sftp(_) => PARITY_PERCENT,
         // Object stores keep copies of their own; a store in memory is gone with the process.
         Location::Remote(_) | Location::Memory => 0,
     });
