@@ -156,7 +156,7 @@ impl Sshd {
     }
 
     /// Processes below the daemon, which is a child of the shell that watches it.
-    fn sessions(&self) -> Vec<i32> {
+    pub fn sessions(&self) -> Vec<i32> {
         let mut parents = Vec::new();
         for entry in std::fs::read_dir("/proc").unwrap().flatten() {
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };

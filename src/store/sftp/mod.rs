@@ -70,7 +70,8 @@ impl From<StoreError> for Failure {
 impl SftpStore {
     /// The store at `address`. Connects to nothing yet: whether it is there shows with the first call.
     pub fn open(address: SftpAddress, options: SftpOptions) -> Self {
-        let limits = Options { limit_upload: options.limit_upload, limit_download: options.limit_download, ..Options::default() };
+        let mut limits = Options::default();
+        (limits.limit_upload, limits.limit_download) = (options.limit_upload, options.limit_download);
         Self {
             pool: Pool::new(address.clone(), options.clone()),
             meter: Meter::new(&limits),
