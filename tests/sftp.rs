@@ -442,7 +442,10 @@ fn a_server_that_is_gone_for_good_is_an_error() {
     store.create(&name("a"), &[b"x"]).unwrap();
     drop(server);
     let error = store.create(&name("b"), &[b"x"]).unwrap_err();
-    assert!(matches!(&error, StoreError::Io(text) if text.contains("Connection refused") || text.contains("cannot reach")), "{error}");
+    assert!(
+        matches!(&error, StoreError::Io(text) if text.contains("Connection refused") || text.contains("cannot reach")),
+        "{error}"
+    );
 }
 
 // -- a full disk ---------------------------------------------------------------------------------------------
@@ -504,7 +507,10 @@ impl Program {
     fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_esker"));
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", self.folder.path());
-        command.env("ESKER_REPOSITORY", &self.url).env("ESKER_PASSWORD", "correct horse").env("ESKER_CACHE_DIR", self.path("cache"));
+        command
+            .env("ESKER_REPOSITORY", &self.url)
+            .env("ESKER_PASSWORD", "correct horse")
+            .env("ESKER_CACHE_DIR", self.path("cache"));
         command.args(words).args(["--option", &self.args]);
         command
     }

@@ -256,7 +256,13 @@ mod tests {
 
     #[test]
     fn an_error_shows_no_password() {
-        for text in ["webdav://me:secret@host/", "sftp://me:secret@host/x", "s3://AKIA:secret@bucket/x", "me-secret@host:path", "secret://x"] {
+        for text in [
+            "webdav://me:secret@host/",
+            "sftp://me:secret@host/x",
+            "s3://AKIA:secret@bucket/x",
+            "me-secret@host:path",
+            "secret://x",
+        ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(text == "secret://x" || !error.contains("secret"), "{error}");
         }

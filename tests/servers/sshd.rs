@@ -47,13 +47,12 @@ impl Sshd {
                  MaxStartups 100\nPrintMotd no\nSubsystem sftp internal-sftp\n"
             );
             std::fs::write(path.join("sshd_config"), settings).unwrap();
-            for (client, key, known) in
-                [("ssh_config", "client", "known"), ("wrong_key", "stranger", "known"), ("unknown_host", "client", "unknown"), (
-                    "changed_host",
-                    "client",
-                    "changed",
-                )]
-            {
+            for (client, key, known) in [
+                ("ssh_config", "client", "known"),
+                ("wrong_key", "stranger", "known"),
+                ("unknown_host", "client", "unknown"),
+                ("changed_host", "client", "changed"),
+            ] {
                 let settings = format!(
                     "Host *\nUser {}\nIdentityFile {here}/{key}\nIdentitiesOnly yes\nIdentityAgent none\n\
                      UserKnownHostsFile {here}/{known}\nGlobalKnownHostsFile /dev/null\nStrictHostKeyChecking yes\n",

@@ -331,7 +331,8 @@ impl Connection {
 
     /// Every byte, however little the pipe takes at a time.
     fn write(&self, head: &[u8], bytes: &[&[u8]]) -> Result<(), Trouble> {
-        let mut slices: Vec<_> = std::iter::once(&head).chain(bytes).filter(|part| !part.is_empty()).map(|part| IoSlice::new(part)).collect();
+        let mut slices: Vec<_> =
+            std::iter::once(&head).chain(bytes).filter(|part| !part.is_empty()).map(|part| IoSlice::new(part)).collect();
         let mut rest = &mut slices[..];
         let mut stdin = self.stdin.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(stdin) = stdin.as_mut() else { return Err(self.broken()) };

@@ -23,8 +23,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
 pub use address::{AddressError, SftpAddress};
-pub use options::SftpOptions;
 use connection::{Connection, Trouble};
+pub use options::SftpOptions;
 use pool::Pool;
 use ssh::Verdict;
 use wire::Status;

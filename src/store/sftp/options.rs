@@ -50,7 +50,9 @@ impl SftpOptions {
         let named = options.for_kind("sftp", &["command", "args", "connections", "timeout", "retry", "without-fsync"])?;
         let words = |name: &str| match named.text(name) {
             None => Ok(Vec::new()),
-            Some(text) => words(text).ok_or(OptionsError::Value { name: name.to_owned(), wanted: "words, with every quote closed" }),
+            Some(text) => {
+                words(text).ok_or(OptionsError::Value { name: name.to_owned(), wanted: "words, with every quote closed" })
+            }
         };
         let plain = Self::default();
         Ok(Self {

@@ -316,7 +316,8 @@ impl SftpStore {
         }
         for (folder, ticket) in syncing {
             if let Some(ticket) = ticket {
-                self.synced_folder(connection.done(ticket)).map_err(|trouble| self.failed("sync the folder above", &folder, trouble))?;
+                self.synced_folder(connection.done(ticket))
+                    .map_err(|trouble| self.failed("sync the folder above", &folder, trouble))?;
             }
             self.settled.lock().unwrap_or_else(PoisonError::into_inner).insert(folder);
         }
@@ -436,7 +437,9 @@ impl SftpStore {
         };
         connection.ask(Ask::Close { handle: &handle })?;
         for row in rows {
-            let (Some(now), Some(then), Ok(name)) = (now, row.attributes.modified, std::str::from_utf8(&row.name)) else { continue };
+            let (Some(now), Some(then), Ok(name)) = (now, row.attributes.modified, std::str::from_utf8(&row.name)) else {
+                continue;
+            };
             let name = format!("{TMP}/{name}");
             if Name::new(&*name).is_some() && is_file(&row.attributes) && now.saturating_sub(then) > LEFTOVER_AGE_SECONDS {
                 connection.ask(Ask::Remove { path: &self.path(&name) })?;

@@ -78,8 +78,7 @@ pub(super) struct Ssh {
 impl Ssh {
     /// Starts it; what goes in and what comes out.
     pub fn start(mut command: Command) -> io::Result<(Self, ChildStdin, ChildStdout)> {
-        let mut process =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).spawn()?;
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).spawn()?;
         let (Some(stdin), Some(stdout), Some(mut stderr)) = (process.stdin.take(), process.stdout.take(), process.stderr.take())
         else {
             return Err(io::Error::other("no pipes")); // cannot happen: all were asked for above
@@ -185,7 +184,9 @@ pub(super) fn judge(address: &SftpAddress, why: &str, said: &str) -> Verdict {
     let words = last_lines(said);
     let tail = if words.is_empty() { String::new() } else { format!(" (ssh: {words})") };
     if has("REMOTE HOST IDENTIFICATION HAS CHANGED") || has("has changed and you have requested strict checking") {
-        return Verdict::Refused(format!("the host key of {host} is not the one it had: another machine may be posing as it{tail}"));
+        return Verdict::Refused(format!(
+            "the host key of {host} is not the one it had: another machine may be posing as it{tail}"
+        ));
     }
     if has("Host key verification failed") || has("host key is known for") {
         let hint = format!("log in once by hand (`ssh {host}`) and compare the fingerprint");

@@ -16,28 +16,68 @@ pub(super) const WRITE_NEW: u32 = 0x2 | 0x8 | 0x20;
 /// One request; each does what its name says.
 #[derive(Clone, Copy)]
 pub(super) enum Ask<'a> {
-    Open { path: &'a str, how: u32, mode: Option<u32> },
-    Close { handle: &'a [u8] },
-    Read { handle: &'a [u8], offset: u64, length: u32 },
+    Open {
+        path: &'a str,
+        how: u32,
+        mode: Option<u32>,
+    },
+    Close {
+        handle: &'a [u8],
+    },
+    Read {
+        handle: &'a [u8],
+        offset: u64,
+        length: u32,
+    },
     /// `length` bytes follow the encoded request.
-    Write { handle: &'a [u8], offset: u64, length: u32 },
+    Write {
+        handle: &'a [u8],
+        offset: u64,
+        length: u32,
+    },
     /// Of a link the link itself.
-    Lstat { path: &'a str },
-    Stat { path: &'a str },
-    OpenFolder { path: &'a str },
-    ReadFolder { handle: &'a [u8] },
-    Remove { path: &'a str },
-    MakeFolder { path: &'a str, mode: u32 },
+    Lstat {
+        path: &'a str,
+    },
+    Stat {
+        path: &'a str,
+    },
+    OpenFolder {
+        path: &'a str,
+    },
+    ReadFolder {
+        handle: &'a [u8],
+    },
+    Remove {
+        path: &'a str,
+    },
+    MakeFolder {
+        path: &'a str,
+        mode: u32,
+    },
     /// Does not replace what is there.
-    Rename { from: &'a str, to: &'a str },
+    Rename {
+        from: &'a str,
+        to: &'a str,
+    },
     /// `posix-rename@openssh.com`: replaces what is there.
-    Replace { from: &'a str, to: &'a str },
+    Replace {
+        from: &'a str,
+        to: &'a str,
+    },
     /// `hardlink@openssh.com`
-    Link { from: &'a str, to: &'a str },
+    Link {
+        from: &'a str,
+        to: &'a str,
+    },
     /// `fsync@openssh.com`
-    Sync { handle: &'a [u8] },
+    Sync {
+        handle: &'a [u8],
+    },
     /// `statvfs@openssh.com`
-    Room { path: &'a str },
+    Room {
+        path: &'a str,
+    },
     /// `limits@openssh.com`
     Limits,
 }
