@@ -7,7 +7,8 @@
 //! ```text
 //!  5   bin/esker                                    arguments in, words and exit code out
 //!      --------------------------------------------------------------------------------------
-//!  4   snapshot   restore   verify   prune   repair   the operations; none knows another
+//!  4   snapshot   restore   verify   prune            the operations; none knows another
+//!  4   repair     copy      mirror                    more of them
 //!      --------------------------------------------------------------------------------------
 //!  3   source       filesystem     repository       what is read | the user's files | the narrow waist
 //!      --------------------------------------------------------------------------------------
@@ -46,6 +47,8 @@ pub mod repository;
 pub mod source;
 
 // floor 4
+pub mod copy;
+pub mod mirror;
 pub mod prune;
 pub mod repair;
 pub mod restore;

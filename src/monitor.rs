@@ -10,6 +10,8 @@ pub enum Phase {
     Sync,
     /// Reading sources and storing what is new.
     Backup,
+    /// Storing what another repository holds.
+    Copy,
     /// Last packs, index file, commit.
     Commit,
     /// Walking trees to see what is to be done.

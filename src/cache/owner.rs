@@ -251,6 +251,11 @@ impl Cache {
         self.write(|database| database.put_meta(key, value))
     }
 
+    /// Puts many small notes in one transaction.
+    pub fn put_metas(&mut self, notes: &[(Vec<u8>, Vec<u8>)]) -> Result<(), CacheError> {
+        self.write(|database| notes.iter().try_for_each(|(key, value)| database.put_meta(key, Some(value))))
+    }
+
     /// Remembers what folders look like, in one transaction; hand over hundreds at once.
     pub fn put_folder_states(&mut self, host: &str, source: &str, states: &[FolderState]) -> Result<(), CacheError> {
         self.write(|database| {

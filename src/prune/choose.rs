@@ -3,13 +3,13 @@
 use std::collections::{HashMap, HashSet};
 
 use super::PruneError;
-use super::bits::Bits;
 use super::mark::Mark;
 use super::plan::PackUse;
 use crate::cache::{ChunkKey, Copy, PackNumber};
 use crate::crypto::ChunkType;
 use crate::format::pack::{Directory, PackFacts, RowEncoding};
 use crate::id::{ChunkId, PackId};
+use crate::repository::bits::Bits;
 use crate::repository::{Reader, RepositoryError, reindex};
 
 /// Rows looked up at a time.

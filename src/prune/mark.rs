@@ -7,7 +7,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::PruneError;
-use super::bits::Bits;
 use super::live::Root;
 use crate::cache::{ChunkKey, Copy, PackNumber};
 use crate::crypto::ChunkType;
@@ -16,6 +15,7 @@ use crate::format::tree::{Content, Item, NodeKind, TreeChunk, XattrValue};
 use crate::id::{ChunkId, ObjectHash, SnapshotId};
 use crate::monitor::{Monitor, Quiet, Stop};
 use crate::parallel;
+use crate::repository::bits::Bits;
 use crate::repository::{Reader, RepositoryError};
 
 /// Tree and list chunks read at a time.

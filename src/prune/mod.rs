@@ -9,7 +9,6 @@
 //! order of the protocol. Never knows how a snapshot is made or restored.
 //! Memory: three bits a chunk, about 200 bytes a pack, 32 bytes a pack ever deleted, and one frame a thread.
 
-mod bits;
 mod book;
 mod choose;
 mod condemn;

@@ -1,8 +1,16 @@
 //! What goes and what is repacked: decided from numbers alone.
 
+use std::collections::{BTreeMap, HashSet};
+
 use crate::cache::PackNumber;
 use crate::format::pack::Class;
 use crate::id::PackId;
+use crate::repository::packing::PACK_SIZE_TARGET_BYTES;
+
+/// Bytes of a full pack.
+const FULL: u64 = PACK_SIZE_TARGET_BYTES as u64;
+/// Packs below this are small: every short run leaves one or two.
+const SMALL: u64 = FULL / 4;
 
 /// How much may stay unused in packs that are partly used.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -75,7 +83,8 @@ impl Plan {
 }
 
 /// Packs of which nothing is chosen go. Of partly used ones those with the largest unused share are repacked first, until what stays
-/// unused is within `max_unused`, or `max_repack` bytes of packs would be read.
+/// unused is within `max_unused`, or `max_repack` bytes of packs would be read. Small ones of a kind are put together once they fill a
+/// pack; what that makes is not small any more but for one rest, so the next prune finds nothing to do.
 pub fn plan(packs: &[PackUse], max_unused: MaxUnused, max_repack: Option<u64>) -> Plan {
     let mut plan = Plan::default();
     let mut partly = Vec::new();
@@ -117,9 +126,41 @@ pub fn plan(packs: &[PackUse], max_unused: MaxUnused, max_repack: Option<u64>) -
         plan.unused_after -= pack.unused();
         plan.repack.push(pack);
     }
+    if max_unused != MaxUnused::Unlimited {
+        let left = max_repack.map_or(u64::MAX, |most| most.saturating_sub(read));
+        for pack in small(packs, &plan.repack, left) {
+            plan.unused_after -= pack.unused();
+            plan.repack.push(pack);
+        }
+    }
     plan.remove.sort_unstable_by_key(|pack| pack.id);
     plan.repack.sort_unstable_by_key(|pack| (pack.class as u8, pack.generation, pack.number));
     plan
+}
+
+/// Small packs that fill at least one pack together, class by class and generation by generation, the oldest first.
+fn small(packs: &[PackUse], repacked: &[PackUse], mut left: u64) -> Vec<PackUse> {
+    let repacked: HashSet<PackId> = repacked.iter().map(|pack| pack.id).collect();
+    let mut kinds: BTreeMap<(u8, u32), Vec<PackUse>> = BTreeMap::new();
+    for pack in packs.iter().filter(|pack| pack.chosen > 0 && pack.size < SMALL && !repacked.contains(&pack.id)) {
+        kinds.entry((pack.class as u8, pack.generation)).or_default().push(*pack);
+    }
+    let mut small = Vec::new();
+    for mut kind in kinds.into_values() {
+        kind.sort_unstable_by_key(|pack| pack.number);
+        let mut sum = 0;
+        let fits = kind.iter().take_while(|pack| {
+            sum += pack.size;
+            sum <= left
+        });
+        kind.truncate(fits.count());
+        let size: u64 = kind.iter().map(|pack| pack.size).sum();
+        if size >= FULL {
+            left -= size;
+            small.extend(kind);
+        }
+    }
+    small
 }
 
 #[cfg(test)]
@@ -170,6 +211,21 @@ mod tests {
         let packs = [pack(1, 100, 50), pack(2, 10, 5), pack(3, 100, 60)];
         assert_eq!(ids(&plan(&packs, MaxUnused::Bytes(0), Some(200)).repack), [2], "the larger ones do not fit");
         assert!(plan(&packs, MaxUnused::Bytes(0), Some(0)).repack.is_empty());
+    }
+
+    #[test]
+    fn small_packs_are_put_together_once_they_fill_one() {
+        let small = |id, mib: u64| PackUse { size: mib << 20, used: mib << 20, stored: mib << 20, ..pack(id, 10, 10) };
+        let few: Vec<PackUse> = (1..=5).map(|id| small(id, 3)).collect();
+        assert!(plan(&few, MaxUnused::default(), None).repack.is_empty(), "15 MiB fill no pack");
+        let mut many: Vec<PackUse> = (1..=6).map(|id| small(id, 3)).collect();
+        many.push(small(9, 4));
+        assert_eq!(ids(&plan(&many, MaxUnused::default(), None).repack), [1, 2, 3, 4, 5, 6], "4 MiB are not small");
+        assert!(plan(&many, MaxUnused::Unlimited, None).repack.is_empty());
+        assert!(plan(&many, MaxUnused::default(), Some(17 << 20)).repack.is_empty(), "no more is read than allowed");
+        // Two kinds are never in one pack.
+        many.iter_mut().take(3).for_each(|pack| pack.class = Class::Metadata);
+        assert!(plan(&many, MaxUnused::default(), None).repack.is_empty());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! * [`index`]: packs that no readable index file tells of are indexed again, from their own directories;
 //! * [`packs`]: damaged and missing packs are put back byte by byte, from parity or from a mirror; those nothing gives back are written
 //!   into the config, so that the next snapshot stores again what it still has of them;
+//! * [`other`]: chunks of packs that nothing gives back are looked for in another repository, and stored again;
 //! * [`snapshots`]: beside a snapshot that lost files for good, one without them;
 //! * [`recover`]: a snapshot of the folders that no snapshot reaches any more;
 //! * [`parity`]: recovery data is switched on and off, added to packs without, taken away.
@@ -12,6 +13,7 @@
 
 pub mod index;
 mod marks;
+pub mod other;
 pub mod packs;
 pub mod parity;
 pub mod recover;

@@ -7,7 +7,7 @@ use crate::crypto::{Argon2Cost, Keys, Passphrase, RecoveryKey, RootKey};
 use crate::format::keyslot::{Kdf, Keyslot, Level, Opened, SlotKey, SlotSecret};
 use crate::format::names::ObjectName;
 use crate::format::{FormatError, Opener, limits, names};
-use crate::id::ObjectHash;
+use crate::id::{ObjectHash, RepositoryId};
 use crate::repository::open::newest_config;
 use crate::repository::{Environment, Repository, RepositoryError, create_same};
 use crate::store::{Name, Store, StoreError};
@@ -81,6 +81,15 @@ fn load(store: &dyn Store) -> Result<Vec<StoredSlot>, RepositoryError> {
         slots.push(StoredSlot { id, slot });
     }
     Ok(slots)
+}
+
+/// Which repository a store holds, as its keyslots say: told without a key, and proved by nothing. `None`: no keyslot can be read.
+pub fn repository_at(store: &dyn Store) -> Result<Option<RepositoryId>, RepositoryError> {
+    match load(store) {
+        Ok(slots) => Ok(slots.into_iter().find_map(|stored| Some(stored.slot.ok()?.repository_id))),
+        Err(RepositoryError::NoRepository(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The root in one of these keyslots that opens with this password, if there is one.

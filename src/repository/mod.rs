@@ -6,6 +6,7 @@
 //!
 //! Leans on `store`, `cache`, `crypto`, `format`. Never knows what a source is, how files are restored, or who asks.
 
+pub mod bits;
 mod configs;
 mod error;
 pub mod gc;
@@ -30,7 +31,7 @@ pub mod writer;
 
 pub use error::RepositoryError;
 pub use init::{ChunkerParams, InitOptions, Initialised};
-pub use keyslots::{KeyslotInfo, NewSlot};
+pub use keyslots::{KeyslotInfo, NewSlot, repository_at};
 pub use notes::{Notes, SnapshotNotes, TEXT_SIZE_MAX, Verified};
 pub use open::{Environment, Secret};
 pub use packing::create_same;
@@ -173,6 +174,19 @@ impl Repository {
         let key = zeroize::Zeroizing::new(blake3::derive_key("esker 2026-11 v1 cache of packs", root.expose()));
         Ok(match &self.cache {
             Some(folder) => Cache::open(&folder.join("packs"), &self.id(), &key)?,
+            None => Cache::temporary(&self.id(), &key)?,
+        })
+    }
+
+    /// A cache of what chunks of another repository are called here, for copying. Its key needs the other one's root: whoever holds a
+    /// writer key here and can write on this disk must not be able to put another chunk in the place of one that is copied.
+    pub fn open_copy_cache(&self, from: &Repository) -> Result<Cache, RepositoryError> {
+        let Some(root) = from.keys.root() else { return Err(RepositoryError::NeedsOwner("copying snapshots out of a repository")) };
+        let mut hasher = blake3::Hasher::new_derive_key("esker 2026-11 v1 cache of copies");
+        hasher.update(root.expose()).update(&self.id().0).update(&self.keys.cache_key());
+        let key = zeroize::Zeroizing::new(*hasher.finalize().as_bytes());
+        Ok(match &self.cache {
+            Some(folder) => Cache::open(&folder.join("copied").join(from.id().to_hex()), &self.id(), &key)?,
             None => Cache::temporary(&self.id(), &key)?,
         })
     }

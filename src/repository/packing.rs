@@ -28,7 +28,7 @@ const SMALL_FRAME_SIZE_BYTES: usize = 1 << 20;
 /// A frame is closed at the latest when so many others were opened after it, so that whoever waits for its pack does not wait for ever.
 const FRAME_OPEN_MAX: FrameNumber = 256;
 /// Sealed size at which a pack is closed.
-const PACK_SIZE_TARGET_BYTES: usize = 16 << 20;
+pub const PACK_SIZE_TARGET_BYTES: usize = 16 << 20;
 /// Rows of a directory at which a pack is closed, well below the limit of the format.
 const PACK_CHUNKS_TARGET: usize = 65_536;
 /// Packs sealed and put side by side: on a disk, and where a reply takes its time.

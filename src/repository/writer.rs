@@ -238,6 +238,13 @@ impl Writer {
         self.view.contains(number)
     }
 
+    /// Relies on no copy in these packs: whoever has their chunks stores them again.
+    pub fn distrust(&mut self, packs: &[PackId]) {
+        for id in packs {
+            self.view.remove(id);
+        }
+    }
+
     /// Records that chunks in this pack are used without asking for each.
     pub fn use_pack(&mut self, number: PackNumber) {
         if self.last_used == Some(number) {
@@ -311,6 +318,21 @@ impl Writer {
             }
         }
         Ok(true)
+    }
+
+    /// Where each of these chunks is, as far as it is known; what is known counts as used. Chunks of this session count, durable or not.
+    pub fn find_known(&mut self, wanted: &[(ChunkType, ChunkId)]) -> Result<Vec<Option<Home>>, RepositoryError> {
+        self.settle()?;
+        let chunks: Vec<Named<'_>> = wanted.iter().map(|&(chunk_type, id)| Named { chunk_type, id, bytes: &[] }).collect();
+        let mut homes: Vec<Option<Home>> =
+            wanted.iter().map(|key| self.in_hand.get(key).map(|&frame| Home::Frame(frame))).collect();
+        self.look_up(&chunks, &mut homes)?;
+        for home in &homes {
+            if let Some(Home::Pack(number)) = *home {
+                self.use_pack(number);
+            }
+        }
+        Ok(homes)
     }
 
     /// Facts of a listed pack, from the pack itself, that no readable index file tells of: they go into the next one.

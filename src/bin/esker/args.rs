@@ -8,7 +8,7 @@ mod prune;
 mod repair;
 mod retention;
 
-pub use copy::From;
+pub use copy::{Copy, From, FromSecret, Guard, Mirror};
 pub use key::{Key, KeyAction, NewPassword};
 pub use prune::Prune;
 pub use repair::{Parity, ParityAction, Recover, Repair, RepairAction, RepairPacks, RepairSnapshots};
@@ -154,7 +154,7 @@ pub fn rate(text: &str) -> Result<NonZeroU64, String> {
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Create a repository and print its recovery key, once
-    Init(Init),
+    Init(Box<Init>),
     /// Take one snapshot of all sources, all or nothing
     #[command(visible_alias = "backup")]
     Snapshot(Box<Snapshot>),
@@ -191,6 +191,12 @@ pub enum Command {
     Recover(Recover),
     /// Recovery data beside packs, against bad sectors
     Parity(Parity),
+    /// Copy snapshots from another repository into this one, sealed anew
+    Copy(Box<Copy>),
+    /// Copy every object of this repository to another place, byte by byte, without a key
+    Mirror(Mirror),
+    /// Show or change how long no rule drops a snapshot that was just seen
+    Guard(Guard),
     /// Show how much is stored and what deduplication saves
     Stats(Stats),
     /// Manage passwords, writer keys and owner keys

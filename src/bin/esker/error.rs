@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use esker::copy::CopyError;
 use esker::crypto::CryptoError;
 use esker::format::FormatError;
+use esker::mirror::MirrorError;
 use esker::prune::PruneError;
 use esker::prune::forget::ForgetError;
 use esker::prune::retention::RetentionError;
@@ -122,6 +124,8 @@ pub fn report(error: &anyhow::Error) -> Option<Report> {
             .or_else(|| cause.downcast_ref().map(of_verify))
             .or_else(|| cause.downcast_ref().map(of_prune))
             .or_else(|| cause.downcast_ref().map(of_repair))
+            .or_else(|| cause.downcast_ref().map(of_copy))
+            .or_else(|| cause.downcast_ref().map(of_mirror))
             .or_else(|| cause.downcast_ref().map(of_forget))
             .or_else(|| cause.downcast_ref().map(of_undelete))
             .or_else(|| cause.downcast_ref().map(of_store))
@@ -198,6 +202,24 @@ fn of_repair(error: &RepairError) -> Report {
     match error {
         RepairError::Repository(inner) => of_repository(inner),
         RepairError::NotFound(_) => Report::new(ExitCode::Failed, error),
+    }
+}
+
+fn of_copy(error: &CopyError) -> Report {
+    match error {
+        CopyError::Repository(inner) => of_repository(inner),
+        CopyError::SameRepository(_) => {
+            Report::new(ExitCode::Usage, error).hint("to bring the same repository to another place: esker mirror")
+        }
+    }
+}
+
+fn of_mirror(error: &MirrorError) -> Report {
+    match error {
+        MirrorError::Repository(inner) => of_repository(inner),
+        MirrorError::OtherHistory { .. } => Report::new(ExitCode::Brake, error).hint(
+            "nothing was changed; was one of the two rolled back, or written to by itself? snapshots of another repository are brought              over by `esker copy`",
+        ),
     }
 }
 

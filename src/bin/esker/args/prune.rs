@@ -13,7 +13,7 @@ use esker::prune::MaxUnused;
     long_about = "Free the space of snapshots that were forgotten, while backups may run.\n\n\
         What no snapshot needs is condemned; every backup that runs says what of it it still relies on; then it is deleted. When no backup \
         runs, all of that happens at once; else the next prune deletes what this one condemned (or this one, with --grace). A prune that \
-        was interrupted is finished by the next.",
+        was interrupted is finished by the next. Small packs, as short runs leave them, are put together when they fill one.",
     after_help = "\
 Examples:
   esker prune                          free space; a second one right after it does almost nothing
@@ -24,7 +24,7 @@ pub struct Prune {
     /// Leave at most so much unused in partly used packs: a size, a percentage, or `unlimited`
     #[arg(long, value_name = "LIMIT", default_value = "5%", value_parser = limit)]
     pub max_unused: MaxUnused,
-    /// Read at most so many bytes of packs to store again what is used of them
+    /// Read at most so many bytes of packs to store again what is used of them; 0 repacks nothing
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub max_repack_size: Option<u64>,
     /// Wait so long for running backups to let go, such as 15m

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand, ValueHint};
 
-use super::percent;
+use super::{FromSecret, percent};
 
 /// `repair`
 #[derive(Args, Debug)]
@@ -32,7 +32,7 @@ pub enum RepairAction {
         dry_run: bool,
     },
     /// Read packs, and put back those that are damaged or missing, byte by byte
-    Packs(RepairPacks),
+    Packs(Box<RepairPacks>),
     /// Beside each snapshot that lost something for good, make one without it
     Snapshots(RepairSnapshots),
 }
@@ -44,6 +44,8 @@ Examples:
   esker repair packs                               reads all of them; parity mends what it can
   esker repair packs 0a1b2c                        this one only
   esker repair packs --from /mnt/usb/backup        a mirror of this repository may have what is missing here
+  esker repair packs --from /mnt/copy --from-password-file pw
+                                                   another repository may have the same data: it is read whole
 
 A pack that nothing gives back stays where it is and is noted in the repository: the next snapshot that still has what stood in
 it stores it again. Exit code 21: some packs stay damaged; 20 with -n: all of them can be put back.")]
@@ -51,9 +53,12 @@ pub struct RepairPacks {
     /// First digits of the ids of packs, or their names as `verify` shows them; without any: all packs
     #[arg(value_name = "PACK")]
     pub packs: Vec<String>,
-    /// A mirror of this repository, or a folder that holds its packs; may be given several times
+    /// A mirror of this repository, a folder that holds its packs, or another repository; may be given several times
     #[arg(long, value_name = "URL", value_hint = ValueHint::DirPath)]
     pub from: Vec<String>,
+    /// What opens another repository
+    #[command(flatten)]
+    pub secret: FromSecret,
     /// Say what could be put back, and change nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,

@@ -13,7 +13,7 @@ use esker::store::location::{self, Location};
 use zeroize::Zeroizing;
 
 use super::{Context, holds_config, passphrase};
-use crate::args::From;
+use crate::args::{From, FromSecret};
 use crate::error::{NoSecret, Usage};
 use crate::secret::{self, Secret, SecretSource};
 
@@ -24,11 +24,11 @@ pub fn open(from: &From, context: &mut Context) -> Result<Arc<Repository>> {
             .hint("give --from-repo URL, or set ESKER_FROM_REPOSITORY")
             .into());
     };
-    open_at(store(place, context)?, from, context)
+    open_at(store(place, context)?, &from.secret, context)
 }
 
 /// The same, when its place is known already.
-pub fn open_at(store: Arc<dyn Store>, from: &From, context: &mut Context) -> Result<Arc<Repository>> {
+pub fn open_at(store: Arc<dyn Store>, from: &FromSecret, context: &mut Context) -> Result<Arc<Repository>> {
     if !holds_config(&*store)? {
         return Err(RepositoryError::NoRepository(store.location()).into());
     }
@@ -61,7 +61,7 @@ fn variable() -> Option<std::ffi::OsString> {
     std::env::var_os("ESKER_FROM_PASSWORD").filter(|value| !value.is_empty())
 }
 
-fn secret_source(from: &From) -> Result<SecretSource> {
+fn secret_source(from: &FromSecret) -> Result<SecretSource> {
     let given = |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
     let mut sources = Vec::new();
     sources.extend(given(&from.password_file).map(|path| ("--from-password-file", SecretSource::PasswordFile(path))));

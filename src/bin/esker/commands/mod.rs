@@ -2,15 +2,18 @@
 
 mod cache;
 mod completions;
+mod copy;
 mod diff;
 mod dump;
 mod find;
 mod forget;
 mod from;
+mod guard;
 mod init;
 mod key;
 mod ls;
 mod man;
+mod mirror;
 mod parity;
 mod place;
 mod prune;
@@ -145,6 +148,9 @@ fn command(command: Command, context: &mut Context) -> Result<ExitCode> {
         Command::Repair(options) => repair::run(&options, context),
         Command::Recover(options) => recover::run(&options, context),
         Command::Parity(options) => parity::run(&options, context),
+        Command::Copy(options) => copy::run(&options, context),
+        Command::Mirror(options) => mirror::run(&options, context),
+        Command::Guard(options) => guard::run(&options, context),
         Command::Stats(options) => stats::run(&options, context),
         Command::Key(options) => key::run(&options, context),
         Command::Cache(options) => cache::run(&options, context),

@@ -6,13 +6,15 @@ use anyhow::Result;
 use esker::format::names;
 use esker::id::SnapshotId;
 use esker::repair::index::{self, IndexSummary};
+use esker::repair::other::{self, OtherSummary};
 use esker::repair::packs::{self, Harm, Outcome, PacksOptions, PacksSummary};
 use esker::repair::snapshots::{self, Lost, SnapshotsOptions, SnapshotsSummary};
-use esker::store::{Store, location};
+use esker::repository::repository_at;
+use esker::store::Store;
 use serde_json::{Value, json};
 
-use super::Context;
 use super::place::put_bytes;
+use super::{Context, from};
 use crate::args::{Repair, RepairAction, RepairPacks, RepairSnapshots};
 use crate::error::Usage;
 use crate::exit_code::ExitCode;
@@ -72,20 +74,39 @@ fn print_index(summary: &IndexSummary, dry_run: bool, context: &mut Context) -> 
 }
 
 fn repair_packs(options: &RepairPacks, context: &mut Context) -> Result<ExitCode> {
-    let mut from: Vec<Arc<dyn Store>> = Vec::new();
+    let mut places: Vec<Arc<dyn Store>> = Vec::new();
     for place in &options.from {
-        from.push(context.open_store(&location::parse(place).map_err(Usage::new)?)?);
+        places.push(from::store(place.as_ref(), context)?);
     }
     let repository = context.open()?;
+    let (mut mirrors, mut others) = (Vec::new(), Vec::new());
+    for store in places {
+        match repository_at(&*store)? {
+            Some(id) if id != repository.id() => others.push(from::open_at(store, &options.secret, context)?),
+            // Without keyslots it may be a folder of packs.
+            _ => mirrors.push(store),
+        }
+    }
     let wanted = options.packs.iter().map(|pack| prefix(pack)).collect::<Result<_>>()?;
-    let packs_options = PacksOptions { packs: wanted, from, dry_run: options.dry_run };
+    let packs_options = PacksOptions { packs: wanted, from: mirrors, dry_run: options.dry_run };
     let summary = packs::run(&repository, &packs_options, &*context.monitor(), &context.stop)?;
+    let found = match others.is_empty() || summary.unmended() == 0 {
+        true => None,
+        false => {
+            let lost: Vec<_> =
+                summary.packs.iter().filter(|pack| pack.outcome == Outcome::Unmended).map(|pack| pack.pack).collect();
+            Some(other::run(&repository, &others, &lost, options.dry_run, &context.monitor(), &context.stop)?)
+        }
+    };
     context.progress.finish();
-    print_packs(&summary, options.dry_run, context)?;
+    print_packs(&summary, found.as_ref(), options.dry_run, context)?;
+    let whole = found.is_some_and(|found| found.is_whole());
     Ok(match (summary.unmended(), summary.packs.len() as u64 + summary.parity_mended) {
         (0, 0) => ExitCode::Done,
         (0, _) if options.dry_run => ExitCode::DamageRepairable,
         (0, _) => ExitCode::Done,
+        _ if whole && options.dry_run => ExitCode::DamageRepairable,
+        _ if whole => ExitCode::Done,
         _ => ExitCode::DamageData,
     })
 }
@@ -102,7 +123,7 @@ fn prefix(text: &str) -> Result<String> {
     Ok(digits.to_owned())
 }
 
-fn print_packs(summary: &PacksSummary, dry_run: bool, context: &mut Context) -> Result<()> {
+fn print_packs(summary: &PacksSummary, found: Option<&OtherSummary>, dry_run: bool, context: &mut Context) -> Result<()> {
     let harm = |harm| match harm {
         Harm::Missing => "missing",
         Harm::Damaged => "damaged",
@@ -131,6 +152,10 @@ fn print_packs(summary: &PacksSummary, dry_run: bool, context: &mut Context) -> 
             "packs_unmended": summary.unmended(),
             "parity_mended": summary.parity_mended,
             "packs_listed_damaged": summary.listed_damaged,
+            "chunks_lost": found.map(|found| found.lost),
+            "chunks_found": found.map(|found| found.found),
+            "bytes_found": found.map(|found| found.bytes),
+            "trees_lost": found.map(|found| found.trees_lost),
         }));
     }
     for pack in &summary.packs {
@@ -158,7 +183,20 @@ fn print_packs(summary: &PacksSummary, dry_run: bool, context: &mut Context) -> 
         let objects = words::counted(summary.parity_mended, "damaged parity object", "damaged parity objects");
         context.out.remark(&format!("{objects} {verb}"))?;
     }
-    if summary.unmended() > 0 {
+    if let Some(found) = found {
+        let chunks = words::counted(found.found, "chunk", "chunks");
+        let verb = if dry_run { "could be stored again" } else { "stored again" };
+        context.out.remark(&format!(
+            "of {} lost with them {chunks} ({}) {verb} from another repository",
+            words::count(found.lost),
+            words::size(found.bytes)
+        ))?;
+        if found.trees_lost > 0 {
+            let lost = words::counted(found.trees_lost, "folder or list", "folders and lists");
+            context.out.remark(&format!("{lost} can come from there by `esker copy --again`"))?;
+        }
+    }
+    if summary.unmended() > 0 && found.is_none_or(|found| !found.is_whole()) {
         context.out.remark(
             "what cannot be put back is stored again by the next snapshot that still has the data: run `esker snapshot` where the data \
              is, then `esker verify`; for what nobody has any more, `esker repair snapshots`",

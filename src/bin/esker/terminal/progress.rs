@@ -214,6 +214,7 @@ fn name(phase: Phase) -> &'static str {
     match phase {
         Phase::Sync => "syncing",
         Phase::Backup => "reading",
+        Phase::Copy => "copying",
         Phase::Commit => "saving",
         Phase::Plan => "planning",
         Phase::Restore => "restoring",

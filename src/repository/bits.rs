@@ -2,7 +2,7 @@
 
 /// Rows that are in a set. Grows as far as the highest row.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Bits(Vec<u64>);
+pub struct Bits(Vec<u64>);
 
 impl Bits {
     /// Puts a row in; was it new?
