@@ -6,6 +6,7 @@ mod cli {
     mod common;
 
     mod config;
+    mod copy;
     mod exit_codes;
     mod forget;
     mod help;

@@ -937,5 +937,28 @@ fn index_files_that_others_merged_cost_a_cache_only_the_new_file() {
     assert_eq!(read(names::PACKS), 0, "{calls:?}");
     assert!((1..=2).contains(&read(names::INDEX)), "{calls:?}");
     assert_eq!(calls.iter().filter(|call| call.verb == Verb::List && call.name == names::INDEX).count(), 1);
+}
+
+fn small_packs_of_many_short_runs_are_put_together_and_a_second_prune_leaves_them_alone() {
+    let mut place = Place::new();
+    for run in 0..6 {
+        place.commit(&[("file", noise(run, 3 << 20))]);
+    }
+    let before = place.packs();
+    let unlimited = PruneOptions { max_unused: MaxUnused::Unlimited, ..PruneOptions::default() };
+    assert_eq!(place.try_prune(unlimited).unwrap().packs_repacked, 0, "who wants nothing repacked is obeyed");
+    let too_little = PruneOptions { max_repack: Some(10 << 20), ..PruneOptions::default() };
+    assert_eq!(place.try_prune(too_little).unwrap().packs_repacked, 0);
+    let summary = place.prune();
+    assert_eq!((summary.packs_repacked, summary.packs_deleted), (6, 6));
+    let after = place.packs();
+    assert_eq!(after.len(), before.len() - 6 + 2, "18 MiB are one full pack and a rest");
+    place.check();
+    let again = place.prune();
+    assert_eq!((again.packs_repacked, again.bytes_written), (0, 0));
+    assert_eq!(place.packs(), after);
+    // The rest waits until it fills a pack with what comes.
+    place.commit(&[("file", noise(9, 3 << 20))]);
+    assert_eq!(place.prune().packs_repacked, 0);
     place.check();
 }

@@ -10,6 +10,8 @@ mod features;
 mod house;
 #[path = "repair/mending.rs"]
 mod mending;
+#[path = "repair/other.rs"]
+mod other;
 #[path = "repair/parity.rs"]
 mod parity;
 #[path = "repair/snapshots.rs"]
