@@ -14,11 +14,12 @@ use esker::mirror::{self, Deleted, MirrorError, MirrorOptions, MirrorSummary};
 use esker::monitor::{Quiet, Stop};
 use esker::parallel;
 use esker::prune::{self, MaxUnused, PruneOptions};
-use esker::repository::{Reader, Repository, gc};
+use esker::repository::{Reader, Repository, Secret, gc};
 use esker::store::faults::FaultyStore;
 use esker::store::{Entry, MemoryStore, Name, ReadUnit, Store, StoreError};
 use esker::verify::ReadData;
 use small::{Files, noise};
+use zeroize::Zeroizing;
 
 type Memory = Arc<MemoryStore>;
 
@@ -64,7 +65,13 @@ fn forget(repository: &Repository, id: SnapshotId) {
 }
 
 fn prune(store: &Memory, line: &str) {
-    let repository = small::open(store.clone(), line).unwrap();
+    prune_as(store, line, 2);
+}
+
+/// As another run would: with randomness of its own.
+fn prune_as(store: &Memory, line: &str, seed: u64) {
+    let secret = Secret::KeyLine(Zeroizing::new(line.to_owned()));
+    let repository = Arc::new(Repository::open(small::environment(store.clone(), seed), &secret, None).unwrap());
     let options = PruneOptions { max_unused: MaxUnused::Bytes(0), force: true, ..PruneOptions::default() };
     prune::run(&repository, &options, &small::quiet(), &Stop::new()).unwrap();
 }
@@ -258,8 +265,16 @@ fn another_past_is_refused() {
     forget(&small::open(store.clone(), &line).unwrap(), id);
     try_mirror(&*store, &*to).unwrap();
     prune(&store, &line);
-    prune(&to, &line);
+    prune_as(&to, &line, 3);
     refused(&store, &to, "gc/");
+    // Who verifies a mirror leaves a note there: that is no other past.
+    let (store, line, repository) = source();
+    small::commit(&repository, &files(1), None);
+    let verified: Memory = Arc::new(MemoryStore::new());
+    try_mirror(&*store, &*verified).unwrap();
+    small::check(&small::open(verified.clone(), &line).unwrap(), ReadData::All);
+    assert!(!of(&verified, names::NOTES).is_empty());
+    try_mirror(&*store, &*verified).unwrap();
     // The source is no repository.
     let empty = MemoryStore::new();
     assert!(matches!(try_mirror(&empty, &*to), Err(MirrorError::Repository(_))));

@@ -939,6 +939,7 @@ fn index_files_that_others_merged_cost_a_cache_only_the_new_file() {
     assert_eq!(calls.iter().filter(|call| call.verb == Verb::List && call.name == names::INDEX).count(), 1);
 }
 
+#[test]
 fn small_packs_of_many_short_runs_are_put_together_and_a_second_prune_leaves_them_alone() {
     let mut place = Place::new();
     for run in 0..6 {

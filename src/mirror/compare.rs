@@ -20,8 +20,9 @@ pub(super) fn list(store: &dyn Store, folder: &str) -> Result<Listing, StoreErro
     Ok(listing)
 }
 
-/// Folders of which an owner deletes nothing, ever.
-const KEPT: [&str; 4] = [names::CONFIG, names::GC, names::FORGOTTEN, names::NOTES];
+/// Folders of which an owner deletes nothing, ever, and which nobody writes to who only looks at a mirror: whoever verifies one leaves
+/// notes in it.
+const KEPT: [&str; 3] = [names::CONFIG, names::GC, names::FORGOTTEN];
 
 /// Refuses a target with another past. It is listed before the source: what another mirror run puts there meanwhile is no surprise.
 pub(super) fn same_history(from: &dyn Store, to: &dyn Store) -> Result<(), MirrorError> {

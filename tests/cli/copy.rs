@@ -306,3 +306,33 @@ fn the_guard_period_is_changed_by_an_owner() {
     writer.env_remove("ESKER_PASSWORD").args(["--key-file", "writer.key"]);
     exits(writer, ["guard", "1d"], 12);
 }
+
+#[test]
+fn killed_copies_and_mirrors_are_finished_by_the_next_run() {
+    let house = House::with_repository();
+    house.write("data/large.bin", &noise(1, 24_000_000));
+    house.write("data/sub/inner.txt", b"inner\n");
+    take(&house);
+    let original = restored(house.esker(), &house, "out");
+    exits(copier(&house), ["init", "--kdf", "low", "--copy-chunker-params"], 0);
+    for words in [&["copy", "-q"][..], &["mirror", "mirrored", "-q"]] {
+        let mut killed = 0;
+        for tenths in [1, 2, 3, 4, 5, 6, 8] {
+            let mut command = match words[0] {
+                "copy" => copier(&house),
+                _ => house.esker(),
+            };
+            command.args(words).timeout(std::time::Duration::from_millis(tenths * 100));
+            // Its time is up: assert_cmd kills it with SIGKILL.
+            killed += u32::from(command.output().unwrap().status.code().is_none());
+        }
+        assert!(killed > 0, "{words:?}");
+    }
+    exits(copier(&house), ["copy", "-q"], 0);
+    exits(copier(&house), ["verify", "--read-data"], 0);
+    assert!(restored(copier(&house), &house, "out1") == original);
+    exits(house.esker(), ["mirror", "mirrored", "-q"], 0);
+    let mut mirror = house.esker();
+    mirror.env("ESKER_REPOSITORY", house.path("mirrored"));
+    assert!(restored(mirror, &house, "out2") == original);
+}

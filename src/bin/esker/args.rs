@@ -592,7 +592,7 @@ pub struct Completions {
 #[command(after_help = "Examples:\n  esker man | man -l -\n  esker man --output /usr/local/share/man/man1")]
 pub struct Man {
     /// Write one page for each command into this directory
-    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub output: Option<PathBuf>,
 }
 

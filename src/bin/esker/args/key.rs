@@ -55,7 +55,7 @@ Whoever has the file needs no password: `esker --key-file FILE ...`.")]
         #[arg(long)]
         owner: bool,
         /// The file to make; without it the key goes to standard output
-        #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         output: Option<PathBuf>,
     },
 }
