@@ -306,9 +306,13 @@ fn hash_in(object: &ObjectName) -> Option<[u8; 32]> {
     match object {
         ObjectName::Pack(id) => Some(id.0),
         ObjectName::Index(id) => Some(id.0),
-        ObjectName::Keyslot(hash) | ObjectName::Note(hash) | ObjectName::Forgotten(_, hash) | ObjectName::Parity(_, hash) => {
-            Some(hash.0)
-        }
+        ObjectName::Keyslot(hash)
+        | ObjectName::Note(hash)
+        | ObjectName::Forgotten(_, hash)
+        | ObjectName::Parity(_, hash)
+        | ObjectName::ConfigByHash(_, hash)
+        | ObjectName::GcCondemnByHash(_, hash)
+        | ObjectName::GcVerdictByHash(_, hash) => Some(hash.0),
         ObjectName::Config(_)
         | ObjectName::SessionRecord(..)
         | ObjectName::SessionClosed(_)
@@ -321,14 +325,16 @@ fn hash_in(object: &ObjectName) -> Option<[u8; 32]> {
 
 fn size_max(object: &ObjectName) -> u64 {
     match object {
-        ObjectName::Config(_) => limits::CONFIG_SIZE_MAX,
+        ObjectName::Config(_) | ObjectName::ConfigByHash(..) => limits::CONFIG_SIZE_MAX,
         ObjectName::Keyslot(_) => limits::KEYSLOT_SIZE as u64,
         ObjectName::Pack(_) => limits::PACK_SIZE_MAX,
         ObjectName::Index(_) => limits::INDEX_SIZE_MAX,
         ObjectName::SessionRecord(..) | ObjectName::SessionClosed(_) => limits::SESSION_SIZE_MAX,
         ObjectName::Snapshot(_) => limits::SNAPSHOT_SIZE_MAX,
         ObjectName::Forgotten(..) => limits::FORGOTTEN_SIZE_MAX,
-        ObjectName::GcCondemn(_) | ObjectName::GcVerdict(_) => limits::GC_SIZE_MAX,
+        ObjectName::GcCondemn(_) | ObjectName::GcVerdict(_) | ObjectName::GcCondemnByHash(..) | ObjectName::GcVerdictByHash(..) => {
+            limits::GC_SIZE_MAX
+        }
         ObjectName::Note(_) => limits::NOTE_SIZE_MAX,
         ObjectName::Parity(..) => limits::PARITY_SIZE_MAX,
         ObjectName::Revoked(_) => limits::REVOCATION_SIZE_MAX,

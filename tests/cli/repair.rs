@@ -98,7 +98,7 @@ fn a_mirror_puts_back_what_is_missing() {
     let told = stdout(&exits(house.esker(), ["repair", "packs", "--from", "mirror"], 0));
     assert!(told.contains("put back from") && told.contains("mirror"), "{told}");
     exits(house.esker(), ["verify", "--read-data"], 0);
-    exits(house.esker(), ["repair", "packs", "--from", "s3://bucket"], 2);
+    exits(house.esker(), ["repair", "packs", "--from", "backup:today"], 2);
     exits(house.esker(), ["repair", "packs", "no-pack"], 2);
     exits(house.esker(), ["repair", "packs", "00000000ff"], 1);
 }
