@@ -16,7 +16,7 @@ use esker::prune::{self, PruneOptions};
 use esker::repository::writer::{Named, Writer, WriterOptions};
 use esker::repository::{Environment, Repository, RepositoryError, Secret};
 use esker::store::faults::{Call, Fault, FaultyStore, Verb};
-use esker::store::{MemoryStore, Store};
+use esker::store::{MemoryStore, Store, StoreError};
 use small::{Files, acknowledged, condemn, noise};
 
 type Place = Arc<FaultyStore<MemoryStore>>;
@@ -204,4 +204,22 @@ fn a_pack_name_that_holds_other_bytes_than_ours_commits_nothing() {
     assert!(outcome.is_err());
     assert!(esker::repository::create_same(&*store, &name, &[b"their", b"s"]).is_ok());
     drop(repository);
+}
+
+#[test]
+fn whoever_may_not_read_packs_back_knows_its_own_by_the_size_that_is_listed() {
+    let store = FaultyStore::new(MemoryStore::new());
+    let create = |name: &esker::store::Name, bytes: &[u8]| {
+        store.fault(Verb::Get, 1, Fault::Denied);
+        esker::repository::create_same(&store, name, &[bytes])
+    };
+    let pack = names::pack_name(PackId([7; 32]));
+    store.create(&pack, &[b"ours"]).unwrap();
+    assert!(create(&pack, b"ours").is_ok());
+    // Cut off by a server, or planted by somebody: not what the hash stands for.
+    assert!(matches!(create(&pack, b"ours, and more"), Err(RepositoryError::Inconclusive(_))));
+    // The name of a session's record says nothing of its bytes.
+    let record = names::ObjectName::SessionRecord(SessionId([7; 16]), 1).name();
+    store.create(&record, &[b"ours"]).unwrap();
+    assert!(matches!(create(&record, b"ours"), Err(RepositoryError::Store(StoreError::Denied(_)))));
 }

@@ -46,11 +46,14 @@ pub enum KeyAction {
     /// Write a key to a file that only you can read
     #[command(after_help = "\
 Examples:
-  esker key export --output /etc/esker/writer.key       for a host that takes snapshots and can read none
+  esker key export --writer --output writer.key         for a host that takes snapshots and can read none
   esker key export --owner --output owner.key           everything; keep it away from the hosts
 
 Whoever has the file needs no password: `esker --key-file FILE ...`.")]
     Export {
+        /// The writer key, for hosts; this is also what comes without a flag
+        #[arg(long, conflicts_with = "owner")]
+        writer: bool,
         /// The owner key instead of the writer key
         #[arg(long)]
         owner: bool,

@@ -41,7 +41,7 @@ pub fn run(options: &Key, context: &mut Context) -> Result<ExitCode> {
             let password = passphrase(&new_password(new, context)?);
             told("changed", &repository.change_password(&password, cost(new.kdf))?.to_hex(), context)?;
         }
-        KeyAction::Export { owner, output } => export(*owner, output.as_deref(), context)?,
+        KeyAction::Export { writer: _, owner, output } => export(*owner, output.as_deref(), context)?,
     }
     Ok(ExitCode::Done)
 }
