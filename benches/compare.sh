@@ -12,13 +12,18 @@
 #   DATA=               made with SCALE=0.05 by MAKE_DAY when absent      MAKE_DAY=/work/shared/dataset/make_day.sh
 #   WORK=               a new folder; everything happens in it, and it is left there
 #   TOOLS="esker restic rustic borg bupstash"   SETS="service small"   RUNS=3   SMALL_FILES=100000   SMALL_FOLDERS=1000
+#   STORE=local         s3: through s3s-fs on loopback, a real server in front of a folder (cargo install s3s-fs --features binary)
+#                       moto: through moto_server, which is slow and counts requests. Both: esker, restic and rustic only, with the bytes
+#                       that passed loopback meanwhile
 #   ESKER=              target/release/esker if it is there, else esker from PATH
 # The page cache is warm for everybody. Keys cost nothing in the timed runs of esker (key file) and bupstash (always a key file);
 # restic, rustic and borg derive a key from a password each time; what argon2 costs esker is measured apart.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 [ "${1:-}" = --quick ] && { RUNS=${RUNS:-1} SMALL_FILES=${SMALL_FILES:-5000} SMALL_FOLDERS=${SMALL_FOLDERS:-50}; }
-RUNS=${RUNS:-3} SETS=${SETS:-service small} TOOLS=${TOOLS:-esker restic rustic borg bupstash}
+RUNS=${RUNS:-3} SETS=${SETS:-service small} STORE=${STORE:-local}
+[ "$STORE" = local ] || TOOLS=${TOOLS:-esker restic rustic}
+TOOLS=${TOOLS:-esker restic rustic borg bupstash}
 SMALL_FILES=${SMALL_FILES:-100000} SMALL_FOLDERS=${SMALL_FOLDERS:-1000}
 MAKE_DAY=${MAKE_DAY:-/work/shared/dataset/make_day.sh}
 WORK=${WORK:-$(mktemp -d "${TMPDIR:-/tmp}/esker-compare.XXXXXX")}
@@ -42,8 +47,16 @@ def files(root):
 def size(root):
     return sum(os.stat(path).st_size for path in files(root)), sum(1 for _ in files(root))
 
+def wire():
+    # Bytes over loopback so far; nothing else should be talking there.
+    return next((int(line.split()[1]) for line in open('/proc/net/dev') if line.strip().startswith('lo:')), 0)
+
+def asked(server_log):
+    return sum('HTTP/1.1"' in line for line in open(server_log)) if os.path.exists(server_log) else 0
+
 def measure(out, repository, log, facts, command):
-    before = size(repository)[0]
+    server_log = os.environ.get('SERVER_LOG', '')
+    before, wire_before, asked_before = size(repository)[0], wire(), asked(server_log)
     # The kernel keeps the peak over exec, so a child of python begins with python's: the small `time` stands between, if it is there.
     peak, timer = out + '.peak', '/usr/bin/time'
     if os.path.exists(timer): command = [timer, '-q', '-f', '%M', '-o', peak, *command]
@@ -63,7 +76,8 @@ def measure(out, repository, log, facts, command):
     row = dict(fact.split('=', 1) for fact in facts)
     peak_kib = int(open(peak).read()) if os.path.exists(timer) else usage.ru_maxrss
     row |= {'seconds': seconds, 'peak_rss_bytes': peak_kib * 1024, 'cpu_seconds': usage.ru_utime + usage.ru_stime,
-            'repository_bytes': (after := size(repository)[0]), 'added_bytes': after - before}
+            'repository_bytes': (after := size(repository)[0]), 'added_bytes': after - before, 'wire_bytes': wire() - wire_before,
+            'requests': asked(server_log) - asked_before}
     with open(out, 'a') as results:
         results.write(json.dumps(row) + '\n')
 
@@ -117,14 +131,17 @@ def report(results, facts, out):
         middle = {key: statistics.median(row[key] for row in group) for key, value in group[0].items() if isinstance(value, (int, float))}
         medians.append({'set': of, 'step': step, 'tool': tool, 'runs': len(group), **middle})
     with open(out, 'w') as file: json.dump({'facts': facts, 'medians': medians, 'runs': rows}, file, indent=1)
+    remote = facts.get('store', 'local') != 'local'
+    remote_head = f" {'wire MiB':>9} {'requests':>9}" if remote else ''
     mib = lambda bytes: f'{bytes / 2**20:.2f}'
     for of in dict.fromkeys(row['set'] for row in medians):
         print(f"\n{of}: {facts.get('data_' + of, '')}")
-        print(f"{'step':<9} {'tool':<9} {'wall s':>8} {'cpu s':>8} {'peak MiB':>9} {'repository MiB':>15} {'added MiB':>10}")
+        print(f"{'step':<9} {'tool':<9} {'wall s':>8} {'cpu s':>8} {'peak MiB':>9} {'repository MiB':>15} {'added MiB':>10}{remote_head}")
         for row in medians:
             if row['set'] == of:
                 print(f"{row['step']:<9} {row['tool']:<9} {row['seconds']:8.2f} {row['cpu_seconds']:8.2f} {mib(row['peak_rss_bytes']):>9}"
-                      f" {mib(row['repository_bytes']):>15} {mib(row['added_bytes']):>10}")
+                      f" {mib(row['repository_bytes']):>15} {mib(row['added_bytes']):>10}"
+                      + (f" {mib(row['wire_bytes']):>9} {row['requests']:>9.0f}" if remote else ''))
 
 verb, *args = sys.argv[1:]
 if verb == 'measure':
@@ -154,14 +171,42 @@ prepare_small() { say "making $SMALL_FILES small files"; helper small "$WORK/sma
 # -- the tools: version, open (make a repository), save (a snapshot of $live) and load (the latest, into $1) ---------
 # Each gets $repository and $private (caches, keys) of its own, fresh for every run.
 P=correct-horse-battery-staple
+KEY=benchkey SECRET=benchsecretbenchsecret
+
+# Sets $address for the tools; a store on loopback begins empty for every run.
+start_store() {
+  address=$repository
+  [ "$STORE" = local ] && return
+  port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+  export AWS_ACCESS_KEY_ID=$KEY AWS_SECRET_ACCESS_KEY=$SECRET AWS_REGION=us-east-1 SERVER_LOG=$WORK/run/server.log
+  if [ "$STORE" = s3 ]; then
+    mkdir -p "$WORK/run/s3/bench"; repository=$WORK/run/s3/bench
+    s3s-fs --host 127.0.0.1 --port "$port" --access-key "$KEY" --secret-key "$SECRET" "$WORK/run/s3" >"$SERVER_LOG" 2>&1 &
+  else
+    moto_server -H 127.0.0.1 -p "$port" >"$SERVER_LOG" 2>&1 &
+  fi
+  server=$!; trap 'kill $server' EXIT
+  for _ in $(seq 100); do curl -s -o "$WORK/run/answer" "http://127.0.0.1:$port/" && break; sleep 0.1; done
+  if [ "$STORE" = moto ]; then curl -s -X PUT "http://127.0.0.1:$port/bench" >>"$log"; fi
+  endpoint=http://127.0.0.1:$port
+  case $tool in
+    esker) address=s3://bench/repository; export ESKER_OPTIONS="-o endpoint=$endpoint" ;;
+    restic) address=s3:$endpoint/bench/repository ;;
+    rustic)
+      address=opendal:s3
+      printf '[repository.options]\nroot = "/repository"\nbucket = "bench"\nregion = "us-east-1"\nendpoint = "%s"\naccess_key_id = "%s"\nsecret_access_key = "%s"\n' \
+        "$endpoint" "$KEY" "$SECRET" >"$private/rustic.toml"
+      export RUSTIC_USE_PROFILE=$private/rustic ;;
+  esac
+}
 
 esker_there() { [ -n "$ESKER" ] && [ -x "$ESKER" ]; }
 esker_version() { "$ESKER" --version; }
 esker_run() { env -u ESKER_PASSWORD ESKER_CACHE_DIR="$private/cache" "$@"; }
 esker_open() {
   (umask 077; echo "$P" >"$private/password")
-  esker_run "$ESKER" init -r "$repository" --parity 0 --password-file "$private/password" &&
-    esker_run "$ESKER" key export --owner --output "$private/owner.key" -r "$repository" --password-file "$private/password"
+  esker_run "$ESKER" init -r "$address" ${ESKER_OPTIONS:-} --parity 0 --password-file "$private/password" &&
+    esker_run "$ESKER" key export --owner --output "$private/owner.key" -r "$address" ${ESKER_OPTIONS:-} --password-file "$private/password"
 }
 esker_save() {
   local sources=() path
@@ -171,20 +216,20 @@ esker_save() {
   if [ -f "$live/authentik.custom" ]; then
     sources+=(--command "postgresql=cat $live/authentik.custom" --command "globals=cat $live/globals.sql" --command "redis=cat $live/dump.rdb")
   fi
-  command=(env "ESKER_CACHE_DIR=$private/cache" "$ESKER" snapshot --no-progress -r "$repository" --key-file "$private/owner.key" "${sources[@]}")
+  command=(env "ESKER_CACHE_DIR=$private/cache" "$ESKER" snapshot --no-progress -r "$address" ${ESKER_OPTIONS:-} --key-file "$private/owner.key" "${sources[@]}")
 }
-esker_load() { command=(env "ESKER_CACHE_DIR=$private/cache" "$ESKER" restore latest --no-progress --target "$1" -r "$repository" --key-file "$private/owner.key"); }
+esker_load() { command=(env "ESKER_CACHE_DIR=$private/cache" "$ESKER" restore latest --no-progress --target "$1" -r "$address" ${ESKER_OPTIONS:-} --key-file "$private/owner.key"); }
 
 restic_there() { command -v restic >/dev/null; }
 restic_version() { restic version; }
-restic_env() { export RESTIC_PASSWORD=$P RESTIC_REPOSITORY=$repository RESTIC_CACHE_DIR=$private/cache; }
+restic_env() { export RESTIC_PASSWORD=$P RESTIC_REPOSITORY=$address RESTIC_CACHE_DIR=$private/cache; }
 restic_open() { restic_env; restic -q init; }
 restic_save() { restic_env; command=(restic -q --compression auto backup "$live"); }
 restic_load() { command=(restic -q restore latest --target "$1"); }
 
 rustic_there() { command -v rustic >/dev/null; }
 rustic_version() { rustic --version; }
-rustic_env() { export RUSTIC_PASSWORD=$P RUSTIC_REPOSITORY=$repository RUSTIC_CACHE_DIR=$private/cache RUSTIC_NO_PROGRESS=true; }
+rustic_env() { export RUSTIC_PASSWORD=$P RUSTIC_REPOSITORY=$address RUSTIC_CACHE_DIR=$private/cache RUSTIC_NO_PROGRESS=true; }
 rustic_open() { rustic_env; rustic init; }
 rustic_save() { rustic_env; command=(rustic backup "$live"); }
 rustic_load() { command=(rustic restore latest "$1"); }
@@ -210,6 +255,7 @@ one_run() (
   repository=$WORK/run/repository private=$WORK/run/private
   rm -rf "$WORK/run" "$live"; mkdir -p "$repository" "$private"
   cp -a --no-preserve=links "$WORK/$set/day0" "$live"
+  start_store
   "${tool}_open" >>"$log" 2>&1
   "${tool}_save"; measured first
   helper become "$live" "$WORK/$set/day1"
@@ -218,14 +264,14 @@ one_run() (
   mkdir "$WORK/run/restored"
   "${tool}_load" "$WORK/run/restored"; measured restore
   helper same "$live" "$WORK/run/restored"
-  if [ "$tool" = esker ] && [ "$run" = 1 ]; then
+  if [ "$tool" = esker ] && [ "$run" = 1 ] && [ "$STORE" = local ]; then
     # What the password costs: the same small command with the key file and with the password.
     command=(env "ESKER_CACHE_DIR=$private/cache" "$ESKER" snapshots -r "$repository" --key-file "$private/owner.key"); measured key-file
     command=(env "ESKER_CACHE_DIR=$private/cache" "$ESKER" snapshots -r "$repository" --password-file "$private/password"); measured password
   fi
 )
 
-facts=("cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)" "cores=$(nproc)" "kernel=$(uname -r)" "load=$(cut -d' ' -f1-3 /proc/loadavg)")
+facts=("store=$STORE" "cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)" "cores=$(nproc)" "kernel=$(uname -r)" "load=$(cut -d' ' -f1-3 /proc/loadavg)")
 present=()
 for tool in $TOOLS; do
   if "${tool}_there"; then present+=("$tool"); facts+=("$tool=$("${tool}_version" 2>&1 | head -1)"); else say "SKIPPED $tool: not found"; fi

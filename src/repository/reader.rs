@@ -104,7 +104,7 @@ pub struct Reader {
     from: FactsFrom,
     facts: Bounded<PackNumber, Arc<PackFacts>, ByRows>,
     frames: Bounded<(PackNumber, u32), Arc<Vec<u8>>, ByBytes>,
-    /// What is kept of metadata packs of a remote store. Not for whoever asks what stands in the store now.
+    /// What is kept of metadata packs of a remote store; on disk only for those who do not ask what stands in the store now.
     windows: Option<Windows>,
     mended: Mutex<Mended>,
     /// Kept apart: who asks what stands in the store must not be given what parity made of it.
@@ -145,8 +145,10 @@ impl Reader {
         let mut cache = repository.open_cache()?;
         let view = reindex::sync(repository, &mut cache, monitor)?;
         let mut reader = Self::over(repository, cache, view, FactsFrom::IndexFiles)?;
-        if repository.store.read_unit() == ReadUnit::Window {
-            reader.windows = repository.cache.as_ref().map(|folder| Windows::open(folder.join("metadata")));
+        if repository.store.read_unit() == ReadUnit::Window
+            && let Some(folder) = &repository.cache
+        {
+            reader.windows = Some(Windows::on_disk(folder.join("metadata")));
         }
         Ok(reader)
     }
@@ -160,7 +162,7 @@ impl Reader {
             known: Mutex::new(Known { cache, view }),
             facts: Bounded::with_weighter(64, DIRECTORY_ROWS_KEPT, ByRows),
             frames: Bounded::with_weighter(64, FRAMES_KEPT_BYTES, ByBytes),
-            windows: None,
+            windows: (repository.store.read_unit() == ReadUnit::Window).then(Windows::in_memory),
             mended: Mutex::default(),
             frames_mended: Bounded::with_weighter(16, FRAMES_MENDED_KEPT_BYTES, ByBytes),
         })

@@ -1,12 +1,17 @@
 //! Reading from afar: few requests for much, and what every command needs again kept on this machine's disk.
 //!
-//! Frames that stand near each other are fetched together. Windows of metadata packs (trees and lists: what `ls`, `find`, `diff` and the
-//! way to every restored file go through) are kept as they came, sealed, in a bounded folder of the cache. What is read from there is
-//! opened and checked like everything else; when it does not open, it is thrown away and fetched again before anybody calls it damage.
+//! Frames that stand near each other are fetched together. Windows of metadata packs (trees and lists: what `ls`, `find`, `diff`, a mark
+//! and the way to every restored file go through) are kept as they came, sealed: some in memory, and for whoever does not ask what stands
+//! in the store now, in a bounded folder of the cache. What is read from there is opened and checked like everything else; when it does
+//! not open, it is thrown away and fetched again before anybody calls it damage.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache as Bounded;
 
 use crate::format::names;
 use crate::format::pack::PackFacts;
@@ -15,6 +20,8 @@ use crate::store::{Store, StoreError, WINDOW_BYTES, get_widened};
 
 /// Disk that windows may take.
 const KEPT_BYTES_MAX: u64 = 512 << 20;
+/// Memory that windows may take.
+const MEMORY_BYTES_MAX: u64 = 8 << 20;
 /// A missing window brings what follows it along: whoever walks a tree goes on there.
 const AHEAD_BYTES: u64 = 2 << 20;
 /// Frames of a pack with no more between them are read with one request...
@@ -47,8 +54,23 @@ pub(super) fn belongs(run: (u64, u64), next: (u64, u64)) -> bool {
     next.0 >= run.0 && next.0.saturating_sub(run.1) <= GAP_BYTES_MAX && next.1.saturating_sub(run.0) <= RUN_BYTES_MAX
 }
 
-/// Sealed windows of metadata packs, in a folder.
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<(PackId, u64), Arc<Vec<u8>>> for ByBytes {
+    fn weight(&self, _: &(PackId, u64), window: &Arc<Vec<u8>>) -> u64 {
+        window.len() as u64 + 64
+    }
+}
+
+/// Sealed windows of metadata packs.
 pub(super) struct Windows {
+    memory: Bounded<(PackId, u64), Arc<Vec<u8>>, ByBytes>,
+    disk: Option<Disk>,
+}
+
+/// Those in a folder.
+struct Disk {
     folder: PathBuf,
     kept_bytes_max: u64,
     /// What is there, roughly: other processes write too.
@@ -56,17 +78,17 @@ pub(super) struct Windows {
 }
 
 impl Windows {
-    /// Uses `folder`, which need not exist.
-    pub(super) fn open(folder: PathBuf) -> Self {
-        Self::bounded(folder, KEPT_BYTES_MAX)
+    /// Keeps them for this process.
+    pub(super) fn in_memory() -> Self {
+        Self { memory: Bounded::with_weighter(32, MEMORY_BYTES_MAX, ByBytes), disk: None }
     }
 
-    fn bounded(folder: PathBuf, kept_bytes_max: u64) -> Self {
-        let kept_bytes = AtomicU64::new(files(&folder).iter().map(|file| file.size).sum());
-        Self { folder, kept_bytes_max, kept_bytes }
+    /// Keeps them in `folder` too, which need not exist.
+    pub(super) fn on_disk(folder: PathBuf) -> Self {
+        Self { disk: Some(Disk::bounded(folder, KEPT_BYTES_MAX)), ..Self::in_memory() }
     }
 
-    /// `length` bytes from `offset` of a pack, and whether any came from the disk.
+    /// `length` bytes from `offset` of a pack, and whether any had been kept.
     pub(super) fn read(
         &self,
         store: &dyn Store,
@@ -79,8 +101,8 @@ impl Windows {
             return Ok((get_widened(store, &names::pack_name(facts.id), facts.size, offset, length)?, false));
         }
         let (first, last) = (offset / WINDOW_BYTES, (end - 1) / WINDOW_BYTES);
-        let mut windows: Vec<Option<Vec<u8>>> = (first..=last).map(|window| self.get(facts, window)).collect();
-        let from_disk = windows.iter().any(Option::is_some);
+        let mut windows: Vec<Option<Arc<Vec<u8>>>> = (first..=last).map(|window| self.get(facts, window)).collect();
+        let kept = windows.iter().any(Option::is_some);
         if let Some(missing) = windows.iter().position(Option::is_none) {
             let start = (first + missing as u64) * WINDOW_BYTES;
             let end = (end.max(start + AHEAD_BYTES).div_ceil(WINDOW_BYTES) * WINDOW_BYTES).min(facts.size);
@@ -88,23 +110,46 @@ impl Windows {
             let (start, end) = if (end - start) * 2 > facts.size { (0, facts.size) } else { (start, end) };
             let fetched = Fetched::read(store, facts, start, end)?;
             for (window, bytes) in (start / WINDOW_BYTES..).zip(fetched.bytes.chunks(WINDOW_BYTES as usize)) {
-                self.put(&facts.id, window, bytes);
+                let bytes = Arc::new(bytes.to_vec());
+                self.memory.insert((facts.id, window), Arc::clone(&bytes));
+                if let Some(disk) = &self.disk {
+                    disk.put(&facts.id, window, &bytes);
+                }
                 if let Some(wanted) = window.checked_sub(first).and_then(|nth| windows.get_mut(nth as usize)) {
-                    *wanted = Some(bytes.to_vec());
+                    *wanted = Some(bytes);
                 }
             }
         }
-        let mut together: Vec<u8> = windows.into_iter().flatten().flatten().collect();
+        let mut together = Vec::with_capacity(windows.len() * WINDOW_BYTES as usize);
+        windows.iter().flatten().for_each(|window| together.extend_from_slice(window));
         together.drain(..((offset - first * WINDOW_BYTES) as usize).min(together.len()));
         together.truncate(length);
-        Ok((together, from_disk))
+        Ok((together, kept))
     }
 
     /// Throws away what is kept of a pack.
     pub(super) fn forget(&self, facts: &PackFacts) {
         for window in 0..facts.size.div_ceil(WINDOW_BYTES) {
-            let _ = std::fs::remove_file(self.path(&facts.id, window));
+            self.memory.remove(&(facts.id, window));
+            if let Some(disk) = &self.disk {
+                let _ = std::fs::remove_file(disk.path(&facts.id, window));
+            }
         }
+    }
+
+    fn get(&self, facts: &PackFacts, window: u64) -> Option<Arc<Vec<u8>>> {
+        self.memory.get(&(facts.id, window)).or_else(|| {
+            let found = Arc::new(self.disk.as_ref()?.get(facts, window)?);
+            self.memory.insert((facts.id, window), Arc::clone(&found));
+            Some(found)
+        })
+    }
+}
+
+impl Disk {
+    fn bounded(folder: PathBuf, kept_bytes_max: u64) -> Self {
+        let kept_bytes = AtomicU64::new(files(&folder).iter().map(|file| file.size).sum());
+        Self { folder, kept_bytes_max, kept_bytes }
     }
 
     fn path(&self, pack: &PackId, window: u64) -> PathBuf {
@@ -181,13 +226,13 @@ mod tests {
     #[test]
     fn the_folder_stays_within_its_bound_and_the_newest_stay() {
         let folder = tempfile::tempdir().unwrap();
-        let windows = Windows::bounded(folder.path().join("metadata"), 10_000);
+        let disk = Disk::bounded(folder.path().join("metadata"), 10_000);
         for number in 0..40_u8 {
-            windows.put(&PackId([number; 32]), 0, &[number; 1_000]);
+            disk.put(&PackId([number; 32]), 0, &[number; 1_000]);
         }
         let kept = files(&folder.path().join("metadata"));
         assert!(kept.len() >= 7 && kept.len() <= 12, "{} kept", kept.len());
-        assert!(windows.path(&PackId([39; 32]), 0).exists());
-        assert!(!windows.path(&PackId([0; 32]), 0).exists());
+        assert!(disk.path(&PackId([39; 32]), 0).exists());
+        assert!(!disk.path(&PackId([0; 32]), 0).exists());
     }
 }
