@@ -16,7 +16,7 @@ use crate::id::{ChunkId, PackId};
 use crate::parallel::{OrderedPool, cores};
 use crate::planted;
 use crate::repository::parity::put_parity;
-use crate::store::{Name, ReadUnit, Store, StoreError};
+use crate::store::{Name, Store, StoreError};
 use crate::{compress, repository::RepositoryError};
 
 /// Plaintext of one frame of data. zstd finds what chunks share only inside a frame: against 1 MiB, 4 MiB save 5 % of a dump and
@@ -31,9 +31,8 @@ const FRAME_OPEN_MAX: FrameNumber = 256;
 pub const PACK_SIZE_TARGET_BYTES: usize = 16 << 20;
 /// Rows of a directory at which a pack is closed, well below the limit of the format.
 const PACK_CHUNKS_TARGET: usize = 65_536;
-/// Packs sealed and put side by side: on a disk, and where a reply takes its time.
+/// Packs sealed and put side by side. Two of 16 MiB fill any line; each more costs twice its size in memory.
 const UPLOAD_THREADS: usize = 2;
-const UPLOAD_THREADS_REMOTE: usize = 3;
 
 /// Number of a frame within this session, in the order frames were opened.
 pub type FrameNumber = u32;
@@ -167,16 +166,12 @@ impl Packer {
     pub fn new(store: Arc<dyn Store>, sealer: Arc<Sealer>, level: i32, parity_percent: u8) -> Self {
         let own = Arc::new(Mutex::new(HashSet::new()));
         let announced = Arc::clone(&own);
-        let uploads = match store.read_unit() {
-            ReadUnit::Exact => UPLOAD_THREADS,
-            ReadUnit::Window => UPLOAD_THREADS_REMOTE,
-        };
         Self {
             open: Default::default(),
             next_frame: 0,
             compressing: OrderedPool::new("esker-compress", cores(), cores() + 2, move |job| compress_frame(level, job)),
             assembling: Default::default(),
-            uploading: OrderedPool::new("esker-upload", uploads, uploads, move |job: PackJob| {
+            uploading: OrderedPool::new("esker-upload", UPLOAD_THREADS, UPLOAD_THREADS, move |job: PackJob| {
                 put_pack(&*store, &sealer, parity_percent, &announced, job)
             }),
             stored: Vec::new(),

@@ -326,7 +326,7 @@ impl Reader {
             };
             match (runs.last_mut(), place) {
                 (Some(Run { groups, place: Some((facts, start, end)) }), Some((next, from, to)))
-                    if facts.id == next.id && windows::belongs((*start, *end), (from, to)) =>
+                    if facts.id == next.id && windows::belongs(facts.size, (*start, *end), (from, to)) =>
                 {
                     groups.push(group);
                     *end = to.max(*end);

@@ -49,9 +49,11 @@ impl Fetched {
     }
 }
 
-/// Can what stands at `next` be read together with `run`? Both are places in one pack, `next` behind.
-pub(super) fn belongs(run: (u64, u64), next: (u64, u64)) -> bool {
-    next.0 >= run.0 && next.0.saturating_sub(run.1) <= GAP_BYTES_MAX && next.1.saturating_sub(run.0) <= RUN_BYTES_MAX
+/// Can what stands at `next` be read together with `run`? Both are places in one pack of `size` bytes, `next` behind.
+pub(super) fn belongs(size: u64, run: (u64, u64), next: (u64, u64)) -> bool {
+    // Of a small pack any run would bring the whole pack, by the rule of halves: then once.
+    let run_max = if size <= 2 * (RUN_BYTES_MAX + 2 * WINDOW_BYTES) { size } else { RUN_BYTES_MAX };
+    next.0 >= run.0 && next.0.saturating_sub(run.1) <= GAP_BYTES_MAX && next.1.saturating_sub(run.0) <= run_max
 }
 
 #[derive(Clone)]
@@ -217,10 +219,12 @@ mod tests {
 
     #[test]
     fn neighbours_are_read_together_and_no_more_than_a_run() {
+        let belongs = |run, next| belongs(16 << 20, run, next);
         assert!(belongs((0, 100), (100, 200)));
         assert!(belongs((0, 100), (100 + GAP_BYTES_MAX, 200 + GAP_BYTES_MAX)));
         assert!(!belongs((0, 100), (101 + GAP_BYTES_MAX, 200 + GAP_BYTES_MAX)));
         assert!(!belongs((0, RUN_BYTES_MAX - 10), (RUN_BYTES_MAX - 10, RUN_BYTES_MAX + 1)));
+        assert!(super::belongs(9 << 20, (0, RUN_BYTES_MAX - 10), (RUN_BYTES_MAX - 10, RUN_BYTES_MAX + 1)), "read whole, and once");
     }
 
     #[test]
