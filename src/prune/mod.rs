@@ -169,6 +169,9 @@ impl Pruner {
     ) -> Result<Self, PruneError> {
         repository.need_owner("pruning")?;
         repository.need_write_features()?;
+        if !options.dry_run {
+            repository.try_store_once()?;
+        }
         let reader = Reader::over(repository, repository.open_pack_cache()?, View::default(), FactsFrom::Packs)?;
         Ok(Self {
             repository: Arc::clone(repository),

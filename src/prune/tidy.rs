@@ -35,7 +35,24 @@ impl Pruner {
             self.changed = true;
             self.summary.objects_cleared += 1;
         }
+        self.clear_probes()?;
         self.forget_gone_packs()
+    }
+
+    /// What hosts tried the store with and could not delete. Only what an earlier prune saw too: a trial may be under way.
+    fn clear_probes(&mut self) -> Result<(), PruneError> {
+        let mut listed = Vec::new();
+        self.repository.store().list(names::PROBE, &mut |entry| listed.push(entry.name))?;
+        for name in listed {
+            let note = format!("probe {name}").into_bytes();
+            let seen = self.reader.with_known(|cache, _| cache.meta(&note)).map_err(RepositoryError::from)?.is_some();
+            if seen {
+                self.repository.store().delete(&name)?;
+            }
+            let note_now = if seen { None } else { Some(&b"seen"[..]) };
+            self.reader.with_known(|cache, _| cache.put_meta(&note, note_now)).map_err(RepositoryError::from)?;
+        }
+        Ok(())
     }
 
     fn forget_gone_packs(&mut self) -> Result<(), PruneError> {

@@ -12,6 +12,7 @@ impl Repository {
     pub fn change_config(&self, change: impl FnOnce(&mut Config)) -> Result<u32, RepositoryError> {
         self.need_owner("changing the config")?;
         self.need_write_features()?;
+        self.try_store_once()?;
         let InForce { number: in_force, mut config, hash } = newest_config(&*self.store, &self.keys, &self.opener)?;
         let mut last: Option<(u32, Name)> = None;
         self.list_configs(&mut |number, name| {

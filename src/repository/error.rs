@@ -112,6 +112,25 @@ pub enum RepositoryError {
     /// A safety brake: continuing could lose something.
     #[error("stopped by a safety brake: {0}")]
     Brake(String),
+    /// A store that was tried cannot hold a repository.
+    #[error("{place} cannot hold a repository: {why}")]
+    StoreUnfit {
+        /// The store.
+        place: String,
+        /// What was found.
+        why: String,
+    },
+    /// The repository counts on more than this host finds.
+    #[error(
+        "this repository counts on create-if-absent, and as this host finds {place} cannot be trusted with it: {why}; going on could lose \
+         snapshots"
+    )]
+    StoreLess {
+        /// The store.
+        place: String,
+        /// What was found.
+        why: String,
+    },
     /// The store answered, but not in a way that allows a decision.
     #[error("{0}")]
     Inconclusive(String),

@@ -5,12 +5,13 @@
 use std::io::Write;
 use std::path::Path;
 
+use crate::format::config::StoreClass;
 use crate::id::{ObjectHash, RepositoryId, SnapshotId};
 
-const MAGIC: &[u8; 8] = b"ESKERST1";
-const SIZE: usize = 8 + 4 + 8 + 1 + 16 + 32 + 32;
+const MAGIC: &[u8; 8] = b"ESKERST2";
+const SIZE: usize = 8 + 4 + 8 + 1 + 16 + 32 + 1 + 16 + 32;
 
-/// The highest numbers seen and the last commit made.
+/// The highest numbers seen, the last commit made, and what the store is like.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct HostState {
     /// Highest config number.
@@ -19,7 +20,12 @@ pub struct HostState {
     pub gc: u64,
     /// Last snapshot committed from here, and the BLAKE3 of its object.
     pub last: Option<(SnapshotId, ObjectHash)>,
+    /// What this host found when it tried the store, and of which place.
+    pub tried: Option<(StoreClass, PlaceHash)>,
 }
+
+/// Which place was tried: the first bytes of the BLAKE3 of how it is called.
+pub type PlaceHash = [u8; 16];
 
 impl HostState {
     /// Reads the file; missing, foreign or damaged is the empty state.
@@ -49,6 +55,9 @@ impl HostState {
         out.push(flag);
         out.extend_from_slice(id.as_bytes());
         out.extend_from_slice(hash.as_bytes());
+        let (class, place) = self.tried.map_or((0, [0; 16]), |(class, place)| (class as u8, place));
+        out.push(class);
+        out.extend_from_slice(&place);
         let tag = tag(&out, repository, key);
         out.extend_from_slice(&tag);
         out
@@ -66,6 +75,11 @@ impl HostState {
             last: match body.get(20)? {
                 0 => None,
                 _ => Some((SnapshotId::from_slice(number(21, 16)?)?, ObjectHash::from_slice(number(37, 32)?)?)),
+            },
+            tried: match body.get(69)? {
+                1 => Some((StoreClass::Shared, number(70, 16)?.try_into().ok()?)),
+                2 => Some((StoreClass::SingleMaintainer, number(70, 16)?.try_into().ok()?)),
+                _ => None,
             },
         })
     }
@@ -85,7 +99,8 @@ mod tests {
     fn what_was_seen_reads_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/b/state");
-        let state = HostState { config: 3, gc: 1 << 40, last: Some((SnapshotId([7; 16]), ObjectHash([9; 32]))) };
+        let tried = Some((StoreClass::SingleMaintainer, [8; 16]));
+        let state = HostState { config: 3, gc: 1 << 40, last: Some((SnapshotId([7; 16]), ObjectHash([9; 32]))), tried };
         state.save(&path, &REPOSITORY, &[1; 32]).unwrap();
         assert_eq!(HostState::load(&path, &REPOSITORY, &[1; 32]), state);
         assert_eq!(HostState::load(&path, &RepositoryId([4; 32]), &[1; 32]), HostState::default());

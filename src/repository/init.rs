@@ -15,8 +15,9 @@ use crate::format::names::{self, ObjectName};
 use crate::id::ObjectHash;
 use crate::repository::keyslots::{self, NewSlot};
 use crate::repository::open::config_name;
+use crate::repository::probe::{self, Probe, ProbeOptions};
 use crate::repository::{Environment, Repository, RepositoryError};
-use crate::store::{Store, StoreError};
+use crate::store::{ReadUnit, Store, StoreError};
 
 /// How a repository cuts: two with the same share every boundary between chunks.
 #[derive(Debug)]
@@ -40,13 +41,15 @@ pub struct InitOptions {
     pub guard_seconds: u64,
     /// Percentage of recovery shards beside each pack; 0: none. Worth it where bytes rot or go missing unnoticed: on disks.
     pub parity_percent: u8,
+    /// What the store can be trusted with; none: found out by trying, but a local disk is trusted.
+    pub class: Option<StoreClass>,
     /// Cut as another repository does; none: by a key and sizes of its own.
     pub chunker: Option<ChunkerParams>,
 }
 
 impl Default for InitOptions {
     fn default() -> Self {
-        Self { cost: Argon2Cost::DEFAULT, compression_level: 3, guard_seconds: 0, parity_percent: 0, chunker: None }
+        Self { cost: Argon2Cost::DEFAULT, compression_level: 3, guard_seconds: 0, parity_percent: 0, class: None, chunker: None }
     }
 }
 
@@ -56,6 +59,8 @@ pub struct Initialised {
     pub repository: Repository,
     /// Text of the recovery key.
     pub recovery_key: zeroize::Zeroizing<String>,
+    /// What was found about the store, when it was tried.
+    pub probe: Option<Probe>,
 }
 
 impl Repository {
@@ -65,6 +70,19 @@ impl Repository {
         let store = Arc::clone(&environment.store);
         store.create_place()?;
         let left = left_by_init(&*store)?;
+        // A local disk keeps the contract by the kernel's word, and trying it would take longer than all the rest.
+        let probe = match options.class {
+            None if store.read_unit() == ReadUnit::Window => {
+                Some(probe::run(&*store, &*environment.clock, &*environment.rng, &ProbeOptions::default())?)
+            }
+            _ => None,
+        };
+        let class = match &probe {
+            None => options.class.unwrap_or(StoreClass::Shared),
+            Some(probe) => probe
+                .class()
+                .ok_or_else(|| RepositoryError::StoreUnfit { place: store.location(), why: probe.reasons().join("; ") })?,
+        };
         // Whoever wrote these may still be at it. Then both go on with one root, and the config decides.
         let root = match keyslots::owner_root(&*store, &left, password)? {
             Some(root) => root,
@@ -79,7 +97,7 @@ impl Repository {
             own.push(keyslots::put(&*store, &*environment.rng, &keys, &slot, now)?);
         }
         let sealer = Sealer::new(Arc::clone(&keys), Arc::clone(&environment.rng))?;
-        let config = first_config(now, options);
+        let config = first_config(now, class, options);
         let sealed = config::seal(&sealer, &config)?;
         if !create_first_config(&*store, config.class, &sealed)? {
             // Nobody will ever need them: an `init` that goes on with the same root has keyslots of its own.
@@ -90,7 +108,10 @@ impl Repository {
         keyslots::delete(&*store, &left);
         let repository = Self::assemble(environment, keys, None)?;
         repository.keep_ballast()?;
-        Ok(Initialised { repository, recovery_key: recovery.to_text() })
+        if probe.is_some() {
+            repository.store_was_tried(class);
+        }
+        Ok(Initialised { repository, recovery_key: recovery.to_text(), probe })
     }
 }
 
@@ -124,7 +145,7 @@ fn create_first_config(store: &dyn Store, class: StoreClass, sealed: &[u8]) -> R
     if configs == [name] { Ok(true) } else { Err(RepositoryError::AlreadyExists(store.location())) }
 }
 
-fn first_config(now: Timestamp, options: &InitOptions) -> Config {
+fn first_config(now: Timestamp, class: StoreClass, options: &InitOptions) -> Config {
     let mut config = Config {
         number: 1,
         previous: ObjectHash([0; 32]),
@@ -132,7 +153,7 @@ fn first_config(now: Timestamp, options: &InitOptions) -> Config {
         generation: 1,
         read_features: 0,
         write_features: 0,
-        class: StoreClass::Shared,
+        class,
         chunker: config::CHUNKER_FASTCDC,
         streams: Sizes::STREAMS,
         files: Sizes::FILES,

@@ -10,8 +10,9 @@ use std::time::Duration;
 use crate::clock::{self, Clock, Rng};
 use crate::format::config::StoreClass;
 use crate::format::names;
-use crate::repository::RepositoryError;
-use crate::store::{Name, Store, StoreError};
+use crate::repository::host_state::PlaceHash;
+use crate::repository::{Repository, RepositoryError};
+use crate::store::{Name, ReadUnit, Store, StoreError};
 
 /// How hard to try.
 #[derive(Clone, Copy, Debug)]
@@ -176,6 +177,41 @@ pub fn class_name(class: StoreClass) -> &'static str {
     match class {
         StoreClass::Shared => "shared",
         StoreClass::SingleMaintainer => "single maintainer",
+    }
+}
+
+impl Repository {
+    /// Once for each host and place, before anything is written: does this host find what the config counts on? What it found is in the
+    /// file of host states; without one, and on a local disk, nothing is tried.
+    pub fn try_store_once(&self) -> Result<(), RepositoryError> {
+        let (place, of_place) = (self.store.location(), self.place_hash());
+        let enough = |class: StoreClass| class == StoreClass::Shared || self.config.class == StoreClass::SingleMaintainer;
+        let before = self.seen.lock().ok().and_then(|seen| seen.tried).filter(|(_, place)| *place == of_place);
+        if self.store.read_unit() == ReadUnit::Exact || self.state.is_none() || before.is_some_and(|(class, _)| enough(class)) {
+            return Ok(());
+        }
+        // A writer key deletes nothing, ever.
+        let options = ProbeOptions { may_delete: self.keys.is_owner(), ..ProbeOptions::default() };
+        let found = run(&*self.store, &*self.clock, &*self.rng, &options)?;
+        match found.class() {
+            None => Err(RepositoryError::StoreUnfit { place, why: found.reasons().join("; ") }),
+            Some(class) if enough(class) => {
+                self.store_was_tried(class);
+                Ok(())
+            }
+            Some(_) => Err(RepositoryError::StoreLess { place, why: found.reasons().join("; ") }),
+        }
+    }
+
+    /// What this host found.
+    pub(super) fn store_was_tried(&self, class: StoreClass) {
+        self.remember(|seen| seen.tried = Some((class, self.place_hash())));
+    }
+
+    fn place_hash(&self) -> PlaceHash {
+        let mut hash = [0; 16];
+        hash.copy_from_slice(&blake3::hash(self.store.location().as_bytes()).as_bytes()[..16]);
+        hash
     }
 }
 
@@ -490,7 +526,7 @@ mod tests {
     use super::*;
     use crate::clock::{SeededRng, SystemClock};
     use crate::store::faults::{Condition, FaultyStore};
-    use crate::store::{Entry, MemoryStore, ReadUnit};
+    use crate::store::{Entry, MemoryStore};
 
     const QUICK: ProbeOptions = ProbeOptions { racers: 8, rounds: 3, patience: Duration::from_millis(100), may_delete: true };
 

@@ -144,6 +144,9 @@ impl Writer {
         stop: &Stop,
     ) -> Result<Self, RepositoryError> {
         repository.need_write_features()?;
+        if !options.dry_run {
+            repository.try_store_once()?;
+        }
         monitor.begin(Phase::Sync, 0, 0);
         // R10: the session record is durable before anything is listed.
         let mut session = if options.dry_run { None } else { Some(Session::start(repository)?) };

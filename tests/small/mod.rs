@@ -9,6 +9,7 @@ use std::sync::Arc;
 use esker::clock::{ManualClock, SeededRng, Timestamp};
 use esker::crypto::{Argon2Cost, ChunkType, Passphrase};
 use esker::format::FormatError;
+use esker::format::config::StoreClass;
 use esker::format::content::{self, Leaves};
 use esker::format::folder;
 use esker::format::gc::{self, Condemn};
@@ -53,9 +54,17 @@ pub fn init(store: Arc<dyn Store>) -> (Arc<Repository>, String) {
 
 /// The same with recovery shards beside packs.
 pub fn init_with_parity(store: Arc<dyn Store>, parity_percent: u8) -> (Arc<Repository>, String) {
+    init_with(store, &InitOptions { parity_percent, ..cheapest() })
+}
+
+/// A new repository on a store that may overwrite a name.
+pub fn init_for_a_single_maintainer(store: Arc<dyn Store>) -> (Arc<Repository>, String) {
+    init_with(store, &InitOptions { class: Some(StoreClass::SingleMaintainer), ..cheapest() })
+}
+
+fn init_with(store: Arc<dyn Store>, options: &InitOptions) -> (Arc<Repository>, String) {
     let password = Passphrase::new(PASSWORD.to_owned());
-    let options = InitOptions { parity_percent, ..cheapest() };
-    let repository = Repository::init(environment(store, 1), &password, &options).unwrap().repository;
+    let repository = Repository::init(environment(store, 1), &password, options).unwrap().repository;
     let line = repository.keys().root().unwrap().to_line(1).to_string();
     (Arc::new(repository), line)
 }

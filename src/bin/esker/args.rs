@@ -3,12 +3,14 @@
 //! Only shapes live here; what they mean together with the environment and the config file is decided in `settings`.
 
 mod copy;
+mod doctor;
 mod key;
 mod prune;
 mod repair;
 mod retention;
 
 pub use copy::{Copy, From, FromSecret, Guard, Mirror};
+pub use doctor::{Doctor, DoctorStore, DoctorWhat};
 pub use key::{Key, KeyAction, NewPassword};
 pub use prune::Prune;
 pub use repair::{Parity, ParityAction, Recover, Repair, RepairAction, RepairPacks, RepairSnapshots};
@@ -203,6 +205,8 @@ pub enum Command {
     Key(Key),
     /// The local cache: where it is, and emptying it
     Cache(Cache),
+    /// Is what esker leans on as it should be? `doctor store` tries a store
+    Doctor(Doctor),
     /// Print shell completions
     Completions(Completions),
     /// Print the manual, or write all its pages to a directory

@@ -161,6 +161,12 @@ fn of_repository(error: &RepositoryError) -> Report {
         E::Brake(_) => Report::new(ExitCode::Brake, error)
             .hint("something is missing that was there before; find out why before anything else writes to this repository"),
         E::Inconclusive(_) => Report::new(ExitCode::Unreachable, error),
+        E::StoreUnfit { .. } => Report::new(ExitCode::Unreachable, error)
+            .hint("nothing was written but what the store was tried with; `esker doctor store` tries it again and tells more"),
+        E::StoreLess { .. } => Report::new(ExitCode::Brake, error).hint(
+            "nothing was written but what the store was tried with; reading works. Was the repository moved to another store, or is a \
+             proxy in between? `esker doctor store` tries it again and tells more",
+        ),
         E::NewerFeatures(_) => Report::new(ExitCode::Failed, error).hint("a newer esker wrote this; update this one"),
         E::Cache(_) => Report::new(ExitCode::Failed, error)
             .hint("is the disk of the cache full? `esker cache path` says where it is; it may be deleted"),

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use anyhow::Result;
 use esker::crypto::Argon2Cost;
 use esker::prune::policy::Period;
+use esker::repository::probe::Probe;
 use esker::repository::{ChunkerParams, InitOptions, Repository, RepositoryError};
 use esker::store::location::Location;
 use serde_json::json;
 
-use super::{Context, from, holds_config, passphrase};
+use super::{Context, doctor, from, holds_config, passphrase};
 use crate::args::{Init, Kdf};
 use crate::error::Usage;
 use crate::exit_code::ExitCode;
@@ -75,10 +76,15 @@ pub fn create(
             "id": id.to_hex(),
             "repository": location,
             "recovery_key": *created.recovery_key,
+            "class": doctor::class_json(created.repository.config().class),
         }))?;
     } else {
         // The key is a result, not a remark: -q must not lose it.
         context.out.remark(&format!("created repository {} at {location}\n", id.short()))?;
+        if let Some(sentence) = doctor::about_class(&created.repository) {
+            let reasons = created.probe.as_ref().map(Probe::reasons).unwrap_or_default().join("; ");
+            context.out.remark(&format!("{sentence}\n({reasons})\n"))?;
+        }
         context.out.line(&format!("recovery key:  {}", *created.recovery_key))?;
         context.out.remark(
             "\nIt opens the repository when the password is lost, and is not shown again: print it and keep it elsewhere.\n\

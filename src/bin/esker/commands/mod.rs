@@ -4,6 +4,7 @@ mod cache;
 mod completions;
 mod copy;
 mod diff;
+mod doctor;
 mod dump;
 mod find;
 mod forget;
@@ -154,6 +155,7 @@ fn command(command: Command, context: &mut Context) -> Result<ExitCode> {
         Command::Stats(options) => stats::run(&options, context),
         Command::Key(options) => key::run(&options, context),
         Command::Cache(options) => cache::run(&options, context),
+        Command::Doctor(options) => doctor::run(&options, context),
         Command::Completions(options) => completions::run(&options, &mut context.out),
         Command::Man(options) => man::run(&options, &mut context.out),
     }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use esker::prune::{self, PruneOptions, PruneSummary, Waiting};
 use serde_json::{Value, json};
 
-use super::Context;
+use super::{Context, doctor};
 use crate::args::Prune;
 use crate::exit_code::ExitCode;
 use crate::terminal::escape::escape;
@@ -22,6 +22,11 @@ pub fn run(options: &Prune, context: &mut Context) -> Result<ExitCode> {
         force: options.force,
     };
     let monitor = context.monitor();
+    if let Some(sentence) = doctor::about_class(&repository)
+        && !context.out.json
+    {
+        context.out.remark(&sentence)?;
+    }
     let summary = prune::run(&repository, &how, &monitor, &context.stop)?;
     context.progress.finish();
     print(&summary, options.dry_run, begun.elapsed().as_secs_f64(), context)?;

@@ -9,7 +9,7 @@ use esker::repository::ledger::{Ledger, Wrong};
 use esker::repository::{Repository, gc};
 use serde_json::{Value, json};
 
-use super::{Context, forget, place};
+use super::{Context, doctor, forget, place};
 use crate::args::Status;
 use crate::exit_code::ExitCode;
 use crate::terminal::escape::escape;
@@ -53,8 +53,17 @@ pub fn run(options: &Status, context: &mut Context) -> Result<ExitCode> {
     let newest = newest(options, &survey);
     let code = code(&survey, &ledger, &packs, &newest);
     match context.out.json {
-        true => context.out.json(&as_json(&survey, &ledger, &packs, &newest, code))?,
-        false => show(&survey, &ledger, &packs, &newest, context)?,
+        true => {
+            let mut line = as_json(&survey, &ledger, &packs, &newest, code);
+            line["class"] = doctor::class_json(repository.config().class).into();
+            context.out.json(&line)?;
+        }
+        false => {
+            show(&survey, &ledger, &packs, &newest, context)?;
+            if let Some(sentence) = doctor::about_class(&repository) {
+                context.out.line(&sentence)?;
+            }
+        }
     }
     Ok(code)
 }
