@@ -6,7 +6,8 @@ mod small;
 
 use std::sync::Arc;
 
-use esker::crypto::ChunkType;
+use esker::copy::{self, CopyOptions, Original};
+use esker::crypto::{ChunkType, Passphrase};
 use esker::format::index::{self, IndexFile};
 use esker::format::names;
 use esker::format::pack::recipe::{self, Recipe, RecipeRange};
@@ -14,8 +15,9 @@ use esker::format::pack::{self, Class, Codec, Encoding, PackFacts, PreparedChunk
 use esker::format::tree::{Content, Item, NodeKind};
 use esker::id::{ChunkId, PackId, SessionId, SnapshotId};
 use esker::monitor::Stop;
+use esker::repair::other;
 use esker::repository::writer::{Named, Writer, WriterOptions};
-use esker::repository::{Reader, Repository, RepositoryError};
+use esker::repository::{Reader, Repository, RepositoryError, SnapshotNotes};
 use esker::store::{MemoryStore, Store};
 use esker::verify::{FindingKind, ReadData};
 use small::{chunk_id, noise};
@@ -368,4 +370,33 @@ fn bases_in_one_pack_with_what_nobody_needs_are_repacked_with_it() {
     assert!(summary.packs_repacked == 1 && summary.packs_deleted == 1, "{summary:?}");
     assert_eq!(made.restore().unwrap(), bytes);
     assert!(made.findings(ReadData::All).iter().all(|(_, _, lost)| !lost));
+}
+
+#[test]
+fn a_composed_chunk_is_copied_and_found_by_another_repository_as_the_bytes_it_stands_for() {
+    let made = Made::new();
+    let (a, b) = (noise(1, 40_000), noise(2, 40_000));
+    made.literal(&[&a, &b]);
+    let bytes = [&a[..10_000], &b[20_000..30_000]].concat();
+    let id = chunk_id(&made.repository, &bytes);
+    made.composed(id, bytes.len(), &[&a, &b], &[(0, 0, 10_000), (1, 20_000, 10_000)]);
+    made.commit(&[(id, bytes.len())]);
+    let store = Arc::new(MemoryStore::new());
+    let password = Passphrase::new("another".to_owned());
+    let to = Arc::new(Repository::init(small::environment(store, 77), &password, &small::cheapest()).unwrap().repository);
+    let stored = made.repository.snapshots().unwrap().snapshots.remove(0);
+    let originals = [Original { stored, notes: SnapshotNotes::default(), is_believed: true }];
+    let options = CopyOptions::default();
+    let summary = copy::run(&made.repository, &to, &originals, options, &small::quiet(), &Stop::new(), &mut |_| {}).unwrap();
+    assert_eq!((summary.totals.data_chunks_new, summary.bytes_read), (1, 20_000), "its bases stay where they are");
+    let reader = Reader::new(&to, &esker::monitor::Quiet).unwrap();
+    let copied = to.snapshots().unwrap().snapshots.remove(0);
+    assert!(small::restore(&reader, &copied.snapshot.root).unwrap()["stream"] == bytes);
+    // Lost there, it comes back from here.
+    let mut packs = Vec::new();
+    to.store().list(names::PACKS, &mut |entry| packs.extend(names::parse_pack(&entry.name))).unwrap();
+    packs.iter().for_each(|&pack| to.store().delete(&names::pack_name(pack)).unwrap());
+    let others = [Arc::clone(&made.repository)];
+    let found = other::run(&to, &others, &packs, false, &small::quiet(), &Stop::new()).unwrap();
+    assert_eq!((found.lost, found.found), (1, 1));
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::cache::PackNumber;
 use crate::crypto::ChunkType;
-use crate::format::pack::{Class, PackFacts, RowEncoding};
+use crate::format::pack::{ChunkRow, Class, PackFacts, RowEncoding};
 use crate::id::{ChunkId, PackId};
 use crate::monitor::{Monitor, Phase, Stop};
 use crate::parallel::{self, Feed};
@@ -177,7 +177,7 @@ impl Search<'_> {
     }
 }
 
-/// Frames of data packs, in their order.
+/// Frames that hold data, in their order: those of data packs, and of metadata packs with composed chunks.
 fn frames<U>(
     reader: &Reader,
     packs: &[PackNumber],
@@ -188,7 +188,7 @@ fn frames<U>(
     for &pack in packs {
         check_stop(stop)?;
         let facts = reader.facts(pack)?;
-        if facts.class == Class::Data {
+        if facts.class == Class::Data || !facts.directory.bases.is_empty() {
             for frame in 0..facts.directory.frames.len() as u32 {
                 if feed.push((pack, frame)).is_err() {
                     return Ok(());
@@ -210,14 +210,15 @@ fn find_in(
 ) -> Result<Vec<(ChunkId, Vec<u8>)>, RepositoryError> {
     let facts = reader.facts(pack)?;
     let mut found = Vec::new();
-    for (row, chunk) in (0u32..).zip(&facts.directory.chunks).filter(|(_, chunk)| chunk.frame == frame) {
+    let is_data = |chunk: &ChunkRow| chunk.frame == frame && chunk.chunk_type == ChunkType::Data;
+    for (row, chunk) in (0u32..).zip(&facts.directory.chunks).filter(|(_, chunk)| is_data(chunk)) {
         let bytes = match reader.read_copy(chunk.chunk_type, &chunk.id, pack, row) {
             Ok(bytes) => bytes,
             Err(RepositoryError::Stopped) => return Err(RepositoryError::Stopped),
             Err(_) => continue,
         };
         let id = repository.keys().chunk_id(ChunkType::Data, &bytes);
-        if chunk.chunk_type == ChunkType::Data && wanted.contains(&id) {
+        if wanted.contains(&id) {
             found.push((id, bytes));
         }
     }
