@@ -128,8 +128,11 @@ impl Ids {
     }
 }
 
-/// The data chunks of a batch that have a name here already, by their places in it.
-pub(super) fn wanted_here(ids: &Ids, olds: &[ChunkId]) -> Result<Vec<(usize, (ChunkType, ChunkId))>, RepositoryError> {
+/// A place in a batch, and the chunk there by the name it has here.
+pub(super) type NamedHere = (usize, (ChunkType, ChunkId));
+
+/// The data chunks of a batch that have a name here already.
+pub(super) fn wanted_here(ids: &Ids, olds: &[ChunkId]) -> Result<Vec<NamedHere>, RepositoryError> {
     let mut named = Vec::with_capacity(olds.len());
     for (at, old) in olds.iter().enumerate() {
         named.extend(ids.data(old)?.map(|new| (at, (ChunkType::Data, new))));
