@@ -152,10 +152,12 @@ fn cut_off_before_any_write_the_mirror_is_a_repository_and_the_next_run_finishes
     }
 }
 
+type Deed = Box<dyn FnOnce() + Send>;
+
 /// Does something, once, before the `nth` call.
 struct Meanwhile {
     inner: Memory,
-    left: Mutex<Option<(u64, Box<dyn FnOnce() + Send>)>>,
+    left: Mutex<Option<(u64, Deed)>>,
 }
 
 impl Meanwhile {
@@ -218,7 +220,7 @@ fn a_prune_of_the_source_in_the_middle_takes_nothing_from_the_mirror() {
         small::commit(&repository, &files(2), None);
         forget(&repository, first);
         let (inner, key) = (store.clone(), line.clone());
-        let deed: Box<dyn FnOnce() + Send> = Box::new(move || prune(&inner, &key));
+        let deed: Deed = Box::new(move || prune(&inner, &key));
         let from = Meanwhile { inner: store.clone(), left: Mutex::new(Some((nth, deed))) };
         let to: Memory = Arc::new(MemoryStore::new());
         let summary = parallel::one_by_one(|| try_mirror(&from, &*to)).unwrap();
