@@ -3,12 +3,13 @@
 //! An object is written to `tmp/<random>`, synced, linked to its name (which fails where the name is taken), and its folder synced: durable and
 //! never half there, as on a local disk. Requests are under way by the dozen, so a long line costs bandwidth and not round trips. A connection
 //! that breaks is made anew and the call done again, in a way that is safe for its verb. `wire` speaks the protocol, `ssh` is the child,
-//! `connection` one conversation, `pool` a few of them, `objects` what a verb asks for.
+//! `connection` one conversation, `pool` a few of them, `objects`, `folders` and `publish` what a verb asks for.
 //!
 //! Who serves the store could point a link in it elsewhere; what is read there is not taken for an object of ours by the rooms above.
 
 mod address;
 mod connection;
+mod folders;
 mod objects;
 mod options;
 mod pool;

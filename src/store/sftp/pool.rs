@@ -119,10 +119,12 @@ impl Pool {
                 _ => {
                     state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                     // Who waited for the first connection fails with it, instead of trying again one after the other.
-                    if state.open.is_empty() && !state.opening && state.failures != failures {
-                        if let Some(verdict) = &state.last_failure {
-                            return Err(verdict.clone());
-                        }
+                    if state.open.is_empty()
+                        && !state.opening
+                        && state.failures != failures
+                        && let Some(verdict) = &state.last_failure
+                    {
+                        return Err(verdict.clone());
                     }
                 }
             }

@@ -1,4 +1,4 @@
-//! How an object comes to stand under its name, whole and durable, and the place before all objects.
+//! How an object comes to stand under its name, whole and durable.
 //!
 //! Four round trips for an object in a folder that is known: open, write and sync, link, sync the folder and drop the temporary name. Whatever
 //! else is needed (folders to make, leftovers to sweep) travels beside these.
@@ -8,16 +8,13 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use super::connection::{Connection, Ticket, Trouble};
-use super::objects::{is_file, is_folder};
-use super::wire::{Ask, READ, Status, WRITE_NEW};
+use super::wire::{Ask, Status, WRITE_NEW};
 use super::{Failure, SftpStore};
 use crate::store::local::folder_of;
 use crate::store::{Name, StoreError};
 
 /// Unfinished files live here; the name belongs to the store.
 pub(super) const TMP: &str = "tmp";
-/// A leftover of a killed process is removed when it is this much older, in seconds, than a file made now (on the server's clock).
-const LEFTOVER_AGE_SECONDS: u32 = 24 * 3600;
 /// Most bytes of one write that are under way.
 const WRITE_AHEAD: usize = 4 << 20;
 /// Tries on one connection: a folder, or our temporary file, may be swept away under us.
@@ -112,7 +109,7 @@ impl SftpStore {
         let file = match connection.ask(open).and_then(|ticket| connection.handle(ticket)) {
             Ok(file) => file,
             Err(Trouble::Refused(status)) if status.code == Status::NOT_FOUND => return Ok(Outcome::Vanished(status)),
-            Err(Trouble::Refused(status)) => return Err(self.no_room_or(connection, "write", name, &status, 1)),
+            Err(Trouble::Refused(status)) => return Err(self.no_room_or(connection, "write", name.as_str(), &status, 1)),
             Err(trouble) => return Err(failed(trouble)),
         };
         let written = self.write(connection, name, &file, parts).and_then(|()| self.end_settling(connection, settling));
@@ -171,7 +168,7 @@ impl SftpStore {
     fn write(&self, connection: &Connection, name: &Name, file: &[u8], parts: &[&[u8]]) -> Result<(), Failure> {
         let size = parts.iter().map(|part| part.len() as u64).sum();
         let failed = |trouble| match trouble {
-            Trouble::Refused(status) => self.no_room_or(connection, "write", name, &status, size),
+            Trouble::Refused(status) => self.no_room_or(connection, "write", name.as_str(), &status, size),
             trouble => self.failed("write", name.as_str(), trouble),
         };
         let (_, block) = connection.blocks();
@@ -197,8 +194,8 @@ impl SftpStore {
     }
 
     /// A server of version 3 does not say that its disk is full: then the room left does.
-    fn no_room_or(&self, connection: &Connection, verb: &str, name: &Name, status: &Status, needed: u64) -> Failure {
-        let error = self.refused(verb, name.as_str(), status);
+    pub(super) fn no_room_or(&self, connection: &Connection, verb: &str, name: &str, status: &Status, needed: u64) -> Failure {
+        let error = self.refused(verb, name, status);
         let is_plain = matches!(error, StoreError::Io(_));
         match connection.room(&self.path("")) {
             Some((bytes, files)) if is_plain && (bytes < needed || files == 0) => {
@@ -250,7 +247,7 @@ impl SftpStore {
             let text = format!("{}; {hint}", self.refused("publish", name.as_str(), &status));
             return Ok(Outcome::Refused(StoreError::Denied(text)));
         }
-        Err(self.no_room_or(connection, "publish", name, &status, 1))
+        Err(self.no_room_or(connection, "publish", name.as_str(), &status, 1))
     }
 
     /// Does the object hold exactly these bytes?
@@ -264,203 +261,6 @@ impl SftpStore {
         object.close(connection);
         Ok(bytes?.is_some_and(|bytes| bytes.iter().eq(parts.iter().copied().flatten())))
     }
-
-    // -- folders ------------------------------------------------------------------------------------------
-
-    /// Asks for the folder and those above it, where this store has not settled them yet, and for `tmp`.
-    fn begin_settling(&self, connection: &Connection, folder: &str) -> Result<Vec<Settling>, Failure> {
-        let mut wanted = vec![TMP];
-        wanted.extend(folder.match_indices('/').map(|(end, _)| &folder[..end]));
-        wanted.extend(Some(folder).filter(|folder| !folder.is_empty()));
-        {
-            let settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
-            wanted.retain(|folder| !settled.contains(*folder));
-        }
-        let ask = |folder: &str| -> Result<Settling, Trouble> {
-            let path = self.path(folder);
-            let above = self.path(folder.rsplit_once('/').map_or("", |(above, _)| above));
-            Ok(Settling {
-                folder: folder.to_owned(),
-                made: connection.ask(Ask::MakeFolder { path: &path, mode: 0o700 })?,
-                seen: connection.ask(Ask::Stat { path: &path })?,
-                // Nothing is lost with an entry of `tmp`.
-                above: if folder == TMP { None } else { self.ask_for_folder(connection, &above)? },
-            })
-        };
-        wanted.into_iter().map(|folder| ask(folder).map_err(|trouble| self.failed("make the folder", folder, trouble))).collect()
-    }
-
-    /// Each of them is there, and its entry in the folder above is on the disk: another process may have made it and died before that.
-    fn end_settling(&self, connection: &Connection, settling: Vec<Settling>) -> Result<(), Failure> {
-        let mut syncing = Vec::new();
-        for Settling { folder, made, seen, above } in settling {
-            let failed = |trouble| self.failed("make the folder", &folder, trouble);
-            let above = self.opened_folder(connection, above).map_err(failed)?;
-            let (made, seen) = (connection.done(made), connection.attributes(seen));
-            match (made, seen) {
-                (Err(trouble @ Trouble::Broken(_)), _) | (_, Err(trouble @ Trouble::Broken(_))) => return Err(failed(trouble)),
-                (_, Ok(attributes)) if is_folder(&attributes) => {}
-                (Err(trouble), _) => {
-                    self.check_root(connection)?;
-                    return Err(failed(trouble));
-                }
-                (Ok(()), _) => {}
-            }
-            if let Some(handle) = above {
-                let ticket = connection.ask(Ask::Sync { handle: &handle }).map_err(failed)?;
-                connection.ask(Ask::Close { handle: &handle }).map_err(failed)?;
-                syncing.push((folder, Some(ticket)));
-            } else {
-                syncing.push((folder, None));
-            }
-        }
-        for (folder, ticket) in syncing {
-            if let Some(ticket) = ticket {
-                self.synced_folder(connection.done(ticket))
-                    .map_err(|trouble| self.failed("sync the folder above", &folder, trouble))?;
-            }
-            self.settled.lock().unwrap_or_else(PoisonError::into_inner).insert(folder);
-        }
-        Ok(())
-    }
-
-    /// Opens a folder as a file, which is how it can be synced; `None` where that is known not to work.
-    fn ask_for_folder(&self, connection: &Connection, path: &str) -> Result<Option<Ticket>, Trouble> {
-        if !connection.extensions.sync || !self.syncs_folders.load(Ordering::Relaxed) {
-            return Ok(None);
-        }
-        connection.ask(Ask::Open { path, how: READ, mode: None }).map(Some)
-    }
-
-    fn opened_folder(&self, connection: &Connection, ticket: Option<Ticket>) -> Result<Option<Vec<u8>>, Trouble> {
-        let Some(ticket) = ticket else { return Ok(None) };
-        match connection.handle(ticket) {
-            Ok(handle) => Ok(Some(handle)),
-            Err(Trouble::Refused(status)) => {
-                // Not there yet is no sign that it cannot be opened.
-                if status.code != Status::NOT_FOUND {
-                    self.syncs_folders.store(false, Ordering::Relaxed);
-                }
-                Ok(None)
-            }
-            Err(trouble) => Err(trouble),
-        }
-    }
-
-    /// Was the folder synced? A server or system that has no such thing is not asked again.
-    fn synced_folder(&self, outcome: Result<(), Trouble>) -> Result<bool, Trouble> {
-        match outcome {
-            Ok(()) => Ok(true),
-            Err(Trouble::Refused(Status { code: Status::BAD_MESSAGE | Status::UNSUPPORTED | Status::NOT_FOUND, .. })) => {
-                self.syncs_folders.store(false, Ordering::Relaxed);
-                Ok(false)
-            }
-            Err(trouble) => Err(trouble),
-        }
-    }
-
-    /// Makes the place and what is missing above it.
-    pub(super) fn make_place(&self, connection: &Connection) -> Result<(), Failure> {
-        let root = self.path("");
-        let is_there = |path: &str| {
-            let seen = connection.ask(Ask::Stat { path }).and_then(|ticket| connection.attributes(ticket));
-            match seen {
-                Ok(attributes) => Ok(attributes.mode.is_none() || is_folder(&attributes)),
-                Err(Trouble::Refused(_)) => Ok(false),
-                Err(trouble) => Err(self.failed("examine", "", trouble)),
-            }
-        };
-        let starts: Vec<usize> = root.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0).collect();
-        let mut missing = Vec::new();
-        for path in std::iter::once(root.as_str()).chain(starts.iter().rev().map(|end| &root[..*end])) {
-            if is_there(path)? {
-                break;
-            }
-            missing.push(path);
-        }
-        for path in missing.into_iter().rev() {
-            let failed = |trouble| self.failed("make", "", trouble);
-            match connection.ask(Ask::MakeFolder { path, mode: 0o700 }).and_then(|ticket| connection.done(ticket)) {
-                Ok(()) => {}
-                Err(trouble @ Trouble::Broken(_)) => return Err(failed(trouble)),
-                // Somebody else was faster.
-                Err(Trouble::Refused(_)) if is_there(path)? => {}
-                Err(trouble) => return Err(failed(trouble)),
-            }
-            let above = match path.rsplit_once('/') {
-                Some(("", _)) => "/",
-                Some((above, _)) => above,
-                None => ".",
-            };
-            let opening = self.ask_for_folder(connection, above).map_err(failed)?;
-            if let Some(handle) = self.opened_folder(connection, opening).map_err(failed)? {
-                let synced = connection.ask(Ask::Sync { handle: &handle }).map_err(failed)?;
-                connection.ask(Ask::Close { handle: &handle }).map_err(failed)?;
-                self.synced_folder(connection.done(synced)).map_err(failed)?;
-            }
-        }
-        self.check_root(connection)
-    }
-
-    // -- leftovers ------------------------------------------------------------------------------------------
-
-    /// Once for each store: asks what lies in `tmp`, and how late it is there.
-    fn begin_sweep(&self, connection: &Connection, mine: &str) -> Result<Option<Sweep>, Trouble> {
-        if self.swept.swap(true, Ordering::Relaxed) {
-            return Ok(None);
-        }
-        Ok(Some(Sweep {
-            mine: connection.ask(Ask::Lstat { path: mine })?,
-            folder: connection.ask(Ask::OpenFolder { path: &self.path(TMP) })?,
-        }))
-    }
-
-    /// Removes what killed processes left long ago. A comfort: every refusal only leaves things lying. A writer that slept for a day loses its
-    /// temporary file, and writes it again.
-    fn end_sweep(&self, connection: &Connection, sweep: Option<Sweep>) -> Result<(), Trouble> {
-        let Some(Sweep { mine, folder }) = sweep else { return Ok(()) };
-        let kept = |outcome: Trouble| match outcome {
-            Trouble::Refused(_) => Ok(()),
-            trouble => Err(trouble),
-        };
-        let now = match connection.attributes(mine) {
-            Ok(attributes) => attributes.modified,
-            Err(trouble) => return kept(trouble),
-        };
-        let handle = match connection.handle(folder) {
-            Ok(handle) => handle,
-            Err(trouble) => return kept(trouble),
-        };
-        let rows = match connection.ask(Ask::ReadFolder { handle: &handle }).and_then(|ticket| connection.rows(ticket)) {
-            Ok(rows) => rows.unwrap_or_default(),
-            Err(trouble) => return kept(trouble),
-        };
-        connection.ask(Ask::Close { handle: &handle })?;
-        for row in rows {
-            let (Some(now), Some(then), Ok(name)) = (now, row.attributes.modified, std::str::from_utf8(&row.name)) else {
-                continue;
-            };
-            let name = format!("{TMP}/{name}");
-            if Name::new(&*name).is_some() && is_file(&row.attributes) && now.saturating_sub(then) > LEFTOVER_AGE_SECONDS {
-                connection.ask(Ask::Remove { path: &self.path(&name) })?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A folder that was asked for.
-struct Settling {
-    folder: String,
-    made: Ticket,
-    seen: Ticket,
-    above: Option<Ticket>,
-}
-
-/// A look at `tmp`.
-struct Sweep {
-    mine: Ticket,
-    folder: Ticket,
 }
 
 /// The parts laid end to end and cut every `block` bytes, without copying.

@@ -266,6 +266,18 @@ mod tests {
     }
 
     #[test]
+    fn a_ctrl_c_in_the_terminal_does_not_reach_it() {
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", "echo $$; cut -d ' ' -f 5 /proc/$$/stat"]);
+        let (ssh, stdin, mut stdout) = Ssh::start(shell).unwrap();
+        let mut said = String::new();
+        stdout.read_to_string(&mut said).unwrap();
+        let numbers: Vec<_> = said.lines().collect();
+        assert!(numbers.len() == 2 && numbers[0] == numbers[1], "the group {said:?} is not its own");
+        drop((ssh, stdin));
+    }
+
+    #[test]
     fn a_child_that_will_not_go_is_made_to() {
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"]);
