@@ -579,10 +579,15 @@ fn a_snapshot_whose_sessions_are_killed_is_committed_all_the_same_or_taken_up_ag
     let data = program.path("data").display().to_string();
     let mut child = program.command(&["snapshot", &data]);
     let mut child = child.stderr(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    // A server that was never reached is given up soon, so the first login is let be.
+    let packs = server.files().join("repo/packs");
+    while !packs.exists() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
     let mut killed = 0;
     while child.try_wait().unwrap().is_none() && killed < 5 {
-        std::thread::sleep(Duration::from_millis(250));
         killed += server.kill_sessions();
+        std::thread::sleep(Duration::from_millis(250));
     }
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

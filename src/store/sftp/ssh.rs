@@ -202,7 +202,12 @@ pub(super) fn judge(address: &SftpAddress, why: &str, said: &str) -> Verdict {
     }
     let text = format!("cannot reach {host} by ssh: {why}{tail}");
     // Without a word: the other side hung up.
-    if words.is_empty() || has("kex_exchange_identification") || has("Connection reset by peer") || has("Connection closed by") {
+    if words.is_empty()
+        || has("kex_exchange_identification")
+        || has("Connection reset by peer")
+        || has("Connection closed by")
+        || has("closed by remote host")
+    {
         return Verdict::Busy(text);
     }
     Verdict::Failed(text)
