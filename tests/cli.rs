@@ -7,6 +7,7 @@ mod cli {
 
     mod config;
     mod copy;
+    mod doctor;
     mod exit_codes;
     mod forget;
     mod help;

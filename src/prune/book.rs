@@ -36,7 +36,7 @@ pub(super) struct Book {
     /// Condemn records that are unreadable or forged, and have no verdict: number, and the hash if it stands under that.
     pub unanswered: Vec<(u64, Option<ObjectHash>)>,
     /// Records under their hash that no owner made. Nobody obeys them but writers, and their names can hold nothing else.
-    pub forged: Vec<Name>,
+    pub forged: Vec<(u64, ObjectHash, Name)>,
     /// Packs nobody may rely on.
     pub bad: HashSet<PackId>,
     /// Those that verdicts list.
@@ -98,13 +98,13 @@ impl Book {
                     }
                 }
                 Slot::Unreadable(_) if !numbered.is_decided(hash) => self.unanswered.push((number, Some(*hash))),
-                Slot::Forged => self.forged.push(ObjectName::GcCondemnByHash(number, *hash).name()),
+                Slot::Forged => self.forged.push((number, *hash, ObjectName::GcCondemnByHash(number, *hash).name())),
                 Slot::Unreadable(_) | Slot::Free => {}
             }
         }
         for (hash, slot) in &numbered.verdicts_by_hash {
             if matches!(slot, Slot::Forged) {
-                self.forged.push(ObjectName::GcVerdictByHash(number, *hash).name());
+                self.forged.push((number, *hash, ObjectName::GcVerdictByHash(number, *hash).name()));
             }
         }
     }

@@ -68,7 +68,9 @@ impl Pruner {
         for &(number, hash) in &book.unanswered {
             self.answer(number, hash)?;
         }
-        for name in &book.forged {
+        for (number, hash, name) in &book.forged {
+            // First an answer, so that its number keeps a name: hosts remember the highest number they saw.
+            self.answer(*number, Some(*hash))?;
             // Its name holds its hash: it can stand for nothing else, and no owner was ever bound by it.
             self.monitor.note(&format!("{name} was not made by an owner: it is cleared away"));
             self.repository.store().delete(name)?;

@@ -26,6 +26,7 @@ const COMMANDS: &[&str] = &[
     "stats",
     "key",
     "cache",
+    "doctor",
     "completions",
     "man",
 ];
