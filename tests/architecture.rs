@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Outside crates that one room knows and nobody else: what a reader must look at when one of them changes.
-const KNOWN_TO: [(&str, &[&str]); 18] = [
+const KNOWN_TO: [(&str, &[&str]); 21] = [
     ("rusqlite", &["cache"]),
     ("fastcdc", &["chunker"]),
     ("zstd", &["compress"]),
@@ -19,7 +19,10 @@ const KNOWN_TO: [(&str, &[&str]); 18] = [
     ("getrandom", &["clock"]),
     ("ignore", &["filesystem"]),
     ("uzers", &["filesystem"]),
-    ("opendal", &[]),
+    ("opendal", &["store"]),
+    ("reqwest", &["store"]),
+    ("openssh_sftp_client", &["store"]),
+    ("tokio", &["store"]),
     ("anyhow", &["bin"]),
     ("clap", &["bin"]),
     ("comfy_table", &["bin"]),
