@@ -53,10 +53,15 @@ impl Pruner {
     /// Merges index files when it pays. A replaced one is deleted only after every fact about a listed pack is in a new, durable one;
     /// the facts come from the packs themselves.
     pub fn merge_index_files(&mut self) -> Result<(), PruneError> {
-        let listed = self.list_index_files()?;
+        let (listed, rotten) = self.list_index_files()?;
         // Packs after index files: an index file names durable packs only, so what it names and is not listed now is gone.
         let book = self.refresh()?;
-        self.name_orphans(&listed, &book)?;
+        let all_named = self.name_orphans(&listed, &book)?;
+        // What is needed of the packs they named stands in readable ones now.
+        for id in rotten.iter().filter(|_| all_named) {
+            self.repository.store().delete(&names::index_name(*id))?;
+            self.summary.index_files_replaced += 1;
+        }
         if !self.changed {
             return Ok(());
         }
@@ -94,8 +99,9 @@ impl Pruner {
         Ok(())
     }
 
-    /// A run that died between its packs and their index file left packs that snapshots may have come to need.
-    fn name_orphans(&self, listed: &[Listed], book: &Book) -> Result<(), PruneError> {
+    /// A run that died between its packs and their index file left packs that snapshots may have come to need. Are all of these named
+    /// now?
+    fn name_orphans(&self, listed: &[Listed], book: &Book) -> Result<bool, PruneError> {
         let named: HashSet<PackId> = listed.iter().flat_map(|file| &file.packs).copied().collect();
         let mut orphans = Vec::new();
         for id in self.listed.keys().filter(|id| !named.contains(*id) && !book.bad.contains(*id)) {
@@ -108,8 +114,9 @@ impl Pruner {
         }
         orphans.sort_unstable_by_key(|facts| facts.id);
         match put(&self.repository, &orphans, &[]) {
+            Ok(_) => Ok(true),
             // No room: it can wait.
-            Ok(_) | Err(RepositoryError::Store(StoreError::Full(_))) => Ok(()),
+            Err(RepositoryError::Store(StoreError::Full(_))) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
@@ -128,8 +135,9 @@ impl Pruner {
         Ok(Some(found))
     }
 
-    /// Which packs each index file names; each is read once and then stands in the cache.
-    fn list_index_files(&self) -> Result<Vec<Listed>, PruneError> {
+    /// Which packs each index file names; each is read once and then stands in the cache. And those whose bytes are not those of their
+    /// name any more.
+    fn list_index_files(&self) -> Result<(Vec<Listed>, Vec<IndexId>), PruneError> {
         let mut entries = Vec::new();
         self.repository.store().list(names::INDEX, &mut |entry| {
             if let Some(id) = names::parse_index(&entry.name) {
@@ -137,7 +145,7 @@ impl Pruner {
             }
         })?;
         entries.sort_unstable_by_key(|(id, _)| *id);
-        let mut listed = Vec::new();
+        let (mut listed, mut rotten) = (Vec::new(), Vec::new());
         for (id, entry) in entries {
             self.check_stop()?;
             let note = format!("packs of {}", entry.name).into_bytes();
@@ -151,8 +159,11 @@ impl Pruner {
                         Err(StoreError::NotFound(_) | StoreError::Size { .. }) => continue,
                         Err(error) => return Err(error.into()),
                     };
-                    // One that does not open stays: `verify` speaks of it, and its packs are known from themselves.
-                    let Ok(file) = index::open(self.repository.opener(), id, &sealed) else { continue };
+                    // One that is whole and does not open may be of a newer program; its packs are known from themselves.
+                    let Ok(file) = index::open(self.repository.opener(), id, &sealed) else {
+                        rotten.extend((*blake3::hash(&sealed).as_bytes() != id.0).then_some(id));
+                        continue;
+                    };
                     let packs: Vec<PackId> = file.packs.iter().map(|facts| facts.id).collect();
                     let value: Vec<u8> = packs.iter().flat_map(|id| *id.as_bytes()).collect();
                     self.reader.with_known(|cache, _| cache.put_meta(&note, Some(&value))).map_err(RepositoryError::from)?;
@@ -161,6 +172,6 @@ impl Pruner {
             };
             listed.push(Listed { id, size: entry.size, packs });
         }
-        Ok(listed)
+        Ok((listed, rotten))
     }
 }

@@ -12,7 +12,7 @@ use esker::verify::ReadData;
 
 use crate::disk::{Choices, Disk, Rest};
 use crate::small::{self, Files};
-use crate::story::{Story, Wound, fast_folder, open, try_prune};
+use crate::story::{Story, Wound, open, try_prune};
 
 /// Torn and reordered disks a step, besides the one that lost everything unsynced and the one that kept it.
 const ANY_PER_STEP: u64 = 20;
@@ -111,7 +111,7 @@ impl Story {
         let mut state = State { at, more: BTreeMap::new(), wounds: self.wounds(at) };
         self.check(&repository, &state, "at first");
         // The next command, without a cache, or with one that saw what never reached the disk.
-        let caches = fast_folder();
+        let caches = tempfile::tempdir().unwrap();
         let cache = if seed.is_multiple_of(2) { "with a cache from later" } else { "without a cache" };
         if seed.is_multiple_of(2) {
             copy(self.cache.path(), caches.path());

@@ -1,7 +1,7 @@
 //! A workload over a real [`LocalStore`] that tells what it asks of the file system, with damage done to the disk on the way.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use esker::clock::{ManualClock, SeededRng};
@@ -90,11 +90,8 @@ pub fn open(store: Arc<dyn Store>, line: &str, seed: u64, caches: Option<PathBuf
 
 impl Author {
     pub fn begin(parity_percent: u8) -> Self {
-        if Path::new(FAST).is_dir() {
-            // Temporary caches too: what is in them is not what is tested.
-            let _ = tempfile::env::override_temp_dir(Path::new(FAST));
-        }
-        let folder = fast_folder();
+        small::hurry();
+        let folder = tempfile::tempdir().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&log);
         let watch = Box::new(move |step: DiskStep| told.lock().unwrap().push(step));
@@ -108,7 +105,7 @@ impl Author {
             commits: BTreeMap::new(),
             forgets: BTreeMap::new(),
             commands: vec![("init", init)],
-            cache: fast_folder(),
+            cache: tempfile::tempdir().unwrap(),
             wounds: Vec::new(),
         };
         Self { store, log, folder, seed: 100, story }
@@ -238,12 +235,4 @@ pub fn forget(repository: &Repository, id: SnapshotId) {
 pub fn try_prune(repository: &Arc<Repository>) -> Result<PruneSummary, PruneError> {
     let options = PruneOptions { max_unused: MaxUnused::Bytes(0), force: true, ..PruneOptions::default() };
     prune::run(repository, &options, &small::quiet(), &Stop::new())
-}
-
-/// Memory that looks like a disk.
-const FAST: &str = "/dev/shm";
-
-/// In memory where that can be had: what is on it is not what is tested.
-pub fn fast_folder() -> tempfile::TempDir {
-    tempfile::tempdir_in(FAST).or_else(|_| tempfile::tempdir()).unwrap()
 }

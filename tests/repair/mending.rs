@@ -238,6 +238,12 @@ fn a_lost_or_damaged_index_is_made_again_from_the_packs() {
     assert_eq!(findings.iter().map(|finding| finding.kind).collect::<Vec<_>>(), [FindingKind::IndexDamaged]);
     assert!(reindex(&house.open(), false).indexed.is_empty(), "a second run finds nothing to do");
     assert!(house.restore().unwrap() == house.files);
+    // A prune takes away what is certainly rotten, when all that is needed of it is named elsewhere.
+    let options = esker::prune::PruneOptions::default();
+    esker::prune::run(&house.open(), &options, &small::quiet(), &Stop::new()).unwrap();
+    assert!(house.store.size(&index[1]).is_err());
+    assert!(small::check(&house.open(), ReadData::All).0.is_empty());
+    assert!(house.restore().unwrap() == house.files);
 }
 
 #[test]
