@@ -55,7 +55,7 @@ fn sync_once(repository: &Repository, cache: &mut Cache, monitor: &dyn Monitor) 
     let listed = early.map_or_else(|| gc::list_packs(repository), Ok)?;
     let mut gone = read_index_files(repository, cache, monitor)?;
     // Merging moves what it finds from one to another: perhaps it was at it while the folder was listed.
-    if !gone.is_empty() && !only_named_by(cache, &gone, &listed, &gc)?.is_empty() {
+    if !gone.is_empty() && !named_by_none(cache, &gone, &listed, &gc)?.is_empty() {
         let still = read_index_files(repository, cache, monitor)?;
         gone.retain(|id| still.contains(id));
     }
@@ -107,22 +107,33 @@ fn read_index_files(
     Ok(gone)
 }
 
-/// Packs that are there and that index files named which are gone, and none that is left.
-fn only_named_by(
+/// Packs that are there and known, and that no index file names which is left; but for those that are known to need one.
+fn named_by_none(
     cache: &Cache,
     gone: &HashSet<IndexId>,
     listed: &HashMap<PackId, u64>,
     gc: &GcState,
-) -> Result<HashSet<PackId>, RepositoryError> {
-    let (mut lost, mut named) = (HashSet::new(), HashSet::new());
-    cache.index_files(&mut |id, packs| {
-        let side = if gone.contains(&id) { &mut lost } else { &mut named };
-        side.extend(packs.into_iter().filter(|pack| listed.contains_key(pack) && !gc.bad.contains(pack)));
+) -> Result<Vec<PackNumber>, RepositoryError> {
+    let mut packs = HashMap::new();
+    cache.packs(&mut |number, id, _| {
+        if listed.contains_key(&id) && !gc.bad.contains(&id) {
+            packs.insert(id, number);
+        }
     })?;
-    Ok(&lost - &named)
+    // In this order: another process adds an index file before it strikes its packs off this list.
+    for id in unindexed(cache)? {
+        packs.remove(&id);
+    }
+    cache.index_files(&mut |id, named| {
+        if !gone.contains(&id) {
+            named.iter().for_each(|pack| _ = packs.remove(pack));
+        }
+    })?;
+    Ok(packs.into_values().collect())
 }
 
-/// A store that was put back from a copy may lack index files that this cache has read. What only they named is known to nobody else
+/// A store that was put back from a copy may lack index files that this cache has read, and hold packs again that went since. What no
+/// index file names any more is known to nobody else
 /// any more, so it must not be known here: an owner reads it from the packs and indexes it again, a writer stores it again.
 fn forget_gone(
     cache: &mut Cache,
@@ -133,11 +144,8 @@ fn forget_gone(
     if gone.is_empty() || planted::is("index-files-that-are-gone-believed") {
         return Ok(());
     }
-    let mut numbers = Vec::new();
-    for id in only_named_by(cache, gone, listed, gc)? {
-        numbers.extend(cache.pack_number(&id)?);
-    }
-    cache.forget_packs(&numbers)?;
+    let unnamed = named_by_none(cache, gone, listed, gc)?;
+    cache.forget_packs(&unnamed)?;
     let gone: Vec<IndexId> = gone.iter().copied().collect();
     Ok(cache.forget_index_files(&gone)?)
 }
