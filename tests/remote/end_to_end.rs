@@ -22,7 +22,7 @@ fn days(house: &House) {
     house.run(&["forget", &first]);
     let freed = house.run(&["prune", "--max-unused", "0"]);
     assert!(!freed.err.is_empty() || !freed.out.is_empty());
-    assert_eq!(house.snapshot_ids(), [second.clone()]);
+    assert_eq!(house.snapshot_ids(), std::slice::from_ref(&second));
     house.run(&["verify", "--read-data"]);
 
     // Also for a machine that never saw this repository.

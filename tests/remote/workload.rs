@@ -135,7 +135,8 @@ impl World {
         if step == Step::Init {
             let options = InitOptions { cost: Argon2Cost::LEAST, ..InitOptions::default() };
             let password = Passphrase::new(PASSWORD.to_owned());
-            return Ok(drop(Repository::init(self.environment(&store), &password, &options)?));
+            Repository::init(self.environment(&store), &password, &options)?;
+            return Ok(());
         }
         let repository = self.open(&store)?;
         match step {
