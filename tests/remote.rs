@@ -15,4 +15,5 @@ mod remote {
     mod contract;
     mod end_to_end;
     mod faults;
+    mod hosts;
 }

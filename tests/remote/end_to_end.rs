@@ -2,6 +2,7 @@
 
 use super::house::House;
 use crate::servers::s3::S3Server;
+use crate::servers::sshd::Sshd;
 use crate::servers::webdav;
 
 /// Two days, a look at them, one forgotten, its space freed, the other restored.
@@ -49,4 +50,10 @@ fn a_repository_lives_on_apache() {
 fn a_repository_lives_on_wsgidav() {
     let Some(wsgidav) = webdav::wsgidav() else { return };
     days(&House::on_webdav(&wsgidav));
+}
+
+#[test]
+fn a_repository_lives_on_sftp() {
+    let Some(sshd) = Sshd::start() else { return };
+    days(&House::on_sftp(&sshd));
 }

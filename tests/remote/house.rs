@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 use crate::servers::Server;
 use crate::servers::faulty::FaultyServer;
 use crate::servers::s3::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
+use crate::servers::sshd::Sshd;
 use crate::servers::webdav;
 
 const PASSWORD: &str = "correct horse battery";
@@ -56,6 +57,22 @@ impl House {
     pub fn on_webdav(server: &Server) -> Self {
         let environment = vec![("WEBDAV_PASSWORD".to_owned(), webdav::PASSWORD.to_owned())];
         Self::new(format!("webdav://{}@{}/esker/hosts", webdav::USER, server.address()), Vec::new(), environment)
+    }
+
+    pub fn on_sftp(server: &Sshd) -> Self {
+        let options = vec![format!("--option=args={}", server.ssh_arguments("ssh_config").join(" "))];
+        Self::new(server.url("repo"), options, Vec::new())
+    }
+
+    /// Another machine with the same repository: its own folder, cache and data.
+    pub fn beside(&self) -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            repository: self.repository.clone(),
+            options: self.options.clone(),
+            environment: self.environment.clone(),
+            secrets: self.secrets.clone(),
+        }
     }
 
     pub fn path(&self, below: impl AsRef<Path>) -> PathBuf {
