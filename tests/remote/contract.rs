@@ -7,18 +7,22 @@ use esker::store::Store;
 use esker::store::location;
 use esker::store::options::Options;
 
-use crate::contract::PROMISES;
+use crate::contract::{PROMISES, Promise};
 use crate::servers::faulty::FaultyServer;
 use crate::servers::s3::{BUCKET, S3Server};
 use crate::servers::webdav;
 
 /// Tries every promise, each in a place of its own.
 fn keeps_the_contract(address: &str, options: &[&str]) {
+    keeps(address, options, &PROMISES);
+}
+
+fn keeps(address: &str, options: &[&str], promises: &[(&str, Promise)]) {
     let mut given = Options::default();
     for option in options {
         given.add(option).unwrap();
     }
-    for (promise, try_it) in PROMISES {
+    for (promise, try_it) in promises {
         println!("-- {promise}");
         let place = format!("{address}/{}", promise.replace('_', "-"));
         let store: Arc<dyn Store> = location::parse(&place).unwrap().open(&given).unwrap();
@@ -57,22 +61,24 @@ fn the_faulty_server_without_faults_keeps_the_contract() {
 }
 
 /// With the password in a file.
-fn on_webdav(address: &str) {
+fn on_webdav(address: &str, promises: &[(&str, Promise)]) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("password");
     std::fs::write(&file, webdav::PASSWORD).unwrap();
     let user = webdav::USER;
-    keeps_the_contract(&format!("webdav://{user}@{address}/deep/below"), &[&format!("password-file={}", file.display())]);
+    keeps(&format!("webdav://{user}@{address}/deep/below"), &[&format!("password-file={}", file.display())], promises);
 }
 
+/// All but the race: mod_dav looks whether a name is free and then moves, so that now and then two of 64 win (seen on 2026-11-25).
 #[test]
-fn apache_keeps_the_contract() {
+fn apache_keeps_the_contract_but_for_the_race() {
     let Some(apache) = webdav::apache() else { return };
-    on_webdav(&apache.address());
+    let promises: Vec<_> = PROMISES.into_iter().filter(|(name, _)| *name != "of_64_creates_at_once_exactly_one_wins").collect();
+    on_webdav(&apache.address(), &promises);
 }
 
 #[test]
 fn wsgidav_keeps_the_contract() {
     let Some(wsgidav) = webdav::wsgidav() else { return };
-    on_webdav(&wsgidav.address());
+    on_webdav(&wsgidav.address(), &PROMISES);
 }

@@ -1,6 +1,7 @@
 //! The same days of one repository on every real server.
 
 use super::house::House;
+use crate::servers::faulty::FaultyServer;
 use crate::servers::s3::S3Server;
 use crate::servers::sshd::Sshd;
 use crate::servers::webdav;
@@ -8,6 +9,10 @@ use crate::servers::webdav;
 /// Two days, a look at them, one forgotten, its space freed, the other restored.
 fn days(house: &House) {
     house.init();
+    live(house);
+}
+
+fn live(house: &House) {
     house.fill(1);
     let first = house.snapshot();
     let first_data = house.data();
@@ -56,4 +61,46 @@ fn a_repository_lives_on_wsgidav() {
 fn a_repository_lives_on_sftp() {
     let Some(sshd) = Sshd::start() else { return };
     days(&House::on_sftp(&sshd));
+}
+
+// -- stores that overwrite ------------------------------------------------------------------------------
+
+/// s3rver ignores the condition and, asked for one name by many at once, does not always give back what anybody wrote.
+#[test]
+fn s3rver_overwrites_and_is_never_taken_for_a_shared_store() {
+    let Some(s3rver) = S3Server::s3rver() else { return };
+    let house = House::on_s3(&s3rver);
+    let said = house.said(house.command(&["init", "--kdf", "low"]).output().unwrap());
+    match said.code {
+        0 => assert!(said.out.contains("single maintainer"), "{}\n{}", said.out, said.err),
+        _ => assert!(said.code == 13 && said.err.contains("cannot hold a repository"), "{}\n{}", said.out, said.err),
+    }
+}
+
+#[test]
+fn a_shared_repository_on_a_store_that_begins_to_overwrite_is_written_by_no_new_host() {
+    let server = FaultyServer::start();
+    let house = House::on_faulty(&server);
+    house.init();
+    house.fill(1);
+    house.snapshot();
+    server.ignore_conditions(true);
+    let other = house.beside();
+    other.fill(2);
+    let before = server.objects();
+    other.exits(&["snapshot", "data"], 14).says(&["create-if-absent"]);
+    let after = server.objects();
+    let new: Vec<&String> = after.keys().filter(|name| !before.contains_key(*name) && !name.contains("/probe/")).collect();
+    assert!(new.is_empty(), "{new:?}");
+    // Reading is no danger.
+    assert_eq!(other.restored("latest"), house.data());
+}
+
+#[test]
+fn a_store_whose_listings_show_nothing_new_gets_no_repository() {
+    let server = FaultyServer::start();
+    server.list_late(1_000_000);
+    let house = House::on_faulty(&server);
+    house.exits(&["init", "--kdf", "low"], 13).says(&["doctor store"]);
+    assert!(server.objects().keys().all(|name| name.contains("/probe/")), "{:?}", server.objects().keys());
 }
