@@ -156,8 +156,15 @@ pub fn is_dead_here(start: &Start) -> bool {
     let Some(_) = process_start("self") else { return false };
     match process_start(&start.pid.to_string()) {
         Some(running) => start.process_start != 0 && running != start.process_start,
-        None => !std::path::Path::new(&format!("/proc/{}", start.pid)).exists(),
+        // In a service that may not see the processes of others (ProtectProc) /proc lacks those that live; a signal that is not sent does not.
+        None => is_nobody(start.pid),
     }
+}
+
+/// The kernel knows no process of this id; of one that it only lets nobody touch it says so.
+fn is_nobody(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    pid.is_none_or(|pid| rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH))
 }
 
 /// Which machine this is, and which of its namespaces of process ids: in another one our ids mean other processes. Empty when it has no

@@ -34,6 +34,26 @@ impl S3Server {
         Some(this)
     }
 
+    /// moto that lets accounts do what their policies say, once it is told to look (`/moto-api/reset-auth`): whose key it is decides. It does
+    /// not compare signatures, because it would compare those of addresses it has decoded before.
+    pub fn moto_with_accounts() -> Option<Self> {
+        const START: &str = "import sys
+from moto.iam import access_control
+from moto.server import main
+access_control.IAMRequestBase.check_signature = lambda self: None
+main(sys.argv[1:])";
+        moto_program()?;
+        let server = Server::start("moto", |_, port| {
+            let mut command = Command::new(installed("venv/bin/python"));
+            command.args(["-c", START, "-H", "127.0.0.1", "-p", &port.to_string()]).env("AWS_EC2_METADATA_DISABLED", "true");
+            command
+        });
+        let endpoint = server.url();
+        let this = Self::with_keys(server, endpoint);
+        this.make_bucket(BUCKET);
+        Some(this)
+    }
+
     /// moto behind TLS with a certificate that nobody knows; the path of the certificate for whoever is to know it. No bucket is in it.
     pub fn moto_with_unknown_certificate(folder: &Path) -> Option<(Self, PathBuf)> {
         let moto = moto_program()?;

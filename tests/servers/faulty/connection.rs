@@ -102,9 +102,10 @@ fn parse(shared: &Shared, first: &str, headers: Headers) -> Option<Request> {
     };
     let length = headers.iter().find(|(name, _)| name == "content-length").map_or(Ok(0), |(_, value)| value.parse()).ok()?;
     let key = if verb == Verb::List { query.get("prefix").cloned().unwrap_or_default() } else { key.to_owned() };
+    let if_none_match = headers.iter().any(|(name, value)| name == "if-none-match" && value == "*");
     let number = shared.number.fetch_add(1, Ordering::SeqCst) + 1;
     (length <= BODY_MAX).then(|| Request {
-        seen: Seen { number, verb, key, length },
+        seen: Seen { number, verb, key, length, if_none_match },
         method,
         bucket: bucket.to_owned(),
         query,

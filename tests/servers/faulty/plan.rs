@@ -23,6 +23,8 @@ pub struct Seen {
     pub key: String,
     /// Of the body to come.
     pub length: usize,
+    /// It has `If-None-Match: *`.
+    pub if_none_match: bool,
 }
 
 /// What happens to a request instead of what should.
