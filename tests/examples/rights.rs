@@ -60,6 +60,8 @@ fn a_host_takes_snapshots_with_what_the_policy_allows_and_every_right_in_it_is_n
         for day in 1..=3 {
             place.under(file, |_| None);
             place.house.fill(day);
+            // A lost cache is read again from the index files.
+            let _ = std::fs::remove_dir_all(place.house.path("host/.cache"));
             place.house.host(&any(), &["snapshot", "data"], 0);
             place.house.host(&any(), &["status", "--max-age", "1h"], 0);
             assert_eq!(place.refused(), [""; 0], "{file}, day {day}");

@@ -11,7 +11,9 @@ const BY_NOBODY: (&str, &str) =
     ("Authorization", "AWS4-HMAC-SHA256 Credential=X/20260101/us-east-1/iam/aws4_request, SignedHeaders=host, Signature=0");
 
 fn escaped(text: &str) -> String {
-    text.bytes().map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    text.bytes()
+        .map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 fn iam(moto: &S3Server, action: &str, fields: &[(&str, &str)]) -> Answer {
@@ -28,11 +30,7 @@ fn iam(moto: &S3Server, action: &str, fields: &[(&str, &str)]) -> Answer {
 /// An account with one policy.
 fn account(moto: &S3Server, name: &str, file: &str) -> Account {
     iam(moto, "CreateUser", &[("UserName", name)]);
-    iam(
-        moto,
-        "PutUserPolicy",
-        &[("UserName", name), ("PolicyName", "esker"), ("PolicyDocument", &policy::text(file, BUCKET))],
-    );
+    iam(moto, "PutUserPolicy", &[("UserName", name), ("PolicyName", "esker"), ("PolicyDocument", &policy::text(file, BUCKET))]);
     let key = iam(moto, "CreateAccessKey", &[("UserName", name)]).text();
     let field = |name: &str| {
         let from = key.find(&format!("<{name}>")).unwrap() + name.len() + 2;
