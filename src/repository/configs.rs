@@ -55,9 +55,10 @@ impl Repository {
     }
 
     fn list_configs(&self, each: &mut dyn FnMut(u32, Name)) -> Result<(), RepositoryError> {
-        self.store.list(names::CONFIG, &mut |entry| match ObjectName::parse(&entry.name) {
-            Some(ObjectName::Config(number) | ObjectName::ConfigByHash(number, _)) => each(number, entry.name),
-            _ => {}
+        self.store.list(names::CONFIG, &mut |entry| {
+            if let Some(ObjectName::Config(number) | ObjectName::ConfigByHash(number, _)) = ObjectName::parse(&entry.name) {
+                each(number, entry.name);
+            }
         })?;
         Ok(())
     }

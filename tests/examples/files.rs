@@ -159,8 +159,7 @@ fn split(line: &str) -> Vec<Vec<String>> {
             }
         }
     };
-    let mut chars = line.chars().peekable();
-    while let Some(c) = chars.next() {
+    for c in line.chars() {
         match (c, quote) {
             (c, Some(open)) if c == open => quote = None,
             (c, Some(_)) => word.push(c),
