@@ -81,6 +81,8 @@ pub struct Probe {
     pub winners: usize,
     /// The one that was told that it won is not the one whose bytes stand there.
     pub wrong_winner: bool,
+    /// Why several may win although none did, if that is known of this kind of store.
+    pub known_race: Option<&'static str>,
     /// When listings show what was created: the worst seen.
     pub listed: Shown,
     /// What a delete does.
@@ -98,7 +100,7 @@ impl Probe {
     pub fn class(&self) -> Option<StoreClass> {
         if !self.unfit.is_empty() {
             None
-        } else if self.winners == 1 && !self.wrong_winner {
+        } else if self.winners == 1 && !self.wrong_winner && self.known_race.is_none() {
             Some(StoreClass::Shared)
         } else {
             Some(StoreClass::SingleMaintainer)
@@ -117,6 +119,10 @@ impl Probe {
             (Some(StoreClass::Shared), _) => {
                 format!("of {racers} creates of one name at once exactly one won, in each of {rounds} rounds")
             }
+            _ if *winners == 1 => format!(
+                "of {racers} creates of one name at once one won, in each of {rounds} rounds, which proves nothing here: {}",
+                self.known_race.unwrap_or_default()
+            ),
             _ if winners == racers => format!("a create overwrites a name that is taken: all of {racers} at once were told that they won"),
             _ => format!("of {racers} creates of one name at once {winners} were told that they won, so a name that is taken can be overwritten"),
         });
@@ -230,6 +236,7 @@ pub fn run(store: &dyn Store, clock: &dyn Clock, rng: &dyn Rng, options: &ProbeO
             rounds: 0,
             winners: 0,
             wrong_winner: false,
+            known_race: store.known_race(),
             listed: Shown::AtOnce,
             deletes: Deletes::NotTried,
             put: Duration::ZERO,

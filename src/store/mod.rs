@@ -145,6 +145,11 @@ pub trait Store: Send + Sync {
     /// How finely it may be read.
     fn read_unit(&self) -> ReadUnit;
 
+    /// Why two creates of one name at the same time may both succeed here although no trial shows it, if that is known of this kind.
+    fn known_race(&self) -> Option<&'static str> {
+        None
+    }
+
     /// What passed so far between this process and the store, where a network lies between them.
     fn traffic(&self) -> Option<options::Traffic> {
         None
@@ -199,6 +204,9 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     }
     fn read_unit(&self) -> ReadUnit {
         (**self).read_unit()
+    }
+    fn known_race(&self) -> Option<&'static str> {
+        (**self).known_race()
     }
     fn traffic(&self) -> Option<options::Traffic> {
         (**self).traffic()

@@ -301,6 +301,17 @@ impl Store for Remote {
         ReadUnit::Window
     }
 
+    fn known_race(&self) -> Option<&'static str> {
+        match &self.publish {
+            Publish::Conditional => None,
+            #[cfg(feature = "b2")]
+            Publish::Asked => Some("the service has no condition, so a name is asked for first and then put"),
+            // Apache's mod_dav: 2 of 64 moves at once won, in one run of five.
+            #[cfg(feature = "webdav")]
+            Publish::Moved(_) => Some("WebDAV servers have been seen to let two moves to one name win"),
+        }
+    }
+
     fn traffic(&self) -> Option<Traffic> {
         Some(self.meter.traffic())
     }
