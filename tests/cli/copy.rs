@@ -317,12 +317,13 @@ fn killed_copies_and_mirrors_are_finished_by_the_next_run() {
     exits(copier(&house), ["init", "--kdf", "low", "--copy-chunker-params"], 0);
     for words in [&["copy", "-q"][..], &["mirror", "mirrored", "-q"]] {
         let mut killed = 0;
-        for tenths in [1, 2, 3, 4, 5, 6, 8] {
+        // From before its first write to after its last, on a fast machine and on a slow one.
+        for after_ms in [8, 20, 40, 80, 150, 300, 600] {
             let mut command = match words[0] {
                 "copy" => copier(&house),
                 _ => house.esker(),
             };
-            command.args(words).timeout(std::time::Duration::from_millis(tenths * 100));
+            command.args(words).timeout(std::time::Duration::from_millis(after_ms));
             // Its time is up: assert_cmd kills it with SIGKILL.
             killed += u32::from(command.output().unwrap().status.code().is_none());
         }
