@@ -168,20 +168,21 @@ impl Address {
     }
 
     fn open(&self, options: &Options) -> Result<Arc<dyn Store>, OpenError> {
-        let Self { scheme, user: _user, authority: _authority, path: _path } = self;
+        // Where no kind of store is built in, nothing asks for these.
+        let (Self { scheme, user: _user, authority: _authority, path: _path }, _options) = (self, options);
         match *scheme {
             #[cfg(feature = "s3")]
-            "s3" => Ok(Arc::new(super::remote::s3::open(_authority, _path, options)?)),
+            "s3" => Ok(Arc::new(super::remote::s3::open(_authority, _path, _options)?)),
             #[cfg(feature = "webdav")]
             "webdav" | "webdavs" => {
-                Ok(Arc::new(super::remote::webdav::open(*scheme == "webdavs", _user.as_deref(), _authority, _path, options)?))
+                Ok(Arc::new(super::remote::webdav::open(*scheme == "webdavs", _user.as_deref(), _authority, _path, _options)?))
             }
             #[cfg(feature = "azblob")]
-            "azblob" => Ok(Arc::new(super::remote::azblob::open(_authority, _path, options)?)),
+            "azblob" => Ok(Arc::new(super::remote::azblob::open(_authority, _path, _options)?)),
             #[cfg(feature = "gcs")]
-            "gcs" => Ok(Arc::new(super::remote::gcs::open(_authority, _path, options)?)),
+            "gcs" => Ok(Arc::new(super::remote::gcs::open(_authority, _path, _options)?)),
             #[cfg(feature = "b2")]
-            "b2" => Ok(Arc::new(super::remote::b2::open(_authority, _path, options)?)),
+            "b2" => Ok(Arc::new(super::remote::b2::open(_authority, _path, _options)?)),
             // `parse` makes no address of any other kind.
             scheme => Err(OptionsError::Unknown { kind: scheme.to_owned(), name: String::new(), known: known() }.into()),
         }
