@@ -32,7 +32,7 @@ planted:
 packages:
 	@.ci/packages $(PACKAGES)
 
-# Servers that are no Debian packages, into target/test-servers.
+# Servers that are no Debian packages, into ~/.cache/esker-test-servers.
 servers: packages
 	@.ci/servers
 

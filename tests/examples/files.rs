@@ -62,8 +62,7 @@ fn config_files_are_taken_by_the_program_as_strictly_as_always() {
 #[test]
 fn compose_and_kubernetes_files_are_yaml() {
     // PyYAML comes with moto.
-    let python = std::env::var_os("ESKER_TEST_SERVERS").map_or_else(|| root().join("target/test-servers"), PathBuf::from);
-    let python = python.join("venv/bin/python");
+    let python = crate::servers::installed("venv/bin/python");
     let files = of_kind(&["yaml", "yml"]);
     if !python.exists() && std::env::var_os("ESKER_WITHOUT_SERVERS").is_some() {
         println!("SKIPPED: no python with PyYAML, and ESKER_WITHOUT_SERVERS is set");

@@ -133,9 +133,11 @@ pub fn free_port() -> u16 {
 }
 
 /// Where `.ci/servers` puts what it installs.
-fn installed(below: &str) -> PathBuf {
-    let place = std::env::var_os("ESKER_TEST_SERVERS").map(PathBuf::from);
-    place.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-servers")).join(below)
+pub fn installed(below: &str) -> PathBuf {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let caches = || variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
+    let place = variable("ESKER_TEST_SERVERS").or_else(|| Some(caches()?.join("esker-test-servers")));
+    place.unwrap_or_default().join(below)
 }
 
 /// A program that a test needs. Absent, the test fails with words on what to do; with `ESKER_WITHOUT_SERVERS` set it says that it
