@@ -284,14 +284,6 @@ impl Reader {
                 _ => false,
             })
             .collect();
-        if self.repository.store.read_unit() == ReadUnit::Exact {
-            return parallel::for_each(threads, groups.into_iter(), |group| {
-                if stop.requested() {
-                    return Err(RepositoryError::Stopped.into());
-                }
-                self.read_group(group, wanted, None, &each)
-            });
-        }
         parallel::for_each(threads, self.runs(groups)?.into_iter(), |run| {
             if stop.requested() {
                 return Err(RepositoryError::Stopped.into());
@@ -312,15 +304,17 @@ impl Reader {
         })
     }
 
-    /// Puts together what one request brings.
+    /// Puts together what one request brings; from a disk, each frame by itself.
     fn runs<'g>(&self, groups: Vec<&'g [(Option<Location>, usize)]>) -> Result<Vec<Run<'g>>, RepositoryError> {
+        let far = self.repository.store.read_unit() == ReadUnit::Window;
         let mut runs: Vec<Run<'g>> = Vec::new();
         for group in groups {
             let place = match group[0].0 {
-                Some(at) if !at.composed && self.frames.peek(&(at.pack, at.frame)).is_none() => {
+                Some(at) if far && !at.composed && self.frames.peek(&(at.pack, at.frame)).is_none() => {
                     let facts = self.facts(at.pack)?;
                     let row = facts.directory.frames.get(at.frame as usize);
-                    row.map(|row| (row.offset, row.offset.saturating_add(u64::from(row.sealed_length)))).map(|(a, b)| (facts, a, b))
+                    row.map(|row| (row.offset, row.offset.saturating_add(u64::from(row.sealed_length))))
+                        .map(|(start, end)| (facts, start, end))
                 }
                 _ => None,
             };

@@ -7,8 +7,8 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as Bounded;
@@ -75,8 +75,8 @@ pub(super) struct Windows {
 struct Disk {
     folder: PathBuf,
     kept_bytes_max: u64,
-    /// What is there, roughly: other processes write too.
-    kept_bytes: AtomicU64,
+    /// What is there, roughly: other processes write too. Counted when the first is kept: who only reads need not look.
+    kept_bytes: OnceLock<AtomicU64>,
 }
 
 impl Windows {
@@ -150,8 +150,11 @@ impl Windows {
 
 impl Disk {
     fn bounded(folder: PathBuf, kept_bytes_max: u64) -> Self {
-        let kept_bytes = AtomicU64::new(files(&folder).iter().map(|file| file.size).sum());
-        Self { folder, kept_bytes_max, kept_bytes }
+        Self { folder, kept_bytes_max, kept_bytes: OnceLock::new() }
+    }
+
+    fn kept_bytes(&self) -> &AtomicU64 {
+        self.kept_bytes.get_or_init(|| AtomicU64::new(files(&self.folder).iter().map(|file| file.size).sum()))
     }
 
     fn path(&self, pack: &PackId, window: u64) -> PathBuf {
@@ -171,11 +174,12 @@ impl Disk {
         if path.exists() {
             return;
         }
+        let kept = self.kept_bytes();
         let written = std::fs::create_dir_all(&self.folder)
             .and_then(|()| tempfile::NamedTempFile::new_in(&self.folder))
             .and_then(|mut file| file.write_all(bytes).map(|()| file))
             .is_ok_and(|file| file.persist(&path).is_ok());
-        if written && self.kept_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed) > self.kept_bytes_max {
+        if written && kept.fetch_add(bytes.len() as u64, Ordering::Relaxed) > self.kept_bytes_max {
             self.trim();
         }
     }
@@ -193,7 +197,7 @@ impl Disk {
                 kept -= file.size;
             }
         }
-        self.kept_bytes.store(kept, Ordering::Relaxed);
+        self.kept_bytes().store(kept, Ordering::Relaxed);
     }
 }
 

@@ -5,6 +5,7 @@
 //! A runtime of its own moves the bytes, so that callers stay ordinary threads. Leans on the store's own types, the clock for jitter
 //! and nothing above. Knows no keys and no formats, and never shows a credential.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -32,7 +33,6 @@ mod wire;
 
 use answer::Trouble;
 use retry::Retries;
-use std::sync::Arc;
 
 /// Options that every kind of this room knows.
 pub(super) const COMMON: [&str; 5] = ["timeout", "retry", "retry-pause", "connections", "ca-file"];
@@ -128,7 +128,7 @@ impl Ground {
 }
 
 impl Remote {
-    /// Makes a request, again and again while that may help. `doubt` hears whether an earlier one may have been carried out.
+    /// Makes a request, again and again while that may help. The request is told whether an earlier one may have been carried out.
     fn ask<T>(&self, verb: &str, about: &str, mut request: impl AsyncFnMut(bool) -> Result<T, Trouble>) -> Result<T, StoreError> {
         let mut series = self.retries.begin();
         loop {
