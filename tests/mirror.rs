@@ -5,7 +5,7 @@
 mod small;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use esker::format::forgotten::{self, Forgotten};
 use esker::format::names::{self, ObjectName};
@@ -16,8 +16,9 @@ use esker::parallel;
 use esker::prune::{self, MaxUnused, PruneOptions, survey};
 use esker::repository::{Reader, Repository, Secret, gc};
 use esker::store::faults::FaultyStore;
-use esker::store::{Entry, MemoryStore, Name, ReadUnit, Store, StoreError};
+use esker::store::{MemoryStore, Name, Store};
 use esker::verify::ReadData;
+use small::meanwhile::Meanwhile;
 use small::{Files, noise};
 use zeroize::Zeroizing;
 
@@ -152,64 +153,6 @@ fn cut_off_before_any_write_the_mirror_is_a_repository_and_the_next_run_finishes
     }
 }
 
-type Deed = Box<dyn FnOnce() + Send>;
-
-/// Does something, once, before the `nth` call.
-struct Meanwhile {
-    inner: Memory,
-    left: Mutex<Option<(u64, Deed)>>,
-}
-
-impl Meanwhile {
-    fn step(&self) -> &MemoryStore {
-        let mut left = self.left.lock().unwrap();
-        let due = match &mut *left {
-            Some((0, _)) => left.take().map(|(_, deed)| deed),
-            Some((n, _)) => {
-                *n -= 1;
-                None
-            }
-            None => None,
-        };
-        drop(left);
-        due.into_iter().for_each(|deed| deed());
-        &self.inner
-    }
-}
-
-impl Store for Meanwhile {
-    fn location(&self) -> String {
-        self.inner.location()
-    }
-    fn create(&self, name: &Name, parts: &[&[u8]]) -> Result<(), StoreError> {
-        self.step().create(name, parts)
-    }
-    fn replace(&self, name: &Name, parts: &[&[u8]]) -> Result<(), StoreError> {
-        self.step().replace(name, parts)
-    }
-    fn get(&self, name: &Name, size_max: u64) -> Result<Vec<u8>, StoreError> {
-        self.step().get(name, size_max)
-    }
-    fn get_range(&self, name: &Name, offset: u64, length: usize) -> Result<Vec<u8>, StoreError> {
-        self.step().get_range(name, offset, length)
-    }
-    fn size(&self, name: &Name) -> Result<u64, StoreError> {
-        self.step().size(name)
-    }
-    fn list(&self, folder: &str, each: &mut dyn FnMut(Entry)) -> Result<(), StoreError> {
-        self.step().list(folder, each)
-    }
-    fn delete(&self, name: &Name) -> Result<(), StoreError> {
-        self.step().delete(name)
-    }
-    fn create_place(&self) -> Result<(), StoreError> {
-        self.step().create_place()
-    }
-    fn read_unit(&self) -> ReadUnit {
-        self.inner.read_unit()
-    }
-}
-
 #[test]
 fn a_prune_of_the_source_in_the_middle_takes_nothing_from_the_mirror() {
     let mut retried = 0;
@@ -220,10 +163,9 @@ fn a_prune_of_the_source_in_the_middle_takes_nothing_from_the_mirror() {
         small::commit(&repository, &files(2), None);
         forget(&repository, first);
         let (inner, key) = (store.clone(), line.clone());
-        let deed: Deed = Box::new(move || prune(&inner, &key));
-        let from = Meanwhile { inner: store.clone(), left: Mutex::new(Some((nth, deed))) };
+        let from = Meanwhile::new(store.clone(), nth, move || prune(&inner, &key));
         let to: Memory = Arc::new(MemoryStore::new());
-        let summary = parallel::one_by_one(|| try_mirror(&from, &*to)).unwrap();
+        let summary = parallel::one_by_one(|| try_mirror(&*from, &*to)).unwrap();
         retried += u64::from(summary.vanished > 0);
         let what = format!("a prune before call {nth}");
         assert_repository(&to, &line, &what);
@@ -231,7 +173,7 @@ fn a_prune_of_the_source_in_the_middle_takes_nothing_from_the_mirror() {
         // A prune of the mirror carries out what was decided, and needs nothing that is not there.
         prune(&to, &line);
         assert_eq!(snapshots(&to, &line), snapshots(&store, &line), "{what}, pruned there");
-        if from.left.lock().unwrap().is_some() {
+        if from.is_left() {
             assert!(nth > 20 && retried > 0);
             break;
         }
