@@ -197,15 +197,17 @@ impl SftpStore {
             Err(trouble) => return kept(trouble),
         };
         connection.ask(Ask::Close { handle: &handle })?;
+        let mut removed = Vec::new();
         for row in rows {
             let (Some(now), Some(then), Ok(name)) = (now, row.attributes.modified, std::str::from_utf8(&row.name)) else {
                 continue;
             };
             let name = format!("{TMP}/{name}");
             if Name::new(&*name).is_some() && is_file(&row.attributes) && now.saturating_sub(then) > LEFTOVER_AGE_SECONDS {
-                connection.ask(Ask::Remove { path: &self.path(&name) })?;
+                removed.push(connection.ask(Ask::Remove { path: &self.path(&name) })?);
             }
         }
-        Ok(())
+        // Waited for: a program that ends now takes the server with it, with what it had still to do.
+        removed.into_iter().try_for_each(|ticket| connection.done(ticket).or_else(kept))
     }
 }
