@@ -4,6 +4,7 @@
 //! end: every other copy is tried, and after those the parity objects of the packs they stand in. Bases of composed chunks are resolved
 //! through literal copies only.
 
+mod many;
 mod mending;
 mod windows;
 
@@ -18,8 +19,7 @@ use crate::crypto::ChunkType;
 use crate::format::names;
 use crate::format::pack::{self, Class, PackFacts, RowEncoding, recipe};
 use crate::id::{ChunkId, PackId};
-use crate::monitor::{Monitor, Quiet, Stop};
-use crate::parallel;
+use crate::monitor::{Monitor, Quiet};
 use crate::planted;
 use crate::repository::view::View;
 use crate::repository::{Repository, RepositoryError, reindex};
@@ -109,14 +109,6 @@ pub struct Reader {
     mended: Mutex<Mended>,
     /// Kept apart: who asks what stands in the store must not be given what parity made of it.
     frames_mended: Bounded<(PackNumber, u32), Arc<Vec<u8>>, ByBytes>,
-}
-
-/// Frames that one request brings.
-struct Run<'g> {
-    /// Chunks wanted from each.
-    groups: Vec<&'g [(Option<Location>, usize)]>,
-    /// Where they stand; nothing when their copies are looked for one by one.
-    place: Option<(Arc<PackFacts>, u64, u64)>,
 }
 
 /// Why one copy of a chunk did not give its bytes.
@@ -265,104 +257,6 @@ impl Reader {
         Ok(found)
     }
 
-    /// Reads many chunks, each frame opened once, frames side by side on `threads`; `each` gets the bytes of every wanted chunk, or why
-    /// they could not be had, in no order. The slice may be any length; memory holds one frame a thread.
-    pub fn read_many<T: std::marker::Copy + Send + Sync, E: From<RepositoryError> + Send>(
-        &self,
-        wanted: &[(ChunkType, ChunkId, T)],
-        threads: usize,
-        stop: &Stop,
-        each: impl Fn(T, Result<&[u8], RepositoryError>) -> Result<(), E> + Sync,
-    ) -> Result<(), E> {
-        let keys: Vec<(ChunkType, ChunkId)> = wanted.iter().map(|&(kind, id, _)| (kind, id)).collect();
-        let located = self.locate(&keys)?;
-        let mut order: Vec<(Option<Location>, usize)> = located.into_iter().zip(0..).collect();
-        order.sort_unstable();
-        let groups: Vec<&[(Option<Location>, usize)]> = order
-            .chunk_by(|(a, _), (b, _)| match (a, b) {
-                (Some(a), Some(b)) => a.pack == b.pack && a.frame == b.frame && !a.composed && !b.composed,
-                _ => false,
-            })
-            .collect();
-        parallel::for_each(threads, self.runs(groups)?.into_iter(), |run| {
-            if stop.requested() {
-                return Err(RepositoryError::Stopped.into());
-            }
-            let fetched = match &run.place {
-                None => None,
-                Some((facts, start, end)) => match Fetched::read(&*self.repository.store, facts, *start, *end) {
-                    Ok(fetched) => Some(fetched),
-                    // Moved by a prune, or damaged: chunk by chunk that is found out.
-                    Err(StoreError::NotFound(_) | StoreError::Size { .. }) => None,
-                    Err(error) => return Err(RepositoryError::from(error).into()),
-                },
-            };
-            for group in run.groups {
-                self.read_group(group, wanted, fetched.as_ref(), &each)?;
-            }
-            Ok(())
-        })
-    }
-
-    /// Puts together what one request brings; from a disk, each frame by itself.
-    fn runs<'g>(&self, groups: Vec<&'g [(Option<Location>, usize)]>) -> Result<Vec<Run<'g>>, RepositoryError> {
-        let far = self.repository.store.read_unit() == ReadUnit::Window;
-        let mut runs: Vec<Run<'g>> = Vec::new();
-        for group in groups {
-            let place = match group[0].0 {
-                Some(at) if far && !at.composed && self.frames.peek(&(at.pack, at.frame)).is_none() => {
-                    let facts = self.facts(at.pack)?;
-                    let row = facts.directory.frames.get(at.frame as usize);
-                    row.map(|row| (row.offset, row.offset.saturating_add(u64::from(row.sealed_length))))
-                        .map(|(start, end)| (facts, start, end))
-                }
-                _ => None,
-            };
-            match (runs.last_mut(), place) {
-                (Some(Run { groups, place: Some((facts, start, end)) }), Some((next, from, to)))
-                    if facts.id == next.id && windows::belongs(facts.size, (*start, *end), (from, to)) =>
-                {
-                    groups.push(group);
-                    *end = to.max(*end);
-                }
-                (_, place) => runs.push(Run { groups: vec![group], place }),
-            }
-        }
-        Ok(runs)
-    }
-
-    fn read_group<T: std::marker::Copy, E>(
-        &self,
-        group: &[(Option<Location>, usize)],
-        wanted: &[(ChunkType, ChunkId, T)],
-        fetched: Option<&Fetched>,
-        each: &(impl Fn(T, Result<&[u8], RepositoryError>) -> Result<(), E> + Sync),
-    ) -> Result<(), E> {
-        let opened = match group[0].0 {
-            Some(at) if !at.composed => {
-                self.facts(at.pack).and_then(|facts| Ok((self.open_frame_from(at.pack, &facts, at.frame, fetched)?, facts))).ok()
-            }
-            _ => None,
-        };
-        for &(location, nth) in group {
-            let (kind, id, tag) = wanted[nth];
-            let slice = match (&opened, location) {
-                (Some((frame, facts)), Some(at)) => literal_slice(facts, at.row, frame, kind, &id)
-                    .filter(|bytes| self.repository.chunk_id_in(facts, kind, bytes) == Some(id)),
-                _ => None,
-            };
-            match slice {
-                Some(bytes) => each(tag, Ok(bytes))?,
-                // The slow way tries every copy, and gives the reason if none is good.
-                None => match self.read_chunk(kind, &id) {
-                    Ok(bytes) => each(tag, Ok(&bytes))?,
-                    Err(error) => each(tag, Err(error))?,
-                },
-            }
-        }
-        Ok(())
-    }
-
     /// Every usable copy, literal ones first.
     pub fn copies(&self, chunk_type: ChunkType, id: &ChunkId) -> Result<Vec<Copy>, RepositoryError> {
         let mut copies = Vec::new();
@@ -407,7 +301,7 @@ impl Reader {
         let open = |sealed: &mut Vec<u8>| pack::open_frame(&self.repository.opener, &facts.header, frame, row, sealed);
         let windows = self.windows.as_ref().filter(|_| facts.class == Class::Metadata);
         let (mut sealed, kept) = match (fetched.and_then(|fetched| fetched.part(row.offset, length)), windows) {
-            (Some(part), _) => (part.to_vec(), false),
+            (Some(part), _) => (part, false),
             (None, Some(windows)) => windows.read(store, facts, row.offset, length)?,
             (None, None) => (get_widened(store, &name, facts.size, row.offset, length)?, false),
         };

@@ -165,13 +165,17 @@ pub fn get_widened(store: &dyn Store, name: &Name, size: u64, offset: u64, lengt
     if store.read_unit() == ReadUnit::Exact || offset.saturating_add(length as u64) > size {
         return store.get_range(name, offset, length);
     }
-    let start = offset / WINDOW_BYTES * WINDOW_BYTES;
-    let end = (offset + length as u64).div_ceil(WINDOW_BYTES) * WINDOW_BYTES;
-    let (start, end) = if (end - start) * 2 > size { (0, size) } else { (start, end.min(size)) };
+    let (start, end) = widened(size, offset, offset + length as u64);
     let mut window = store.get_range(name, start, (end - start) as usize)?;
     window.drain(..(offset - start) as usize);
     window.truncate(length);
     Ok(window)
+}
+
+/// The windows around `start..end` of an object of `size` bytes: the whole object where they are more than half of it.
+pub fn widened(size: u64, start: u64, end: u64) -> (u64, u64) {
+    let (start, end) = (start / WINDOW_BYTES * WINDOW_BYTES, end.div_ceil(WINDOW_BYTES) * WINDOW_BYTES);
+    if (end - start) * 2 > size { (0, size) } else { (start, end.min(size)) }
 }
 
 impl<S: Store + ?Sized> Store for Arc<S> {

@@ -16,7 +16,7 @@ use quick_cache::sync::Cache as Bounded;
 use crate::format::names;
 use crate::format::pack::PackFacts;
 use crate::id::PackId;
-use crate::store::{Store, StoreError, WINDOW_BYTES, get_widened};
+use crate::store::{Store, StoreError, WINDOW_BYTES, get_widened, widened};
 
 /// Disk that windows may take.
 const KEPT_BYTES_MAX: u64 = 512 << 20;
@@ -29,24 +29,63 @@ const GAP_BYTES_MAX: u64 = 2 * WINDOW_BYTES;
 /// ...of no more than this, so that many can be on their way at once.
 const RUN_BYTES_MAX: u64 = 4 << 20;
 
-/// A part of a pack as it stands in the store.
+/// Whole windows of a pack as they stand in the store; of a small pack all of it.
 pub(super) struct Fetched {
+    pack: PackId,
+    /// Where in the pack the first of these bytes stands.
     offset: u64,
-    bytes: Vec<u8>,
+    /// What an earlier request had brought, then what this one did.
+    pieces: [Vec<u8>; 2],
 }
 
 impl Fetched {
-    /// Reads `start..end` of a pack, in whole windows.
-    pub(super) fn read(store: &dyn Store, facts: &PackFacts, start: u64, end: u64) -> Result<Self, StoreError> {
-        let bytes = get_widened(store, &names::pack_name(facts.id), facts.size, start, (end - start) as usize)?;
-        Ok(Self { offset: start, bytes })
+    /// Reads the windows around `start..end` of a pack, but for those at their beginning that `before` has.
+    pub(super) fn read(
+        store: &dyn Store,
+        facts: &PackFacts,
+        start: u64,
+        end: u64,
+        before: Option<&Self>,
+    ) -> Result<Self, StoreError> {
+        let (from, to) = widened(facts.size, start, end);
+        let head = before.filter(|before| before.pack == facts.id).and_then(|before| before.tail(from)).unwrap_or_default();
+        let middle = from + head.len() as u64;
+        let rest = match to.checked_sub(middle).filter(|length| *length > 0) {
+            Some(length) => store.get_range(&names::pack_name(facts.id), middle, length as usize)?,
+            None => Vec::new(),
+        };
+        Ok(Self { pack: facts.id, offset: from, pieces: [head, rest] })
     }
 
     /// `length` bytes from `offset` of the pack, if they were read.
-    pub(super) fn part(&self, offset: u64, length: usize) -> Option<&[u8]> {
+    pub(super) fn part(&self, offset: u64, length: usize) -> Option<Vec<u8>> {
+        let [head, rest] = &self.pieces;
         let at = usize::try_from(offset.checked_sub(self.offset)?).ok()?;
-        self.bytes.get(at..at.checked_add(length)?)
+        let end = at.checked_add(length)?;
+        let rest = rest.get(at.saturating_sub(head.len())..end.saturating_sub(head.len()))?;
+        let mut part = Vec::with_capacity(length);
+        part.extend_from_slice(head.get(at..end.min(head.len())).unwrap_or_default());
+        part.extend_from_slice(rest);
+        Some(part)
     }
+
+    /// Its last window alone, for the request that goes on from there.
+    pub(super) fn into_last_window(self) -> Self {
+        let end = self.offset + self.pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        let offset = self.offset.max(end.saturating_sub(1) / WINDOW_BYTES * WINDOW_BYTES);
+        Self { pack: self.pack, offset, pieces: [self.tail(offset).unwrap_or_default(), Vec::new()] }
+    }
+
+    /// What was read from `offset` of the pack on.
+    fn tail(&self, offset: u64) -> Option<Vec<u8>> {
+        let end = self.offset + self.pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        self.part(offset, usize::try_from(end.checked_sub(offset)?).ok()?)
+    }
+}
+
+/// Does what begins at `start` stand in the window that what ends at `end` stands in?
+pub(super) fn meet(end: u64, start: u64) -> bool {
+    start >= end && start / WINDOW_BYTES == end.saturating_sub(1) / WINDOW_BYTES
 }
 
 /// Can what stands at `next` be read together with `run`? Both are places in one pack of `size` bytes, `next` behind.
@@ -107,11 +146,10 @@ impl Windows {
         let kept = windows.iter().any(Option::is_some);
         if let Some(missing) = windows.iter().position(Option::is_none) {
             let start = (first + missing as u64) * WINDOW_BYTES;
-            let end = (end.max(start + AHEAD_BYTES).div_ceil(WINDOW_BYTES) * WINDOW_BYTES).min(facts.size);
             // As everywhere: above half of a pack it is the whole pack that is read. Then all of it is kept.
-            let (start, end) = if (end - start) * 2 > facts.size { (0, facts.size) } else { (start, end) };
-            let fetched = Fetched::read(store, facts, start, end)?;
-            for (window, bytes) in (start / WINDOW_BYTES..).zip(fetched.bytes.chunks(WINDOW_BYTES as usize)) {
+            let (start, end) = widened(facts.size, start, end.max(start + AHEAD_BYTES).min(facts.size));
+            let fetched = store.get_range(&names::pack_name(facts.id), start, (end - start) as usize)?;
+            for (window, bytes) in (start / WINDOW_BYTES..).zip(fetched.chunks(WINDOW_BYTES as usize)) {
                 let bytes = Arc::new(bytes.to_vec());
                 self.memory.insert((facts.id, window), Arc::clone(&bytes));
                 if let Some(disk) = &self.disk {
@@ -220,6 +258,7 @@ fn files(folder: &Path) -> Vec<Kept> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::pack;
 
     #[test]
     fn neighbours_are_read_together_and_no_more_than_a_run() {
@@ -229,6 +268,36 @@ mod tests {
         assert!(!belongs((0, 100), (101 + GAP_BYTES_MAX, 200 + GAP_BYTES_MAX)));
         assert!(!belongs((0, RUN_BYTES_MAX - 10), (RUN_BYTES_MAX - 10, RUN_BYTES_MAX + 1)));
         assert!(super::belongs(9 << 20, (0, RUN_BYTES_MAX - 10), (RUN_BYTES_MAX - 10, RUN_BYTES_MAX + 1)), "read whole, and once");
+    }
+
+    #[test]
+    fn what_one_request_brought_the_next_one_does_not_ask_for_again() {
+        let store = crate::store::MemoryStore::new();
+        let id = PackId([7; 32]);
+        let bytes: Vec<u8> = (0..16_u32 << 20).map(|at| (at / 1000) as u8).collect();
+        store.create(&names::pack_name(id), &[&bytes]).unwrap();
+        let facts = PackFacts {
+            id,
+            size: bytes.len() as u64,
+            header: [0; crate::format::envelope::HEADER_SIZE],
+            directory_sealed_length: 0,
+            class: pack::Class::Data,
+            directory: pack::Directory::default(),
+        };
+        let part = |fetched: &Fetched, start: u64, end: u64| {
+            fetched.part(start, (end - start) as usize).is_some_and(|part| part == bytes[start as usize..end as usize])
+        };
+
+        let first = Fetched::read(&store, &facts, 300_000, 4_000_000, None).unwrap();
+        assert!(part(&first, 262_144, 300_001) && part(&first, 3_999_999, 4_194_304) && !part(&first, 262_143, 300_000));
+        let last = first.into_last_window();
+        let second = Fetched::read(&store, &facts, 4_000_000, 8_000_000, Some(&last)).unwrap();
+        assert!(part(&second, 4_000_000, 8_000_000) && part(&second, 3_932_160, 3_932_161) && part(&second, 4_194_303, 4_194_305));
+        assert_eq!(second.pieces.each_ref().map(Vec::len), [262_144, 3_932_160], "the second asks from where the first ended");
+        let inside = Fetched::read(&store, &facts, 8_000_001, 8_100_000, Some(&second.into_last_window())).unwrap();
+        assert!(part(&inside, 8_000_001, 8_100_000) && inside.pieces[1].is_empty(), "nothing to ask for");
+        let elsewhere = Fetched::read(&store, &facts, 100, 200, Some(&inside)).unwrap();
+        assert!(part(&elsewhere, 100, 200) && elsewhere.pieces[0].is_empty());
     }
 
     #[test]
