@@ -1,6 +1,6 @@
 //! A repository comes to be whole or not at all: cut off anywhere, beside another `init` that runs, with replies that are lost.
 
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail, and says what it saw")]
 
 mod small;
 
@@ -8,20 +8,28 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use esker::crypto::Passphrase;
+use esker::format::config::StoreClass;
+use esker::format::keyslot::Level;
 use esker::monitor::Quiet;
-use esker::repository::{Initialised, Reader, Repository, RepositoryError, Secret};
+use esker::repository::{InitOptions, Initialised, Reader, Repository, RepositoryError, Secret};
 use esker::store::faults::{Condition, Fault, FaultyStore, Verb};
 use esker::store::{MemoryStore, Store};
 use small::meanwhile::Meanwhile;
+use small::turns::Turns;
 use small::{Files, PASSWORD, noise};
 
 /// Writes no `init` needs.
 const WRITES_MAX: u64 = 20;
 
 fn init(store: Arc<dyn Store>, password: &str) -> Result<Initialised, RepositoryError> {
+    init_of(StoreClass::Shared, store, password)
+}
+
+fn init_of(class: StoreClass, store: Arc<dyn Store>, password: &str) -> Result<Initialised, RepositoryError> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let environment = small::environment(store, NEXT.fetch_add(1, Ordering::Relaxed));
-    Repository::init(environment, &Passphrase::new(password.to_owned()), &small::cheapest())
+    let options = InitOptions { class: Some(class), ..small::cheapest() };
+    Repository::init(environment, &Passphrase::new(password.to_owned()), &options)
 }
 
 fn open(store: &Arc<MemoryStore>, password: &str) -> Result<Arc<Repository>, RepositoryError> {
@@ -209,4 +217,113 @@ fn a_store_that_overwrites_shows_the_loser_that_it_lost() {
     });
     assert!(matches!(init(between, PASSWORD), Err(RepositoryError::AlreadyExists(_))));
     assert!(second.lock().unwrap().is_some());
+}
+
+// -- where a name that is taken may be overwritten ------------------------------------------------------
+
+/// What must be true when every `init` has ended: at most one says that it made the repository, and it did; whatever stands there is of
+/// one root; and a place that nobody made one of is as good as empty.
+fn assert_single(place: &Arc<MemoryStore>, ended: &[(&str, Ended)], when: &str) {
+    let said: Vec<_> = ended.iter().map(|(_, end)| end.as_ref().map(drop).map_err(ToString::to_string)).collect();
+    let when = format!("{when}: {said:?}, {:?}", small::names(place));
+    let made: Vec<_> = ended.iter().filter_map(|(password, end)| Some((*password, end.as_ref().ok()?))).collect();
+    assert!(made.len() <= 1, "{when}");
+    let configs: Vec<_> = small::names(place).into_iter().filter(|name| name.as_str().starts_with("config/")).collect();
+    let mut opened = None;
+    if configs.is_empty() {
+        assert!(made.is_empty(), "{when}");
+        // Whoever comes next and knows a password that somebody left keyslots of, if anybody did.
+        let next = ended.iter().find_map(|(password, _)| Some((*password, init_of(SINGLE, place.clone(), password).ok()?)));
+        let (password, next) = next.unwrap_or_else(|| panic!("{when}: nobody can finish it"));
+        assert_works(place, password, &next.recovery_key, &when);
+        return;
+    }
+    if let Some((password, made)) = made.first() {
+        assert_works(place, password, made, &when);
+        opened = Some(open(place, password).unwrap());
+    }
+    let opened = opened.or_else(|| ended.iter().find_map(|(password, _)| open(place, password).ok()));
+    let opened = opened.unwrap_or_else(|| panic!("{when}: what was made cannot be opened"));
+    for config in &configs {
+        let alone = Arc::new(MemoryStore::new());
+        alone.create(config, &[&place.get(config, u64::MAX).unwrap()]).unwrap();
+        small::open(alone, &opened.export_key(Level::Owner).unwrap()).unwrap_or_else(|error| panic!("{when}: {config}: {error}"));
+    }
+    for (_, end) in ended {
+        use RepositoryError as E;
+        let refused = [
+            matches!(end, Err(E::AlreadyExists(_) | E::UnfinishedInit(_))),
+            matches!(end, Err(E::InitsAtOnce(_) | E::MadeMeanwhile(_))),
+        ];
+        assert!(end.is_ok() || refused.contains(&true), "{when}");
+    }
+}
+
+const SINGLE: StoreClass = StoreClass::SingleMaintainer;
+
+/// How an `init` ended: the recovery key it showed. Its store is given up.
+type Ended = Result<zeroize::Zeroizing<String>, RepositoryError>;
+
+fn init_single(store: Arc<dyn Store>, password: &str) -> Ended {
+    init_of(SINGLE, store, password).map(|made| made.recovery_key)
+}
+
+fn whole_init_in_between(second_password: &'static str) {
+    for nth in 0.. {
+        let place = Arc::new(MemoryStore::new());
+        let second = Arc::new(Mutex::new(None));
+        let (other, made) = (place.clone(), Arc::clone(&second));
+        let between = Meanwhile::new(place.clone(), nth, move || {
+            *made.lock().unwrap() = Some(init_single(other, second_password));
+        });
+        let first = init_single(between.clone(), PASSWORD);
+        let Some(second) = second.lock().unwrap().take() else {
+            assert!(nth > 15, "{nth} calls are too few");
+            return;
+        };
+        // Nothing was done at the same time but by one of them: it does not fail because of the other. Unless the first left keyslots
+        // that it does not open.
+        let one_made_it = first.is_ok() || second.is_ok();
+        assert!(one_made_it, "before call {nth}");
+        assert_single(&place, &[(PASSWORD, first), (second_password, second)], &format!("before call {nth}"));
+    }
+}
+
+#[test]
+fn of_two_inits_one_inside_the_other_one_makes_the_repository_of_a_single_maintainer() {
+    whole_init_in_between(PASSWORD);
+    whole_init_in_between("another one");
+}
+
+#[test]
+fn inits_in_any_order_of_their_steps_never_make_a_repository_of_two_roots() {
+    let soak: u64 = std::env::var("ESKER_SOAK").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(0);
+    let began = std::time::Instant::now();
+    let (mut made, mut none) = (0, 0);
+    for seed in 0.. {
+        if seed >= 40 && began.elapsed().as_secs() >= soak {
+            break;
+        }
+        let place = Arc::new(MemoryStore::new());
+        let passwords: &[&str] = match seed % 3 {
+            0 => &[PASSWORD, PASSWORD],
+            1 => &[PASSWORD, PASSWORD, PASSWORD],
+            _ => &[PASSWORD, "another one", PASSWORD],
+        };
+        let shared: Arc<dyn Store> = place.clone();
+        let users = Turns::of(&shared, passwords.len(), seed);
+        let ended: Vec<_> = std::thread::scope(|scope| {
+            let run = |(store, password): (Arc<dyn Store>, &'static str)| scope.spawn(move || init_single(store, password));
+            let running: Vec<_> = users.into_iter().zip(passwords.iter().copied()).map(run).collect();
+            running.into_iter().map(|run| run.join().unwrap()).collect()
+        });
+        match ended.iter().any(Result::is_ok) {
+            true => made += 1,
+            false => none += 1,
+        }
+        let ended: Vec<_> = passwords.iter().copied().zip(ended).collect();
+        assert_single(&place, &ended, &format!("seed {seed}"));
+    }
+    println!("in {made} orders one made it, in {none} all refused");
+    assert!(made > 0 && none > 0, "{made}, {none}: one of the two was never tried");
 }

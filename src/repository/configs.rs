@@ -3,7 +3,7 @@
 use crate::format::config::{self, Config, StoreClass};
 use crate::format::limits;
 use crate::format::names::{self, ObjectName};
-use crate::repository::open::{InForce, config_name, newest_config};
+use crate::repository::open::{InForce, config_name, is_config, newest_config};
 use crate::repository::{Repository, RepositoryError};
 use crate::store::{Name, StoreError};
 
@@ -39,6 +39,8 @@ impl Repository {
         let raced = || RepositoryError::Inconclusive("somebody else changed the config at the same time; run again".to_owned());
         match self.store.create(&name, &[&sealed]) {
             Ok(()) => {}
+            // A reply that was lost, or a request that somebody between here and the store sent twice: what stands there tells.
+            Err(StoreError::AlreadyExists(_)) if is_config(&*self.store, &name, &sealed)? => {}
             Err(StoreError::AlreadyExists(_)) => return Err(raced()),
             Err(error) => return Err(error.into()),
         }

@@ -20,6 +20,12 @@ pub enum RepositoryError {
     /// `init` found keyslots that do not open with the password it was given, and nothing else.
     #[error("{0} holds keyslots of an init that was cut off, or is still running, and none opens with this password")]
     UnfinishedInit(String),
+    /// `init` found keyslots of more than one root, on a store where no config decides between them.
+    #[error("{0} holds keyslots of several inits: another one is running, or some were cut off; this one took its own away")]
+    InitsAtOnce(String),
+    /// Another `init` with the same root made the repository while this one did.
+    #[error("another init made the repository at {0} at the same time; it opens with the same password")]
+    MadeMeanwhile(String),
     /// No keyslot opened with this password or key.
     #[error("wrong password or key: none of {slots} keyslots opened")]
     WrongSecret {

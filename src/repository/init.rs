@@ -3,6 +3,10 @@
 //! Config 1 is the fence: whatever else of a new repository stands there, it is one from the moment config 1 is created, and of several
 //! `init`s at once only one creates it. Keyslots come first, so a repository can be opened as soon as it is one; an `init` that was cut
 //! off before its config leaves keyslots and nothing else. The next one with the same password goes on with the root in them.
+//!
+//! Where a name that is taken may be overwritten no config is a fence. There the keyslots are: each `init` puts its own and then looks
+//! at all of them; one that sees those of another root takes its own away and refuses. Of two that would go on with different roots at
+//! least one looks after the other put, so no place ever gets configs of two roots, whatever becomes of the configs.
 
 use std::sync::Arc;
 
@@ -13,8 +17,9 @@ use crate::format::Sealer;
 use crate::format::config::{self, Config, StoreClass};
 use crate::format::names::{self, ObjectName};
 use crate::id::ObjectHash;
+use crate::planted;
 use crate::repository::keyslots::{self, NewSlot};
-use crate::repository::open::config_name;
+use crate::repository::open::{config_name, is_config};
 use crate::repository::probe::{self, Probe, ProbeOptions};
 use crate::repository::{Environment, Repository, RepositoryError};
 use crate::store::{ReadUnit, Store, StoreError};
@@ -96,6 +101,14 @@ impl Repository {
         for slot in [NewSlot::password("password", password, options.cost), NewSlot::recovery("recovery key", &recovery)] {
             own.push(keyslots::put(&*store, &*environment.rng, &keys, &slot, now)?);
         }
+        if class == StoreClass::SingleMaintainer
+            && keyslots::are_of_several(&*store, &keys.repository_id())?
+            && !planted::is("another-root-overlooked")
+        {
+            // Nobody needs them: one that goes on with this root has keyslots of its own.
+            keyslots::delete(&*store, &own);
+            return Err(RepositoryError::InitsAtOnce(store.location()));
+        }
         let sealer = Sealer::new(Arc::clone(&keys), Arc::clone(&environment.rng))?;
         let config = first_config(now, class, options);
         let sealed = config::seal(&sealer, &config)?;
@@ -135,14 +148,17 @@ fn create_first_config(store: &dyn Store, class: StoreClass, sealed: &[u8]) -> R
         Ok(()) | Err(StoreError::AlreadyExists(_)) => {}
         Err(error) => return Err(error.into()),
     }
-    match store.get(&name, crate::format::limits::CONFIG_SIZE_MAX) {
-        Ok(found) if found == sealed => {}
-        Ok(_) | Err(StoreError::Size { .. }) => return Ok(false),
-        Err(error) => return Err(error.into()),
+    if !is_config(store, &name, sealed)? {
+        return Ok(false);
     }
     let mut configs = Vec::new();
     store.list(names::CONFIG, &mut |entry| configs.push(entry.name))?;
-    if configs == [name] { Ok(true) } else { Err(RepositoryError::AlreadyExists(store.location())) }
+    match configs == [name] {
+        true => Ok(true),
+        // Both stand for the same root, and either may have been seen alone and told of: neither is taken away.
+        false if class == StoreClass::SingleMaintainer => Err(RepositoryError::MadeMeanwhile(store.location())),
+        false => Err(RepositoryError::AlreadyExists(store.location())),
+    }
 }
 
 fn first_config(now: Timestamp, class: StoreClass, options: &InitOptions) -> Config {

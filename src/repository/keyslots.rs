@@ -110,6 +110,11 @@ pub(super) fn owner_root(
     Ok(None)
 }
 
+/// Does a keyslot stand there that is not of repository `id`, or cannot be read? Told without a key.
+pub(super) fn are_of_several(store: &dyn Store, id: &RepositoryId) -> Result<bool, RepositoryError> {
+    Ok(load(store)?.iter().any(|stored| stored.slot.as_ref().ok().is_none_or(|slot| slot.repository_id != *id)))
+}
+
 /// Deletes keyslots that nobody needs; those that stay do no harm.
 pub(super) fn delete(store: &dyn Store, ids: &[ObjectHash]) {
     for id in ids {

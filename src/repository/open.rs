@@ -193,3 +193,12 @@ pub(super) fn config_name(class: StoreClass, number: u32, sealed: &[u8]) -> Name
         StoreClass::SingleMaintainer => ObjectName::ConfigByHash(number, names::hash_of(&[sealed])).name(),
     }
 }
+
+/// Do these bytes stand at `name`? No two runs ever seal the same, so then they are this run's.
+pub(super) fn is_config(store: &dyn Store, name: &Name, sealed: &[u8]) -> Result<bool, RepositoryError> {
+    match store.get(name, limits::CONFIG_SIZE_MAX) {
+        Ok(found) => Ok(found == sealed),
+        Err(StoreError::Size { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -329,15 +329,18 @@ fn put_pack(
     if let Ok(mut own) = own.lock() {
         own.insert(sealed.facts.id);
     }
-    let parts: Vec<&[u8]> = sealed.parts.iter().map(Vec::as_slice).collect();
-    match create_same(store, &names::pack_name(sealed.facts.id), &parts) {
+    // Of the size of a pack nothing is copied on the way to the network.
+    let parts: Vec<Arc<Vec<u8>>> = sealed.parts.into_iter().map(Arc::new).collect();
+    let slices: Vec<&[u8]> = parts.iter().map(|part| part.as_slice()).collect();
+    let name = names::pack_name(sealed.facts.id);
+    match unless_same(store, &name, &slices, store.create_shared(&name, &parts)) {
         Err(RepositoryError::Store(StoreError::Full(_))) if planted::is("enospc-swallowed") => {}
         other => other?,
     }
     // After the pack: a parity object alone would be of use to nobody. A run that dies in between leaves a pack without one.
     let parity_size = match parity_percent {
         0 => 0,
-        percent => put_parity(store, sealed.facts.id, &parts, percent)?,
+        percent => put_parity(store, sealed.facts.id, &slices, percent)?,
     };
     Ok(StoredPack { facts: sealed.facts, frames: job.assembly.numbers, parity_size })
 }
@@ -345,7 +348,12 @@ fn put_pack(
 /// Create-if-absent where "exists already" is success when what stands there is what we wrote: a reply may have been lost. Whoever may
 /// not read it back goes by the size that a listing shows, where the name is the hash of the bytes: nobody else gives it to others.
 pub fn create_same(store: &dyn Store, name: &Name, parts: &[&[u8]]) -> Result<(), RepositoryError> {
-    match store.create(name, parts) {
+    unless_same(store, name, parts, store.create(name, parts))
+}
+
+/// What a create of `parts` came to, with that allowance.
+fn unless_same(store: &dyn Store, name: &Name, parts: &[&[u8]], created: Result<(), StoreError>) -> Result<(), RepositoryError> {
+    match created {
         Err(StoreError::AlreadyExists(_)) => {
             let size = parts.iter().map(|part| part.len() as u64).sum();
             let ours = match store.get(name, size) {

@@ -119,6 +119,12 @@ pub trait Store: Send + Sync {
     /// Of many concurrent calls for one name exactly one succeeds. After an error nothing, or the complete object, stands there.
     fn create(&self, name: &Name, parts: &[&[u8]]) -> Result<(), StoreError>;
 
+    /// The same with parts that the store may hold on to: one that sends them later than it is called, or twice, needs no copy of them.
+    fn create_shared(&self, name: &Name, parts: &[Arc<Vec<u8>>]) -> Result<(), StoreError> {
+        let parts: Vec<&[u8]> = parts.iter().map(|part| part.as_slice()).collect();
+        self.create(name, &parts)
+    }
+
     /// Replaces or creates `name`, atomically and durably: `repair` only.
     fn replace(&self, name: &Name, parts: &[&[u8]]) -> Result<(), StoreError>;
 
@@ -184,6 +190,9 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     }
     fn create(&self, name: &Name, parts: &[&[u8]]) -> Result<(), StoreError> {
         (**self).create(name, parts)
+    }
+    fn create_shared(&self, name: &Name, parts: &[Arc<Vec<u8>>]) -> Result<(), StoreError> {
+        (**self).create_shared(name, parts)
     }
     fn replace(&self, name: &Name, parts: &[&[u8]]) -> Result<(), StoreError> {
         (**self).replace(name, parts)

@@ -144,6 +144,10 @@ fn of_repository(error: &RepositoryError) -> Report {
         E::UnfinishedInit(_) => Report::new(ExitCode::Failed, error).hint(
             "nothing was changed; the same password finishes it; or remove the folder keys there, when nobody is making a repository",
         ),
+        E::InitsAtOnce(_) => Report::new(ExitCode::Failed, error)
+            .hint("run it again; when it says the same and nobody is making a repository there, remove the folder keys"),
+        E::MadeMeanwhile(_) => Report::new(ExitCode::Failed, error)
+            .hint("use it; the recovery key that works is the one that the other init showed, if it did"),
         E::WrongSecret { .. } => {
             Report::new(ExitCode::WrongKey, error).hint("check the password; the recovery key works in its place")
         }

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::StreamExt;
 use opendal::options::{ListOptions, ReadOptions, WriteOptions};
 use opendal::{Buffer, EntryMode, ErrorKind, Operator};
@@ -199,20 +200,14 @@ impl Remote {
         };
         written.map(drop).map_err(|error| self.trouble(Some(name), &error))
     }
-}
 
-impl Store for Remote {
-    fn location(&self) -> String {
-        self.place.clone()
-    }
-
-    fn create(&self, name: &Name, parts: &[&[u8]]) -> Result<(), StoreError> {
-        let bytes = Buffer::from(parts.concat());
-        self.ask("create", name.as_str(), async |again| match self.publish(name, &bytes).await {
+    /// Gives `bytes` their name, asking again while that may help.
+    fn create_of(&self, name: &Name, bytes: &Buffer) -> Result<(), StoreError> {
+        self.ask("create", name.as_str(), async |again| match self.publish(name, bytes).await {
             // An earlier request may have been carried out and only its reply lost: then what stands there is ours.
             Err(Trouble::Final(StoreError::AlreadyExists(taken))) if again => {
                 let ours = match self.read_whole(name, bytes.len() as u64).await {
-                    Ok(found) => found.is_some_and(|found| found == bytes.to_bytes()),
+                    Ok(found) => found.is_some_and(|found| is_same(&found, bytes)),
                     Err(error) => match self.trouble(Some(name), &error) {
                         // Who may put here need not be allowed to read what stands here; the caller knows whether its name decides.
                         Trouble::Final(_) => false,
@@ -223,6 +218,20 @@ impl Store for Remote {
             }
             other => other,
         })
+    }
+}
+
+impl Store for Remote {
+    fn location(&self) -> String {
+        self.place.clone()
+    }
+
+    fn create(&self, name: &Name, parts: &[&[u8]]) -> Result<(), StoreError> {
+        self.create_of(name, &Buffer::from(parts.concat()))
+    }
+
+    fn create_shared(&self, name: &Name, parts: &[Arc<Vec<u8>>]) -> Result<(), StoreError> {
+        self.create_of(name, &buffer_of(parts))
     }
 
     fn replace(&self, name: &Name, parts: &[&[u8]]) -> Result<(), StoreError> {
@@ -324,4 +333,52 @@ fn entry(folder: &str, found: &opendal::Entry) -> Option<Entry> {
     }
     let name = Name::new(found.path().trim_start_matches('/')).filter(|name| in_folder(name, folder))?;
     Some(Entry { name, size: found.metadata().content_length() })
+}
+
+/// The parts end to end, as one body of a request, without a copy.
+fn buffer_of(parts: &[Arc<Vec<u8>>]) -> Buffer {
+    struct Part(Arc<Vec<u8>>);
+    impl AsRef<[u8]> for Part {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    parts.iter().filter(|part| !part.is_empty()).map(|part| Bytes::from_owner(Part(Arc::clone(part)))).collect()
+}
+
+/// Has `bytes` just this content?
+fn is_same(mut found: &[u8], bytes: &Buffer) -> bool {
+    let mut pieces = bytes.clone();
+    found.len() == bytes.len()
+        && Iterator::all(&mut pieces, |piece| match found.split_at_checked(piece.len()) {
+            Some((same, rest)) => {
+                found = rest;
+                same == piece
+            }
+            None => false,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_handed_over_is_sent_from_where_it_is() {
+        let parts = [b"one".to_vec(), Vec::new(), vec![7; 100_000]].map(Arc::new);
+        let buffer = buffer_of(&parts);
+        assert_eq!(buffer.to_vec(), parts.iter().map(|part| part.as_slice()).collect::<Vec<_>>().concat());
+        let places: Vec<_> = Iterator::map(buffer, |bytes| bytes.as_ptr()).collect();
+        assert_eq!(places, [parts[0].as_ptr(), parts[2].as_ptr()]);
+    }
+
+    #[test]
+    fn what_came_back_is_compared_whole() {
+        let buffer = buffer_of(&[b"one".to_vec(), b"two".to_vec()].map(Arc::new));
+        assert!(is_same(b"onetwo", &buffer));
+        for other in ["onetw", "onetwo!", "onetwa", "enetwo", ""] {
+            assert!(!is_same(other.as_bytes(), &buffer), "{other}");
+        }
+        assert!(is_same(b"", &Buffer::new()) && !is_same(b"x", &Buffer::new()));
+    }
 }
