@@ -40,7 +40,8 @@ servers: packages
 bench:
 	cargo bench --locked
 
-# Long random histories and many kills.
+# Long random histories and many kills, and Garage among the servers.
+soak: export ESKER_WITH_GARAGE := 1
 soak: packages servers
 	PROPTEST_CASES=$(SOAK_CASES) ESKER_SOAK=$(SOAK_SECONDS) cargo test --release --locked --no-fail-fast -- --include-ignored
 

@@ -12,8 +12,11 @@ mod remote {
     mod workload;
 
     mod bad_input;
+    mod clock;
     mod contract;
     mod end_to_end;
     mod faults;
+    mod garage;
     mod hosts;
+    mod second_copy;
 }

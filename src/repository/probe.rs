@@ -4,6 +4,8 @@
 //! writer key deletes nothing, ever, and leaves it to the next prune. A store that fails a trial is described, not an error; an error is
 //! a store that does not answer.
 
+mod clocks;
+
 use std::sync::{Barrier, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +15,8 @@ use crate::format::names;
 use crate::repository::host_state::PlaceHash;
 use crate::repository::{Repository, RepositoryError};
 use crate::store::{Name, ReadUnit, Store, StoreError};
+
+pub use clocks::sentence as clock_sentence;
 
 /// How hard to try.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +91,9 @@ pub struct Probe {
     pub listed: Shown,
     /// What a delete does.
     pub deletes: Deletes,
+    /// How many seconds the clock here is ahead of the server's, negative: behind; 0 when they agree within a second or what the request
+    /// took. `None`: the store does not tell.
+    pub clock_ahead_seconds: Option<i64>,
     /// Median time of a create of a small object, on its own.
     pub put: Duration,
     /// Median time to read a small object.
@@ -145,6 +152,7 @@ impl Probe {
             }
             Deletes::Work(Shown::AtOnce) | Deletes::NotTried => {}
         }
+        remarks.extend(self.clock_ahead_seconds.and_then(clocks::remark));
         remarks
     }
 }
@@ -239,6 +247,7 @@ pub fn run(store: &dyn Store, clock: &dyn Clock, rng: &dyn Rng, options: &ProbeO
             known_race: store.known_race(),
             listed: Shown::AtOnce,
             deletes: Deletes::NotTried,
+            clock_ahead_seconds: None,
             put: Duration::ZERO,
             get: Duration::ZERO,
             list: Duration::ZERO,
@@ -342,10 +351,14 @@ impl Trial<'_> {
     fn what_is_written_reads_back(&mut self) -> Result<bool, RepositoryError> {
         let name = self.name("large");
         let bytes = content(&name, 0, LARGE_SIZE);
+        let before = self.clock.now().seconds;
         if !self.create(&name, &bytes)? {
             self.found.unfit.push(Unfit::FreeNameRefused);
             return Ok(false);
         }
+        // An object that is not there after all is told by what follows.
+        let there = self.store.time_there(&name).ok().flatten();
+        self.found.clock_ahead_seconds = there.map(|there| clocks::ahead(before, there, self.clock.now().seconds));
         let size = match self.store.size(&name) {
             Err(StoreError::NotFound(_)) => None,
             other => Some(other?),

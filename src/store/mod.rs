@@ -156,6 +156,12 @@ pub trait Store: Send + Sync {
         None
     }
 
+    /// What a clock on the other side shows, in seconds since 1970-01-01T00:00:00Z, asked just after `made` was created there; `None`
+    /// where nobody tells.
+    fn time_there(&self, _made: &Name) -> Result<Option<i64>, StoreError> {
+        Ok(None)
+    }
+
     /// What passed so far between this process and the store, where a network lies between them.
     fn traffic(&self) -> Option<options::Traffic> {
         None
@@ -220,6 +226,9 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     }
     fn known_race(&self) -> Option<&'static str> {
         (**self).known_race()
+    }
+    fn time_there(&self, made: &Name) -> Result<Option<i64>, StoreError> {
+        (**self).time_there(made)
     }
     fn traffic(&self) -> Option<options::Traffic> {
         (**self).traffic()

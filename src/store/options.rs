@@ -73,6 +73,11 @@ impl Options {
         self.named.entry(name.to_owned()).or_insert_with(|| value.to_owned());
     }
 
+    /// Forgets every option by name, and keeps the limits: for a store of which other things are said.
+    pub fn forget_names(&mut self) {
+        self.named.clear();
+    }
+
     /// The options of one kind of store; any other name is an error that says what there is.
     pub fn for_kind<'a>(&'a self, kind: &str, known: &[&str]) -> Result<Named<'a>, OptionsError> {
         match self.named.keys().find(|name| !known.contains(&name.as_str())) {

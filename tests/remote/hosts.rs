@@ -69,7 +69,7 @@ fn forget_and_prune(house: &House, ledger: &Mutex<Ledger>) {
     ledger.lock().unwrap().packs_deleted += summary["packs_deleted"].as_u64().unwrap();
 }
 
-fn live_together(house: &House) {
+pub fn live_together(house: &House) {
     house.init();
     let hosts: Vec<House> = (0..HOSTS).map(|_| house.beside()).collect();
     let ledger = Mutex::new(Ledger::default());

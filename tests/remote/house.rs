@@ -11,7 +11,7 @@ use crate::servers::s3::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
 use crate::servers::sshd::Sshd;
 use crate::servers::webdav;
 
-const PASSWORD: &str = "correct horse battery";
+pub const PASSWORD: &str = "correct horse battery";
 
 pub struct House {
     folder: tempfile::TempDir,
@@ -51,6 +51,13 @@ impl House {
     pub fn on_faulty(server: &FaultyServer) -> Self {
         let mut house = Self::on_endpoint(&server.endpoint(), "us-east-1", ACCESS_KEY, SECRET_KEY);
         house.options.extend(["timeout=2", "retry=10", "retry-pause=0.02"].map(|option| format!("--option={option}")));
+        house
+    }
+
+    /// In a folder of its own machine.
+    pub fn on_disk() -> Self {
+        let mut house = Self::new(String::new(), Vec::new(), Vec::new());
+        house.repository = house.path("repository").display().to_string();
         house
     }
 
@@ -96,6 +103,16 @@ impl House {
 
     pub fn repository(&mut self, repository: &str) {
         repository.clone_into(&mut self.repository);
+    }
+
+    /// Where its repository is.
+    pub fn place(&self) -> &str {
+        &self.repository
+    }
+
+    /// What the environment has to say about its store.
+    pub fn environment(&self) -> &[(String, String)] {
+        &self.environment
     }
 
     /// The program, as verbose as it can be, with nothing else from outside.

@@ -86,12 +86,21 @@ main(sys.argv[1:])";
         Some(Self { secret_key: "S3RVER".to_owned(), ..Self::with_keys(server, endpoint) })
     }
 
-    /// Garage, where it is on the path: the condition is ignored, and listings are whole. Its build takes long, so nobody must have it.
+    /// Garage, where it is on the path or `.ci/servers` built it: the condition is ignored, and listings are whole. Its build takes minutes, so
+    /// nobody must have it unless `ESKER_WITH_GARAGE` is set.
     pub fn garage() -> Option<Self> {
         let paths = std::env::var_os("PATH").unwrap_or_default();
-        let Some(garage) = std::env::split_paths(&paths).map(|path| path.join("garage")).find(|path| path.exists()) else {
-            println!("SKIPPED: no garage on the path (cargo install --locked garage --version 2.5.0)");
-            return None;
+        let built = installed("garage/bin/garage");
+        let on_path = std::env::split_paths(&paths).map(|path| path.join("garage")).find(|path| path.exists());
+        let garage = match on_path {
+            Some(garage) => garage,
+            None if built.exists() || std::env::var_os("ESKER_WITH_GARAGE").is_some_and(|set| !set.is_empty()) => {
+                program("garage", built, "run .ci/servers, as make soak does")?
+            }
+            None => {
+                println!("SKIPPED: no garage on the path (ESKER_WITH_GARAGE=1 .ci/servers builds it)");
+                return None;
+            }
         };
         let server = Server::start("garage", |folder, port| {
             std::fs::write(folder.join("garage.toml"), garage_configuration(folder, port)).unwrap();

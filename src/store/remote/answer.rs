@@ -2,6 +2,8 @@
 
 use opendal::{Error, ErrorKind};
 
+use super::date::Dates;
+use crate::clock::{Clock, SystemClock};
 use crate::store::{Name, StoreError};
 
 /// A request that failed.
@@ -13,15 +15,28 @@ pub(super) enum Trouble {
     Final(StoreError),
 }
 
-/// Reads an error of OpenDAL. `absent` says what is missing when the place itself is.
-pub(super) fn trouble(place: &str, absent: &str, name: Option<&Name>, error: &Error) -> Trouble {
+/// The store that answered.
+pub(super) struct About<'a> {
+    /// Its address.
+    pub(super) place: &'a str,
+    /// What is missing when the place itself is.
+    pub(super) absent: &'a str,
+    /// What its clock shows.
+    pub(super) dates: &'a Dates,
+}
+
+/// Reads an error of OpenDAL.
+pub(super) fn trouble(store: &About<'_>, name: Option<&Name>, error: &Error) -> Trouble {
+    let &About { place, absent, dates } = store;
     let said = Said::by(error);
     let text = said.text();
     let about = name.map_or_else(|| place.to_owned(), |name| format!("{place}: {name}"));
     match (error.kind(), said.code.as_deref(), said.status) {
         (_, Some("NoSuchBucket"), _) => Trouble::Final(StoreError::NoStore(absent.to_owned())),
         (_, Some("RequestTimeTooSkewed" | "RequestExpired"), _) => Trouble::Final(StoreError::Denied(format!(
-            "{place}: the server refuses requests because this machine's clock is wrong; set it (timedatectl, NTP) and try again"
+            "{place}: the server refuses requests because this machine's clock is wrong{}; set it (timedatectl, NTP) and try again",
+            // Requests are signed with the machine's own clock, so that is the one to look at.
+            dates.last().map_or_else(String::new, |there| by_how_much(SystemClock::new().now().seconds.saturating_sub(there)))
         ))),
         (_, Some("XMinioStorageFull" | "QuotaExceeded" | "InsufficientStorage" | "StorageFull"), _) | (_, _, Some(507 | 413)) => {
             Trouble::Final(StoreError::Full(format!("{about}: {text}")))
@@ -42,22 +57,35 @@ pub(super) fn trouble(place: &str, absent: &str, name: Option<&Name>, error: &Er
             "{place}: the server's certificate does not verify: it is an authority's own, which no server may use; make one without \
              CA:TRUE, and name it with --option ca-file=FILE"
         ))),
-        _ if error.message().contains("load signing credential") => Trouble::Final(StoreError::Denied(format!(
-            "{place}: no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE for a profile of \
-             ~/.aws/credentials"
-        ))),
+        _ if error.to_string().contains("load signing credential") => {
+            Trouble::Final(StoreError::Denied(format!("{place}: no credentials were found; {}", where_credentials_are(place))))
+        }
         (_, Some("certificate"), _) => Trouble::Final(StoreError::Denied(format!(
             "{place}: the server's certificate does not verify ({text}); if it is your own authority's, name its file with \
              --option ca-file=FILE"
-        ))),
-        _ if error.to_string().contains("failed to load signing credential") => Trouble::Final(StoreError::Denied(format!(
-            "{place}: there are no credentials to sign requests with; they come from the environment (for s3:// AWS_ACCESS_KEY_ID and \
-             AWS_SECRET_ACCESS_KEY) or from the files of the service's own tools (~/.aws/credentials)"
         ))),
         _ if error.is_temporary() => Trouble::Passing(text),
         (_, _, Some(500..=599)) => Trouble::Passing(text),
         (ErrorKind::ConfigInvalid, _, _) => Trouble::Final(StoreError::Denied(format!("{about}: {text}"))),
         _ => Trouble::Final(StoreError::Io(format!("{about}: {text}"))),
+    }
+}
+
+/// How far a clock that is wrong is ahead; nothing when it is not, whatever the server says.
+fn by_how_much(ahead_seconds: i64) -> String {
+    if ahead_seconds.unsigned_abs() < 60 {
+        return String::new();
+    }
+    let direction = if ahead_seconds < 0 { "behind" } else { "ahead of" };
+    format!(" ({} s {direction} the server's)", ahead_seconds.unsigned_abs())
+}
+
+/// What a person who gave none has to do, at each kind of store.
+fn where_credentials_are(place: &str) -> &'static str {
+    match place.split("://").next() {
+        Some("azblob") => "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+        Some("gcs") => "name the file of a service account in GOOGLE_APPLICATION_CREDENTIALS",
+        _ => "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE for a profile of ~/.aws/credentials",
     }
 }
 
@@ -140,7 +168,8 @@ mod tests {
 
     fn said(kind: ErrorKind, message: &str, status: u16) -> Trouble {
         let error = Error::new(kind, message.to_owned()).with_context("response", format!("Parts {{ status: {status}, version }}"));
-        trouble("s3://b", "there is no bucket b", Some(&name()), &error)
+        let store = About { place: "s3://b", absent: "there is no bucket b", dates: &Dates::default() };
+        trouble(&store, Some(&name()), &error)
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub(in crate::store) fn open(container: &str, prefix: &str, options: &Options) -
         .map(str::to_owned)
         .or_else(|| account.map(|account| format!("https://{account}.blob.core.windows.net")))
     {
-        Some(endpoint) => builder = builder.endpoint(&endpoint),
+        Some(endpoint) => builder = builder.endpoint(super::plain_endpoint(&endpoint)?),
         None => return Err(SetUpError::Address("azblob:// needs --option account=NAME or AZURE_STORAGE_ACCOUNT_NAME".to_owned())),
     }
     if let Some(key) = variable("AZURE_STORAGE_ACCOUNT_KEY") {

@@ -13,15 +13,21 @@ use super::{Entry, Remote, StoreError, entry};
 const AT_ONCE: usize = 16;
 
 /// A service that lists by prefix, in the order of names: after a failure it goes on behind the last name that came, so nothing is
-/// shown twice and nothing is kept in memory.
+/// shown twice and nothing is kept in memory. One that cannot begin behind a name (Azure), or begins with it (B2), is read over.
 pub(super) fn in_order(remote: &Remote, folder: &str, each: &mut dyn FnMut(Entry)) -> Result<(), StoreError> {
     let mut last: Option<String> = None;
+    let starts_after = remote.operator.info().capability().list_with_start_after;
     remote.ask("list", about(folder), async |_| {
-        let options = ListOptions { recursive: true, start_after: last.clone(), ..ListOptions::default() };
+        let shown = last.clone();
+        let start_after = shown.clone().filter(|_| starts_after);
+        let options = ListOptions { recursive: true, start_after, ..ListOptions::default() };
         let mut lister =
             remote.operator.lister_options(&path(folder), options).await.map_err(|error| remote.trouble(None, &error))?;
         while let Some(found) = lister.next().await {
             let found = found.map_err(|error| remote.trouble(None, &error))?;
+            if last == shown && shown.as_deref().is_some_and(|shown| found.path() <= shown) {
+                continue;
+            }
             // Names that do not grow would be shown twice after a failure; better no listing than a wrong one.
             if last.as_deref().is_some_and(|last| found.path() <= last) {
                 return Err(Trouble::Final(StoreError::Io(format!(

@@ -24,6 +24,7 @@ pub(super) mod azblob;
 pub(super) mod b2;
 #[cfg(feature = "gcs")]
 pub(super) mod gcs;
+mod date;
 mod listing;
 mod retry;
 #[cfg(feature = "s3")]
@@ -33,6 +34,7 @@ pub(super) mod webdav;
 mod wire;
 
 use answer::Trouble;
+use date::{Dated, Dates};
 use retry::Retries;
 
 /// Options that every kind of this room knows.
@@ -63,6 +65,17 @@ pub enum SetUpError {
     Start(String),
 }
 
+/// The address of a service as it was given, without a `/` at its end.
+#[cfg(any(feature = "s3", feature = "azblob", feature = "gcs"))]
+fn plain_endpoint(endpoint: &str) -> Result<&str, SetUpError> {
+    match endpoint.contains('@') {
+        true => {
+            Err(SetUpError::Credentials("an endpoint holds no user and no password; see `esker help` on credentials".to_owned()))
+        }
+        false => Ok(endpoint.trim_end_matches('/')),
+    }
+}
+
 /// How an object gets its name without taking anybody's place.
 enum Publish {
     /// PUT with the condition that the name is free.
@@ -87,6 +100,7 @@ pub(super) struct Remote {
     meter: Arc<Meter>,
     retries: Retries,
     notice: Option<Notice>,
+    dates: Dates,
 }
 
 /// What every kind needs before its operator.
@@ -96,6 +110,7 @@ struct Ground {
     meter: Arc<Meter>,
     retries: Retries,
     notice: Option<Notice>,
+    dates: Dates,
 }
 
 impl Ground {
@@ -111,20 +126,22 @@ impl Ground {
             .enable_time()
             .build()
             .map_err(|error| SetUpError::Start(error.to_string()))?;
+        let dates = Dates::default();
         let lasting = named.seconds("retry")?.unwrap_or(Duration::from_secs(300));
         Ok(Self {
             runtime,
-            transport: opendal::HttpTransporter::new(wire),
+            transport: opendal::HttpTransporter::new(Dated::new(wire, dates.clone())),
             meter,
             retries: Retries::new(lasting, named.seconds("retry-pause")?),
             notice: options.notice.clone(),
+            dates,
         })
     }
 
     fn build(self, operator: Operator, publish: Publish, place: String, absent: String) -> Remote {
         let context = opendal::OperationContext::new().with_http_transport(self.transport);
-        let Self { runtime, meter, retries, notice, .. } = self;
-        Remote { runtime, operator: operator.with_context(context), publish, place, absent, meter, retries, notice }
+        let Self { runtime, meter, retries, notice, dates, .. } = self;
+        Remote { runtime, operator: operator.with_context(context), publish, place, absent, meter, retries, notice, dates }
     }
 }
 
@@ -154,7 +171,7 @@ impl Remote {
     }
 
     fn trouble(&self, name: Option<&Name>, error: &opendal::Error) -> Trouble {
-        answer::trouble(&self.place, &self.absent, name, error)
+        answer::trouble(&answer::About { place: &self.place, absent: &self.absent, dates: &self.dates }, name, error)
     }
 
     async fn read(&self, name: &Name, offset: u64, length: u64) -> Result<Buffer, opendal::Error> {
@@ -280,8 +297,7 @@ impl Store for Remote {
     }
 
     fn list(&self, folder: &str, each: &mut dyn FnMut(Entry)) -> Result<(), StoreError> {
-        let capability = self.operator.info().capability();
-        match capability.list_with_recursive && capability.list_with_start_after {
+        match self.operator.info().capability().list_with_recursive {
             true => listing::in_order(self, folder, each),
             false => listing::by_folders(self, folder, each),
         }
@@ -319,6 +335,11 @@ impl Store for Remote {
             #[cfg(feature = "webdav")]
             Publish::Moved(_) => Some("WebDAV servers have been seen to let two moves to one name win"),
         }
+    }
+
+    fn time_there(&self, made: &Name) -> Result<Option<i64>, StoreError> {
+        self.size(made)?;
+        Ok(self.dates.last())
     }
 
     fn traffic(&self) -> Option<Traffic> {

@@ -45,12 +45,7 @@ pub(in crate::store) fn open(bucket: &str, prefix: &str, options: &Options) -> R
 
     let mut builder = S3::default().bucket(bucket).root(&format!("/{prefix}")).region(&region);
     if let Some(endpoint) = &endpoint {
-        if endpoint.contains('@') {
-            return Err(SetUpError::Credentials(
-                "an endpoint holds no user and no password; see `esker help` on credentials".to_owned(),
-            ));
-        }
-        builder = builder.endpoint(endpoint.trim_end_matches('/'));
+        builder = builder.endpoint(super::plain_endpoint(endpoint)?);
     }
     // Amazon is leaving path style; most others know nothing else.
     if named.yes("virtual-host")?.unwrap_or(is_amazon) && !bucket.contains('.') {

@@ -252,6 +252,12 @@ impl Store for SftpStore {
         ReadUnit::Window
     }
 
+    /// The protocol tells no time; what was written a moment ago has the server's.
+    fn time_there(&self, made: &Name) -> Result<Option<i64>, StoreError> {
+        let attributes = self.run(0, |connection| self.attributes_of(connection, made))?;
+        Ok(attributes.modified.map(i64::from))
+    }
+
     fn traffic(&self) -> Option<Traffic> {
         Some(self.meter.traffic())
     }

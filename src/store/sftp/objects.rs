@@ -77,9 +77,13 @@ impl SftpStore {
     }
 
     pub(super) fn size_of(&self, connection: &Connection, name: &Name) -> Result<u64, Failure> {
+        self.regular(name, &self.attributes_of(connection, name)?)
+    }
+
+    pub(super) fn attributes_of(&self, connection: &Connection, name: &Name) -> Result<Attributes, Failure> {
         let path = self.path(name.as_str());
         match connection.ask(Ask::Lstat { path: &path }).and_then(|ticket| connection.attributes(ticket)) {
-            Ok(attributes) => self.regular(name, &attributes),
+            Ok(attributes) => Ok(attributes),
             Err(trouble) if is_not_found(&trouble) => self.absent(connection, name),
             Err(trouble) => Err(self.failed("examine", name.as_str(), trouble)),
         }

@@ -221,6 +221,10 @@ fn answer(
     }
     let length = if is_head && reply.status == 200 { lock(&shared.bucket).length(&request.seen.key) } else { reply.body.len() };
     let mut head = format!("HTTP/1.1 {} As Planned\r\nServer: faulty\r\nContent-Length: {length}\r\n", reply.status);
+    if let Some(ahead) = *lock(&shared.clock_ahead) {
+        let now = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(ahead);
+        head += &now.strftime("Date: %a, %d %b %Y %H:%M:%S GMT\r\n").to_string();
+    }
     for (name, value) in &reply.headers {
         head += &format!("{name}: {value}\r\n");
     }

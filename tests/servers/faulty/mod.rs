@@ -38,6 +38,8 @@ struct Shared {
     /// Every open connection, to cut them all.
     open: Mutex<BTreeMap<u64, TcpStream>>,
     ended: AtomicBool,
+    /// How many seconds its clock is ahead; without one its answers have no date.
+    clock_ahead: Mutex<Option<i64>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -82,6 +84,7 @@ impl FaultyServer {
             gone_until: Mutex::new(None),
             open: Mutex::new(BTreeMap::new()),
             ended: AtomicBool::new(false),
+            clock_ahead: Mutex::new(None),
         });
         let theirs = shared.clone();
         connection::spawn(move || accept(&theirs, listener));
@@ -145,6 +148,11 @@ impl FaultyServer {
     /// New objects are shown only from the listing after so many on.
     pub fn list_late(&self, listings: u32) {
         lock(&self.shared.bucket).late = listings;
+    }
+
+    /// From now on its answers are dated, by a clock that is so many seconds ahead of this machine's.
+    pub fn set_clock(&self, ahead_seconds: i64) {
+        *lock(&self.shared.clock_ahead) = Some(ahead_seconds);
     }
 
     /// `If-None-Match` is not looked at, as some servers do.

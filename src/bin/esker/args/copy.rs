@@ -12,6 +12,9 @@ pub struct From {
     /// Where the other repository is
     #[arg(id = "from-repo", long = "from-repo", value_name = "URL", env = "ESKER_FROM_REPOSITORY", hide_env_values = true, value_hint = ValueHint::DirPath, help_heading = "The other repository")]
     pub repository: Option<OsString>,
+    /// Say something about its store, as -o does; with any of these, -o is about the store of -r alone
+    #[arg(id = "from-option", long = "from-option", value_name = "NAME=VALUE", help_heading = "The other repository")]
+    pub options: Vec<String>,
     /// What opens it
     #[command(flatten)]
     pub secret: FromSecret,
@@ -84,6 +87,9 @@ pub struct Mirror {
     /// Where to
     #[arg(value_name = "URL", value_hint = ValueHint::DirPath)]
     pub to: OsString,
+    /// Say something about the store there, as -o does; with any of these, -o is about the store of -r alone
+    #[arg(long = "to-option", value_name = "NAME=VALUE")]
+    pub to_options: Vec<String>,
     /// Delete there what is gone here for good: packs that a prune deleted, forgotten snapshots, removed keys (needs an owner's key)
     #[arg(long)]
     pub delete: bool,

@@ -56,6 +56,9 @@ pub struct RepairPacks {
     /// A mirror of this repository, a folder that holds its packs, or another repository; may be given several times
     #[arg(long, value_name = "URL", value_hint = ValueHint::DirPath)]
     pub from: Vec<String>,
+    /// Say something about their stores, as -o does; with any of these, -o is about the store of -r alone
+    #[arg(long = "from-option", value_name = "NAME=VALUE", help_heading = "The other repository")]
+    pub from_options: Vec<String>,
     /// What opens another repository
     #[command(flatten)]
     pub secret: FromSecret,

@@ -44,9 +44,9 @@ pub fn run(options: &Copy, context: &mut Context) -> Result<ExitCode> {
     let out = &mut context.out;
     let monitor = std::sync::Arc::clone(&context.progress) as std::sync::Arc<dyn esker::monitor::Monitor>;
     let summary = copy::run(&other, &to, &originals, how, &monitor, &context.stop, &mut |copied| {
-        // JSON is a line at a time; a person reads it when the bar is gone.
+        // JSON is a line at a time, there when the snapshot is; a person reads it when the bar is gone.
         if out.json {
-            failed = failed.take().or(out.json(&as_json(copied)).err());
+            failed = failed.take().or(out.json(&as_json(copied)).and_then(|()| out.flush()).err());
         } else {
             lines.push(line(copied));
         }

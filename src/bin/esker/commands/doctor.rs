@@ -64,6 +64,9 @@ fn show(found: &Probe, place: &str, holds_repository: bool, context: &mut Contex
         Deletes::NotTried => context.out.line("  deleting was not tried")?,
         _ => {}
     }
+    if let Some(ahead) = found.clock_ahead_seconds {
+        context.out.line(&format!("  this machine's clock is {}", probe::clock_sentence(ahead)))?;
+    }
     match holds_repository {
         true => context.out.line("  a repository is there; `esker status` says which class it was made with"),
         false => context.out.line("  no repository is there"),
@@ -97,6 +100,7 @@ fn as_json(found: &Probe, place: &str, holds_repository: bool) -> Value {
         "listed_after": shown(found.listed),
         "deletes": deletes,
         "delete_listed_after": delete_shown,
+        "clock_ahead_seconds": found.clock_ahead_seconds,
         "put_seconds": found.put.as_secs_f64(),
         "get_seconds": found.get.as_secs_f64(),
         "list_seconds": found.list.as_secs_f64(),

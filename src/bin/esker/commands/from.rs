@@ -24,7 +24,7 @@ pub fn open(from: &From, context: &mut Context) -> Result<Arc<Repository>> {
             .hint("give --from-repo URL, or set ESKER_FROM_REPOSITORY")
             .into());
     };
-    open_at(store(place, context)?, &from.secret, context)
+    open_at(store(place, &from.options, context)?, &from.secret, context)
 }
 
 /// The same, when its place is known already.
@@ -47,14 +47,22 @@ pub fn open_at(store: Arc<dyn Store>, from: &FromSecret, context: &mut Context) 
     }
 }
 
-/// The store a person named beside that of the repository.
-pub fn store(place: &OsStr, context: &Context) -> Result<Arc<dyn Store>> {
+/// The store a person named beside that of the repository. What is said about stores counts for it too, until something is said about
+/// this one alone: two servers seldom share an endpoint, and two kinds share no option at all.
+pub fn store(place: &OsStr, options: &[String], context: &Context) -> Result<Arc<dyn Store>> {
     let location = match place.to_str() {
         Some(text) => location::parse(text).map_err(Usage::new)?,
         None if place.as_bytes().contains(&b':') => return Err(Usage::new("the location is not UTF-8 text").into()),
         None => Location::Path(PathBuf::from(place)),
     };
-    context.open_store(&location)
+    let mut named = context.settings.store.clone();
+    if !options.is_empty() {
+        named.forget_names();
+        for option in options {
+            named.add(option).map_err(Usage::new)?;
+        }
+    }
+    context.open_store(&location, &named)
 }
 
 fn variable() -> Option<std::ffi::OsString> {

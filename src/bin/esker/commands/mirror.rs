@@ -16,7 +16,7 @@ use crate::terminal::words;
 
 /// Mirrors and says what came of it.
 pub fn run(options: &Mirror, context: &mut Context) -> Result<ExitCode> {
-    let to = from::store(&options.to, context)?;
+    let to = from::store(&options.to, &options.to_options, context)?;
     let begun = std::time::Instant::now();
     let summary = match options.delete {
         false => {

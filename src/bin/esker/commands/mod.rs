@@ -199,13 +199,13 @@ impl Context {
         if let Some(store) = self.store.get() {
             return Ok(Arc::clone(store));
         }
-        let store = self.open_store(&self.location()?)?;
+        let store = self.open_store(&self.location()?, &self.settings.store)?;
         Ok(Arc::clone(self.store.get_or_init(|| store)))
     }
 
-    /// Another store, with what was said about stores.
-    pub fn open_store(&self, location: &Location) -> Result<Arc<dyn Store>> {
-        let mut options = self.settings.store.clone();
+    /// A store, with what was said about it.
+    pub fn open_store(&self, location: &Location, options: &StoreOptions) -> Result<Arc<dyn Store>> {
+        let mut options = options.clone();
         let progress = Arc::clone(&self.progress);
         options.notice = Some(Arc::new(move |text| progress.warn(text)));
         if matches!(location, Location::Path(_) | Location::Memory) {

@@ -76,7 +76,7 @@ fn print_index(summary: &IndexSummary, dry_run: bool, context: &mut Context) -> 
 fn repair_packs(options: &RepairPacks, context: &mut Context) -> Result<ExitCode> {
     let mut places: Vec<Arc<dyn Store>> = Vec::new();
     for place in &options.from {
-        places.push(from::store(place.as_ref(), context)?);
+        places.push(from::store(place.as_ref(), &options.from_options, context)?);
     }
     let repository = context.open()?;
     let (mut mirrors, mut others) = (Vec::new(), Vec::new());
