@@ -13,7 +13,7 @@ SOAK_SECONDS ?= 7200
 # Seconds for each fuzz target of `make fuzz`.
 FUZZ_SECONDS ?= 60
 
-.PHONY: demo test planted bench soak fuzz fmt lint packages servers
+.PHONY: demo test planted bench soak clouds fuzz fmt lint packages servers
 
 # Builds esker, backs up a small service of its own making, changes it, backs up again, restores, compares, verifies.
 demo:
@@ -44,6 +44,11 @@ bench:
 soak: export ESKER_WITH_GARAGE := 1
 soak: packages servers
 	PROPTEST_CASES=$(SOAK_CASES) ESKER_SOAK=$(SOAK_SECONDS) cargo test --release --locked --no-fail-fast -- --include-ignored
+
+# Kinds of store that are not in the default build, on servers that stand for Azure's and Google's.
+clouds: export ESKER_WITH_CLOUDS := 1
+clouds: packages servers
+	cargo test --locked --features azblob,gcs --test remote clouds
 
 # Every fuzz target for a while (needs a nightly toolchain and cargo-fuzz).
 fuzz:

@@ -13,6 +13,8 @@ mod remote {
 
     mod bad_input;
     mod clock;
+    #[cfg(any(feature = "azblob", feature = "gcs"))]
+    mod clouds;
     mod contract;
     mod end_to_end;
     mod faults;

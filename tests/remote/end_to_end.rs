@@ -7,7 +7,7 @@ use crate::servers::sshd::Sshd;
 use crate::servers::webdav;
 
 /// Two days, a look at them, one forgotten, its space freed, the other restored.
-fn days(house: &House) {
+pub fn days(house: &House) {
     house.init();
     live(house);
 }

@@ -3,8 +3,8 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use super::house::{House, noise};
 use super::hosts::live_together;
+use super::house::{House, noise};
 use crate::servers::s3::S3Server;
 
 const CLASS: &str = "single maintainer";

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use crate::servers::Server;
+#[cfg(feature = "azblob")]
+use crate::servers::clouds;
 use crate::servers::faulty::FaultyServer;
 use crate::servers::s3::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
 use crate::servers::sshd::Sshd;
@@ -52,6 +54,26 @@ impl House {
         let mut house = Self::on_endpoint(&server.endpoint(), "us-east-1", ACCESS_KEY, SECRET_KEY);
         house.options.extend(["timeout=2", "retry=10", "retry-pause=0.02"].map(|option| format!("--option={option}")));
         house
+    }
+
+    /// On azurite, with the account and the key that everybody's has.
+    #[cfg(feature = "azblob")]
+    pub fn on_azure(server: &Server) -> Self {
+        let environment = vec![
+            ("AZURE_STORAGE_ACCOUNT_NAME".to_owned(), clouds::ACCOUNT.to_owned()),
+            ("AZURE_STORAGE_ACCOUNT_KEY".to_owned(), clouds::ACCOUNT_KEY.to_owned()),
+        ];
+        let mut house =
+            Self::new(format!("azblob://{BUCKET}/hosts"), vec![format!("--option={}", clouds::endpoint(server))], environment);
+        house.secrets.retain(|secret| secret != clouds::ACCOUNT);
+        house
+    }
+
+    /// On the emulator of Google's, which asks for no credentials.
+    #[cfg(feature = "gcs")]
+    pub fn on_google(server: &Server) -> Self {
+        let options = vec![format!("--option=endpoint={}", server.url()), "--option=anonymous=true".to_owned()];
+        Self::new(format!("gcs://{BUCKET}/hosts"), options, Vec::new())
     }
 
     /// In a folder of its own machine.

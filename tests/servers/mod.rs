@@ -13,6 +13,7 @@
 )]
 
 pub mod certificate;
+pub mod clouds;
 pub mod faulty;
 pub mod http;
 pub mod s3;

@@ -22,9 +22,9 @@ mod answer;
 pub(super) mod azblob;
 #[cfg(feature = "b2")]
 pub(super) mod b2;
+mod date;
 #[cfg(feature = "gcs")]
 pub(super) mod gcs;
-mod date;
 mod listing;
 mod retry;
 #[cfg(feature = "s3")]
