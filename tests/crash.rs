@@ -4,7 +4,8 @@
 //! each of these steps in turn, and the disk holds what was synced and none, all or any part of the rest: files torn, names in no order.
 //! Every such disk is opened, verified, restored from, mended where it was damaged, and used by the commands that come next, with no
 //! cache and with a cache that knows more than the disk. `ESKER_SOAK` set tries many more disks a step and looks at all; `ESKER_SEED=N`
-//! decides which.
+//! decides which. Each test says how many cuts it stood, and how many all tests of its process did:
+//! `ESKER_SOAK=1 cargo test --test crash -- --nocapture --test-threads=1` ends with more than 100,000.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail, and says what it counted")]
 

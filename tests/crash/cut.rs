@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use esker::id::SnapshotId;
@@ -18,6 +19,8 @@ use crate::story::{Story, Wound, open, try_prune};
 const ANY_PER_STEP: u64 = 20;
 /// The same with `ESKER_SOAK`: more than 100,000 in all.
 const ANY_PER_STEP_SOAK: u64 = 90;
+/// Cuts whose disks were looked at so far, by all tests of this process.
+static CUTS: AtomicU64 = AtomicU64::new(0);
 
 fn copy(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
@@ -221,8 +224,10 @@ impl Story {
             panic!("ESKER_SEED={seed}: power cut after step {at} ({}), the rest {rest:?}, then {next}", self.doing(at));
         }
         let seconds = began.elapsed().as_secs();
+        let all = CUTS.fetch_add(covered, Ordering::Relaxed) + covered;
         eprintln!(
-            "{} steps, {points} cuts, {disks} different disks; {looked_at} looked at, which {covered} cuts leave, {seconds} s",
+            "{} steps, {points} cuts, {disks} different disks; {looked_at} looked at, which {covered} cuts leave, {seconds} s; \
+             {all} cuts in this run so far",
             self.steps.len()
         );
         assert!(covered >= least_points, "only {covered} cuts");
