@@ -4,7 +4,7 @@
 
 mod small;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use esker::crypto::{ChunkType, Passphrase};
 use esker::format::config::{self, Config, StoreClass};
 use esker::format::forgotten::{self, Forgotten};
 use esker::format::gc::{self, Condemn, Verdict};
+use esker::format::index;
 use esker::format::keyslot::Level;
 use esker::format::names::{self, ObjectName};
 use esker::format::tree::{Content, Item, NodeKind};
@@ -121,6 +122,19 @@ impl Place {
             .list(names::PACKS, &mut |entry| _ = packs.insert(names::parse_pack(&entry.name).unwrap(), entry.size))
             .unwrap();
         packs
+    }
+
+    /// Packs that index files tell of.
+    fn named(&self) -> BTreeSet<PackId> {
+        let repository = self.open();
+        let mut named = BTreeSet::new();
+        for name in self.names(names::INDEX) {
+            let name = Name::new(name.as_str()).unwrap();
+            let sealed = self.store.get(&name, u64::MAX).unwrap();
+            let file = index::open(repository.opener(), names::parse_index(&name).unwrap(), &sealed).unwrap();
+            named.extend(file.packs.iter().map(|facts| facts.id));
+        }
+        named
     }
 
     fn names(&self, folder: &str) -> Vec<String> {
@@ -771,6 +785,10 @@ fn index_files_are_merged_and_lose_no_fact() {
     let summary = place.prune();
     assert!(summary.index_files_replaced >= 6, "{summary:?}");
     assert!(place.names("index").len() <= 2, "{:?}", place.names("index"));
+    // Before anything else runs: the next snapshot would name again what it finds without a name.
+    assert_eq!(place.named(), place.packs().into_keys().collect());
+    let (findings, _) = small::check(&place.open(), ReadData::Nothing);
+    assert!(findings.is_empty(), "{findings:?}");
     place.check();
     place.commit_one(&noise(11, 70 * KIB));
     // A host that knows nothing reads them: every live chunk is known, as before.
