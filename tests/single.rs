@@ -355,6 +355,78 @@ fn a_snapshot_beside_whose_commit_a_revocation_stands_was_not_committed() {
 }
 
 #[test]
+fn a_run_that_gave_up_is_no_loss() {
+    let place = Place::new(Condition::Ignored);
+    let mut writer = place.try_begin("a", &place.owner).unwrap();
+    self::place(&mut writer, &noise(1, 50 * KIB));
+    writer.abandon();
+    assert!(place.names("sessions").iter().any(|name| name.last_part() == "closed"));
+    let (findings, _) = small::check(&place.open(), ReadData::All);
+    assert!(findings.is_empty(), "{findings:?}");
+}
+
+/// A run slept, was taken for dead, and committed after what it counted on was deleted: its snapshot, and what it cannot have.
+fn commit_too_late(place: &Place, bytes: &[u8]) -> SnapshotId {
+    let old = place.commit(bytes);
+    let mut writer = place.try_begin("b", &place.writer).unwrap();
+    assert!(!self::place(&mut writer, bytes));
+    let id = writer.snapshot_id().unwrap();
+    place.forget(old);
+    esker::repository::session::revoke(&place.open(), id.into(), "test").unwrap();
+    place.prune();
+    assert!(place.prune().packs_waiting == 0);
+    let named = chunk_id(writer.repository(), bytes);
+    let items = vec![Item::Chunk { id: named, length: bytes.len() as u64 }];
+    let node = small::node("file", NodeKind::File, bytes.len() as u64, Content { level: 0, items });
+    let content = small::store_folder(&mut writer, vec![node]);
+    let root = small::store_folder(&mut writer, vec![small::node("data", NodeKind::Folder, 0, content)]);
+    assert!(matches!(writer.commit(&small::snapshot(id, root, None)), Err(RepositoryError::Revoked)));
+    assert!(!place.restores(id, bytes));
+    id
+}
+
+#[test]
+fn what_a_revoked_snapshot_misses_is_no_loss_until_somebody_counts_on_it() {
+    let place = Place::new(Condition::Ignored);
+    let kept = place.commit(&noise(2, 50 * KIB));
+    let late = commit_too_late(&place, &noise(1, 50 * KIB));
+    for _ in 0..2 {
+        let (findings, summary) = small::check(&place.open(), ReadData::All);
+        assert!(summary.data_affected == 0 && summary.findings > 0, "{findings:?}");
+        assert!(findings.iter().all(|found| found.snapshots == [late] && found.detail.contains("revoked")), "{findings:?}");
+    }
+    // What another one needs too is lost.
+    let kept_back: Vec<(Name, Vec<u8>)> = place
+        .packs()
+        .into_iter()
+        .map(|id| (names::pack_name(id), place.store.inner().get(&names::pack_name(id), u64::MAX).unwrap()))
+        .collect();
+    kept_back.iter().for_each(|(name, _)| place.store.inner().delete(name).unwrap());
+    let (findings, _) = small::check(&place.open(), ReadData::Nothing);
+    assert!(findings.iter().any(|found| found.data_affected && found.snapshots.contains(&kept)), "{findings:?}");
+    kept_back.iter().for_each(|(name, bytes)| place.put(name, bytes));
+    // It goes like any other.
+    place.forget(late);
+    let (findings, _) = small::check(&place.open(), ReadData::All);
+    assert!(findings.is_empty(), "{findings:?}");
+    assert!(place.restores(kept, &noise(2, 50 * KIB)));
+}
+
+#[test]
+fn a_revocation_that_came_after_the_commit_excuses_no_loss() {
+    let place = Place::new(Condition::Ignored);
+    let id = place.commit(&noise(1, 50 * KIB));
+    esker::repository::session::revoke(&place.open(), id.into(), "test").unwrap();
+    let (findings, _) = small::check(&place.open(), ReadData::All);
+    assert!(findings.is_empty(), "{findings:?}");
+    for pack in place.packs() {
+        place.store.inner().delete(&names::pack_name(pack)).unwrap();
+    }
+    let (findings, _) = small::check(&place.open(), ReadData::Nothing);
+    assert!(findings.iter().any(|found| found.data_affected && found.snapshots == [id]), "{findings:?}");
+}
+
+#[test]
 fn of_two_configs_with_one_number_none_brings_back_a_key_that_was_given_up() {
     let place = Place::new(Condition::Ignored);
     let repository = place.open();

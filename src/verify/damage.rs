@@ -15,7 +15,7 @@ use crate::verify::findings::{Finding, FindingKind, PATHS_MAX};
 const LOST_CHUNKS_MAX: usize = 1 << 19;
 
 /// A cause, by its place in the book.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) struct CauseNumber(usize);
 
 /// Everything bad that was met.
@@ -31,6 +31,10 @@ pub(super) struct Damage {
     lost: HashMap<(ChunkType, ChunkId), CauseNumber>,
     /// Objects that parity can mend.
     mendable: HashSet<String>,
+    /// What is met now is met for doubtful snapshots only.
+    in_doubt: bool,
+    /// Causes that took a chunk away while that was so.
+    doubted: HashSet<CauseNumber>,
 }
 
 impl Damage {
@@ -79,10 +83,19 @@ impl Damage {
 
     /// A snapshot refers to this chunk, and it cannot be had.
     pub fn lost(&mut self, chunk_type: ChunkType, id: ChunkId, cause: CauseNumber) {
-        self.causes[cause.0].data_affected = true;
+        if self.in_doubt {
+            self.doubted.insert(cause);
+        } else {
+            self.causes[cause.0].data_affected = true;
+        }
         if self.lost.len() < LOST_CHUNKS_MAX {
             self.lost.entry((chunk_type, id)).or_insert(cause);
         }
+    }
+
+    /// From here on only snapshots are looked at that were revoked: what they miss is no loss.
+    pub fn doubt(&mut self) {
+        self.in_doubt = true;
     }
 
     /// Why a chunk is lost, if it is.
@@ -115,7 +128,12 @@ impl Damage {
     /// What was found, in the order of objects.
     pub fn into_findings(self) -> Vec<Finding> {
         let mut findings = self.causes;
-        for finding in &mut findings {
+        for (number, finding) in findings.iter_mut().enumerate() {
+            if !finding.data_affected && self.doubted.contains(&CauseNumber(number)) {
+                finding.detail.push_str(
+                    "; no snapshot needs it but one that was revoked, whose run was told that it failed: nothing is lost, forget that one",
+                );
+            }
             finding.paths.sort_unstable();
             if self.mendable.contains(&finding.object) {
                 finding.detail.push_str("; its parity object can mend it");
@@ -139,6 +157,21 @@ mod tests {
         damage.lost(ChunkType::Data, ChunkId([1; 32]), harmful);
         let affected: Vec<bool> = damage.into_findings().iter().map(|finding| finding.data_affected).collect();
         assert_eq!(affected, [false, true]);
+    }
+
+    #[test]
+    fn what_only_a_revoked_snapshot_misses_is_no_loss_and_the_finding_says_so() {
+        let mut damage = Damage::default();
+        let harmful = damage.cause(FindingKind::PackMissing, "packs/aa", "not listed");
+        let harmless = damage.cause(FindingKind::PackMissing, "packs/bb", "not listed");
+        damage.lost(ChunkType::Data, ChunkId([1; 32]), harmful);
+        damage.doubt();
+        damage.lost(ChunkType::Data, ChunkId([1; 32]), harmful);
+        damage.lost(ChunkType::Data, ChunkId([2; 32]), harmless);
+        assert!(damage.loses_something());
+        let said: Vec<(bool, bool)> =
+            damage.into_findings().iter().map(|finding| (finding.data_affected, finding.detail.contains("revoked"))).collect();
+        assert_eq!(said, [(true, false), (false, true)]);
     }
 
     #[test]

@@ -92,7 +92,8 @@ pub struct Finding {
     pub object: String,
     /// What exactly, for a person.
     pub detail: String,
-    /// A snapshot holds data that cannot be read any more. Otherwise everything can still be restored, and the rest repaired.
+    /// A snapshot holds data that cannot be read any more. Otherwise everything can still be restored, and the rest repaired: all but a
+    /// snapshot that was revoked, whose run was told that it committed nothing.
     pub data_affected: bool,
     /// Snapshots that lost something by it, in the order of their ids.
     pub snapshots: Vec<SnapshotId>,

@@ -179,8 +179,8 @@ fn note(repository: &Arc<Repository>, record: Record, monitor: &dyn Monitor) {
 fn look(run: &mut Run<'_>, options: &VerifyOptions) -> Result<(), VerifyError> {
     let (repository, monitor, stop) = (run.repository, run.monitor, run.stop);
     monitor.begin(Phase::VerifyStructure, 0, 0);
-    let snapshots = objects::check(run)?;
-    let roots = roots(snapshots, &options.snapshots)?;
+    let objects::Snapshots { all, doubtful } = objects::check(run)?;
+    let roots = roots(all, &options.snapshots)?;
     let (lookup, packs) = packs::learn(run)?;
     let chosen = match options.read_data {
         ReadData::Unread(seconds) => content::unread(&packs, seconds, repository)?,
@@ -202,8 +202,15 @@ fn look(run: &mut Run<'_>, options: &VerifyOptions) -> Result<(), VerifyError> {
         }
         monitor.begin(Phase::VerifyStructure, 0, 0);
     }
-    let contents: Vec<Content> = roots.iter().map(|(_, root)| root.clone()).collect();
-    run.summary.trees_checked = structure::walk(&lookup, &contents, run.threads, run.monitor, stop)?;
+    let of = |doubt: bool| -> Vec<Content> {
+        roots.iter().filter(|(id, _)| doubtful.contains(id) == doubt).map(|(_, root)| root.clone()).collect()
+    };
+    run.summary.trees_checked = structure::walk(&lookup, &of(false), run.threads, run.monitor, stop)?;
+    let doubtful = of(true);
+    if !doubtful.is_empty() {
+        lookup.damage().doubt();
+        run.summary.trees_checked += structure::walk(&lookup, &doubtful, run.threads, run.monitor, stop)?;
+    }
     run.summary.snapshots_checked = roots.len() as u64;
     if lookup.damage().loses_something() {
         trace::trace(&lookup, &roots, stop)?;

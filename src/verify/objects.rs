@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::format::config::StoreClass;
 use crate::format::keyslot::Keyslot;
 use crate::format::names::{self, ObjectName};
 use crate::format::session::OpenedStart;
@@ -16,14 +17,26 @@ use crate::verify::lookup::{Harm, store_harm};
 /// Unknown names shown one by one; the rest is counted.
 const UNKNOWN_MAX: usize = 100;
 
-/// Looks at all of them. Returns the snapshots that were committed, can be opened, and were not forgotten.
-pub(super) fn check(run: &mut Run<'_>) -> Result<Vec<StoredSnapshot>, RepositoryError> {
+/// Snapshots that can be opened and were not forgotten.
+pub(super) struct Snapshots {
+    pub all: Vec<StoredSnapshot>,
+    /// Those that were revoked before they came, as far as anything tells: they may never have been whole.
+    pub doubtful: HashSet<SnapshotId>,
+}
+
+/// Looks at all of them. Returns the snapshots.
+pub(super) fn check(run: &mut Run<'_>) -> Result<Snapshots, RepositoryError> {
     names(run)?;
     configs(run)?;
     keyslots(run)?;
     // Sessions before snapshots: a session that closes in between has its snapshot in the later listing.
     let closed = sessions(run)?;
-    let snapshots = snapshots(run, &closed)?;
+    // A run that gives up revokes itself before it closes its session.
+    let revoked = match run.repository.config().class {
+        StoreClass::Shared => HashSet::new(),
+        StoreClass::SingleMaintainer => run.repository.revoked_beside()?,
+    };
+    let snapshots = snapshots(run, &closed, &revoked)?;
     records(run)?;
     Ok(snapshots)
 }
@@ -160,7 +173,7 @@ fn sessions(run: &mut Run<'_>) -> Result<HashSet<SessionId>, RepositoryError> {
     Ok(closed)
 }
 
-fn snapshots(run: &mut Run<'_>, closed: &HashSet<SessionId>) -> Result<Vec<StoredSnapshot>, RepositoryError> {
+fn snapshots(run: &mut Run<'_>, closed: &HashSet<SessionId>, revoked: &HashSet<SessionId>) -> Result<Snapshots, RepositoryError> {
     let names = run.repository.snapshot_names()?;
     let forgotten = tombstones(run)?;
     let mut snapshots = Vec::new();
@@ -196,8 +209,33 @@ fn snapshots(run: &mut Run<'_>, closed: &HashSet<SessionId>) -> Result<Vec<Store
     }
     let forgotten: HashSet<SnapshotId> = forgotten.into_iter().map(|(id, _)| id).collect();
     let names: HashSet<SnapshotId> = names.into_iter().collect();
-    missing_snapshots(run, &snapshots, &names, &forgotten, closed);
-    Ok(snapshots)
+    let gave_up = |session: &&SessionId| revoked.contains(session) && !names.contains(&SnapshotId::from(**session));
+    let committed: HashSet<SessionId> = closed.iter().filter(|session| !gave_up(session)).copied().collect();
+    missing_snapshots(run, &snapshots, &names, &forgotten, &committed);
+    let doubtful = doubtful(run, &snapshots, &committed, revoked)?;
+    Ok(Snapshots { all: snapshots, doubtful })
+}
+
+/// Where create-if-absent cannot be trusted a revocation stands beside, and a run that finds it after its commit says that it failed. A
+/// revocation that came later takes nothing back: the session that was closed after its commit, the next snapshot of that host, or a
+/// verification that found it whole shows that somebody counts on it.
+fn doubtful(
+    run: &Run<'_>,
+    snapshots: &[StoredSnapshot],
+    committed: &HashSet<SessionId>,
+    revoked: &HashSet<SessionId>,
+) -> Result<HashSet<SnapshotId>, RepositoryError> {
+    let beside = |id: &SnapshotId| revoked.contains(&SessionId(id.0)) && !committed.contains(&SessionId(id.0));
+    let mut doubtful: HashSet<SnapshotId> = snapshots.iter().map(|stored| stored.id).filter(beside).collect();
+    if doubtful.is_empty() {
+        return Ok(doubtful);
+    }
+    for (previous, _) in snapshots.iter().filter_map(|stored| stored.snapshot.previous) {
+        doubtful.remove(&previous);
+    }
+    let notes = run.repository.notes()?;
+    doubtful.retain(|id| notes.of(id).verified.is_none_or(|verified| verified.findings > 0));
+    Ok(doubtful)
 }
 
 /// Snapshots that others tell of: the next one of the same host, or their own session.
