@@ -157,6 +157,7 @@ const SINGLE: Layout = Layout {
     pruners: 1,
     verdicts_vary: true,
     single: true,
+    dies: true,
     ..Layout::NOTHING
 };
 
@@ -166,6 +167,22 @@ const SINGLE_SLOW: Layout = Layout {
     packs: &[pack(Origin::Initial, &[Literal(0)]), pack(Origin::Writer(0), &[Literal(0)])],
     lists_take_time: true,
     ..SINGLE
+};
+
+/// More than the class promises: a second maintainer that was started by mistake, or that takes over from one that only slept and goes on.
+/// Each may sleep before any step, so nothing needs to be on its way from a dead one.
+const SINGLE_TWO: Layout = Layout { name: "single maintainer, two at once", pruners: 2, dies: false, ..SINGLE_SLOW };
+
+/// The same with a chunk in three packs.
+const SINGLE_TWO_COPIES: Layout = Layout { name: "single maintainer, two at once, three packs", pruners: 2, dies: false, ..SINGLE };
+
+/// Two at once, and what dead ones sent lands whenever it likes.
+const SINGLE_TWO_LATE: Layout = Layout {
+    name: "single maintainer, two at once, and dead ones",
+    pruners: 2,
+    lists_take_time: false,
+    verdicts_vary: false,
+    ..SINGLE_SLOW
 };
 
 /// Explores a configuration to its end, or with a rule left out to the first loss.
@@ -247,6 +264,12 @@ fn stores_that_overwrite_lose_nothing_with_one_maintainer_at_a_time() {
 }
 
 #[test]
+fn a_second_maintainer_at_the_same_time_loses_nothing_either() {
+    holds(SINGLE_TWO);
+    needs(SINGLE_TWO, &NEEDED_BY_TWO);
+}
+
+#[test]
 fn every_rule_for_stores_that_overwrite_is_needed() {
     for (layout, rules) in &NEEDED_BY_SINGLE {
         needs(*layout, rules);
@@ -257,8 +280,9 @@ fn every_rule_for_stores_that_overwrite_is_needed() {
 #[ignore = "minutes and gigabytes"]
 fn the_large_configurations_lose_nothing() {
     holds(MUTUAL);
-    // More than the class promises.
-    holds(Layout { name: "single maintainer, two of them all the same", pruners: 2, verdicts_vary: false, ..SINGLE });
+    holds(SINGLE_TWO_COPIES);
+    holds(SINGLE_TWO_LATE);
+    needs(SINGLE_TWO_LATE, &[Rule::NamesHoldHashes, Rule::RecordsAcknowledged]);
     holds(Layout { name: "forged, slow lists", lists_take_time: true, ..FORGED });
     holds(Layout { name: "repack, slow lists, any verdict", lists_take_time: true, verdicts_vary: true, ..REPACK });
     holds(Layout { name: "two writers, two pruners", pruners: 2, ..TWO_WRITERS });
@@ -310,6 +334,9 @@ const NEEDED_BY_SINGLE: [(Layout, &[Rule]); 1] = [(
         Rule::OtherNumbersOutOfView,
     ],
 )];
+
+/// What keeps two that run at once apart: what the other condemned, judged and spared, and when it is looked at.
+const NEEDED_BY_TWO: [Rule; 4] = [Rule::OtherNumbersOutOfView, Rule::GcAfterSessions, Rule::SparedStaysBad, Rule::SparedOutOfView];
 
 #[test]
 fn every_rule_for_chunks_and_sessions_is_needed() {

@@ -2,7 +2,7 @@
 //!
 //! Each actor runs on its own thread, and one at a time: at every store request it waits until the scheduler picks it. Requests fail, lose
 //! their replies, are made twice, land after their sender died; listings show or hide what is created meanwhile; processes are killed, days
-//! pass, clocks are wrong. `ESKER_SEED=N` repeats one run, `ESKER_SOAK` set tries many more.
+//! pass, clocks are wrong. `ESKER_SEED=N` repeats one run, `ESKER_SOAK=SECONDS` tries seeds for so long.
 //!
 //! The same over a store that overwrites (class single maintainer): there one actor forgets and prunes, and dies as often as the others.
 
@@ -12,7 +12,7 @@ mod small;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -35,7 +35,6 @@ use zeroize::Zeroizing;
 
 const SEEDS: u64 = 200;
 const SEEDS_OVERWRITING: u64 = 120;
-const SEEDS_SOAK: u64 = 20_000;
 const ACTORS: usize = 6;
 
 /// What may happen to a request, or did.
@@ -561,14 +560,19 @@ fn nothing_acknowledged_is_lost_where_names_are_overwritten_and_one_maintains() 
 
 fn try_seeds(overwrites: bool, seeds: u64) {
     let chosen = std::env::var("ESKER_SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
-    let seeds = match chosen {
-        Some(seed) => seed..seed + 1,
-        None => 0..if std::env::var_os("ESKER_SOAK").is_some() { SEEDS_SOAK } else { seeds },
+    let soak = std::env::var("ESKER_SOAK").ok().and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
+    let begun = std::time::Instant::now();
+    let seeds_tried = AtomicU64::new(0);
+    let goes_on = |seed: &u64| match chosen {
+        Some(chosen) => *seed == chosen,
+        None => *seed < seeds || soak.is_some_and(|soak| begun.elapsed() < soak),
     };
+    let seeds = (chosen.unwrap_or(0)..).take_while(goes_on);
     let (all, failed) = (Mutex::new(BTreeMap::<Event, u64>::new()), Mutex::new(Vec::new()));
     let _ = esker::parallel::for_each(esker::parallel::cores(), seeds, |seed| {
         match std::panic::catch_unwind(|| run(seed, overwrites)) {
             Ok((events, _)) => {
+                seeds_tried.fetch_add(1, Ordering::Relaxed);
                 let mut all = all.lock().unwrap();
                 events.into_iter().for_each(|(event, count)| *all.entry(event).or_default() += count);
                 Ok(())
@@ -580,7 +584,7 @@ fn try_seeds(overwrites: bool, seeds: u64) {
         }
     });
     let (all, failed) = (all.into_inner().unwrap(), failed.into_inner().unwrap());
-    eprintln!("{all:?}");
+    eprintln!("{} seeds, {:.0} s: {all:?}", seeds_tried.into_inner(), begun.elapsed().as_secs_f64());
     assert!(failed.is_empty(), "ESKER_SEED={} repeats it", failed[0]);
     if chosen.is_none() {
         let never: Vec<Event> = EVENTS.into_iter().filter(|event| !all.contains_key(event)).collect();

@@ -79,6 +79,9 @@ pub struct Layout {
     /// Class single maintainer: a PUT under a taken name overwrites it, what a dead run sent lands whenever it likes, a revocation stands
     /// beside. A number is then a record: `numbers` records, whatever their names say.
     pub single: bool,
+    /// Single maintainer: a pruner may die with a record on its way. Where two run at once a slow one is that already: it may take its
+    /// next step whenever it likes.
+    pub dies: bool,
     /// The rule that is left out, if any.
     pub without: Option<Rule>,
 }
@@ -99,6 +102,7 @@ impl Layout {
         verdicts_vary: false,
         forged: false,
         single: false,
+        dies: false,
         without: None,
     };
 

@@ -57,7 +57,7 @@ impl State {
             }
             Pruner::Decided { number, .. } => {
                 steps.push(Step::PutsVerdict(p));
-                if layout.single && self.numbers[number as usize - 1].late_verdict.is_none() {
+                if layout.dies && self.numbers[number as usize - 1].late_verdict.is_none() {
                     steps.push(Step::DiesWithVerdict(p));
                 }
             }
@@ -68,7 +68,10 @@ impl State {
     fn condemn_steps(&self, layout: &Layout, p: usize, steps: &mut Vec<Step>) {
         if self.free_record(layout).is_some() {
             let packs = self.present & layout.condemnable & !self.gone;
-            steps.extend(subsets(packs).skip(1).flat_map(|packs| [Step::Condemns(p, packs), Step::CondemnsAndDies(p, packs)]));
+            steps.extend(subsets(packs).skip(1).map(|packs| Step::Condemns(p, packs)));
+            if layout.dies {
+                steps.extend(subsets(packs).skip(1).map(|packs| Step::CondemnsAndDies(p, packs)));
+            }
         }
     }
 
