@@ -1,6 +1,7 @@
 //! Many chunks at once: each frame opened once, and from afar few requests, none of which brings what another brought.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 
 use super::windows::{self, Fetched};
 use super::{Location, Reader, literal_slice};
@@ -49,16 +50,22 @@ impl Reader {
                 _ => false,
             })
             .collect();
-        parallel::for_each(threads, chains(self.runs(groups)?, threads).into_iter(), |chain| {
-            let mut before = None;
-            for run in chain {
+        let runs = self.runs(groups)?;
+        let threads = threads.clamp(1, runs.len().max(1));
+        let work = Work::new(runs);
+        parallel::for_each(threads, 0..threads, |_| {
+            let mut before: Option<(usize, Fetched)> = None;
+            let mut chain = None;
+            while let Some((of, run)) = work.next(chain) {
                 if stop.requested() {
                     return Err(RepositoryError::Stopped.into());
                 }
+                chain = Some(of);
+                let before_it = before.as_ref().filter(|(chain, _)| *chain == of).map(|(_, fetched)| fetched);
                 let fetched = match &run.place {
                     None => None,
                     Some(Place { facts, start, end }) => {
-                        match Fetched::read(&*self.repository.store, facts, *start, *end, before.as_ref()) {
+                        match Fetched::read(&*self.repository.store, facts, *start, *end, before_it) {
                             Ok(fetched) => Some(fetched),
                             // Moved by a prune, or damaged: chunk by chunk that is found out.
                             Err(StoreError::NotFound(_) | StoreError::Size { .. }) => None,
@@ -69,7 +76,7 @@ impl Reader {
                 for group in run.groups {
                     self.read_group(group, wanted, fetched.as_ref(), &each)?;
                 }
-                before = fetched.map(Fetched::into_last_window);
+                before = fetched.map(|fetched| (of, fetched.into_last_window()));
             }
             Ok(())
         })
@@ -137,20 +144,95 @@ impl Reader {
     }
 }
 
-/// Runs that share a window are read by one thread in their order, so that the window is fetched once; where that would leave threads
-/// without work, it is rather fetched twice.
-fn chains(runs: Vec<Run<'_>>, threads: usize) -> Vec<Vec<Run<'_>>> {
-    let follows = |a: &Run<'_>, b: &Run<'_>| match (&a.place, &b.place) {
-        (Some(a), Some(b)) => a.facts.id == b.facts.id && windows::meet(a.end, b.start),
-        _ => false,
-    };
-    let count = runs.len() - runs.windows(2).filter(|pair| follows(&pair[0], &pair[1])).count();
-    let mut chains: Vec<Vec<Run<'_>>> = Vec::new();
-    for run in runs {
-        match chains.last_mut() {
-            Some(chain) if count >= threads && chain.last().is_some_and(|last| follows(last, &run)) => chain.push(run),
-            _ => chains.push(vec![run]),
+/// Runs in chains: those of a chain share windows, and are read by one thread in their order, so that each window is fetched once. A
+/// thread without work takes over half of the longest chain, and rather fetches one window again.
+struct Work<'g> {
+    chains: Mutex<Chains<'g>>,
+}
+
+struct Chains<'g> {
+    /// Those before `begun` have their thread.
+    chains: Vec<VecDeque<Run<'g>>>,
+    begun: usize,
+}
+
+impl<'g> Work<'g> {
+    fn new(runs: Vec<Run<'g>>) -> Self {
+        let follows = |a: &Run<'_>, b: &Run<'_>| match (&a.place, &b.place) {
+            (Some(a), Some(b)) => a.facts.id == b.facts.id && windows::meet(a.end, b.start),
+            _ => false,
+        };
+        let mut chains: Vec<VecDeque<Run<'_>>> = Vec::new();
+        for run in runs {
+            match chains.last_mut() {
+                Some(chain) if chain.back().is_some_and(|last| follows(last, &run)) => chain.push_back(run),
+                _ => chains.push(VecDeque::from([run])),
+            }
         }
+        Self { chains: Mutex::new(Chains { chains, begun: 0 }) }
     }
-    chains
+
+    /// The next run for a thread whose chain is `mine`, and the chain that it is of.
+    fn next(&self, mine: Option<usize>) -> Option<(usize, Run<'g>)> {
+        // A panic while holding it leaves whole runs behind.
+        let work = &mut *self.chains.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(mine) = mine
+            && let Some(run) = work.chains[mine].pop_front()
+        {
+            return Some((mine, run));
+        }
+        if work.begun == work.chains.len() {
+            let longest = (0..work.begun).max_by_key(|chain| work.chains[*chain].len())?;
+            let left = work.chains[longest].len();
+            let taken = work.chains[longest].split_off(left / 2);
+            work.chains.push(taken);
+        }
+        let chain = work.begun;
+        work.begun += 1;
+        Some((chain, work.chains[chain].pop_front()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::pack::{Class, Directory};
+    use crate::id::PackId;
+
+    fn run(pack: u8, start: u64, end: u64) -> Run<'static> {
+        let facts = PackFacts {
+            id: PackId([pack; 32]),
+            size: 16 << 20,
+            header: [0; crate::format::envelope::HEADER_SIZE],
+            directory_sealed_length: 0,
+            class: Class::Data,
+            directory: Directory::default(),
+        };
+        Run { groups: Vec::new(), place: Some(Place { facts: Arc::new(facts), start, end }) }
+    }
+
+    fn starts(taken: Option<(usize, Run<'_>)>) -> Option<(usize, u64)> {
+        taken.map(|(chain, run)| (chain, run.place.unwrap().start))
+    }
+
+    #[test]
+    fn a_thread_stays_in_its_chain_and_one_without_work_takes_half_of_the_longest() {
+        let runs = vec![
+            run(1, 0, 100),
+            run(1, 100, 200),
+            run(1, 200, 300),
+            run(1, 300, 400),
+            run(1, 9_000_000, 9_000_100),
+            run(2, 0, 100),
+        ];
+        let work = Work::new(runs);
+        assert_eq!(starts(work.next(None)), Some((0, 0)));
+        assert_eq!(starts(work.next(None)), Some((1, 9_000_000)), "what shares no window is nobody's next");
+        assert_eq!(starts(work.next(Some(1))), Some((2, 0)));
+        assert_eq!(starts(work.next(Some(2))), Some((3, 200)), "its half of three that were left is the greater one");
+        assert_eq!(starts(work.next(Some(0))), Some((0, 100)));
+        assert_eq!(starts(work.next(Some(3))), Some((3, 300)));
+        assert_eq!(starts(work.next(Some(3))), None);
+        assert_eq!(starts(work.next(Some(0))), None);
+    }
 }
