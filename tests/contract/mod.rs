@@ -77,7 +77,7 @@ pub fn ranges_are_exact_or_refused(store: &dyn Store) {
     }
     for (offset, length) in [(0, 100_001), (100_000, 1), (100_001, 0), (u64::MAX, 1), (u64::MAX, 0), (1, usize::MAX)] {
         let refused = store.get_range(&name("p"), offset, length);
-        assert!(matches!(refused, Err(StoreError::Size { size: 100_000, .. })), "{offset}+{length}");
+        assert!(matches!(refused, Err(StoreError::Size { size: 100_000, .. })), "{offset}+{length}: {refused:?}");
     }
 }
 

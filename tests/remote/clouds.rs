@@ -52,5 +52,7 @@ fn a_repository_lives_on_google() {
 fn google_keeps_the_contract_but_for_the_condition() {
     let Some(emulator) = clouds::gcp_storage_emulator() else { return };
     let options = [format!("endpoint={}", emulator.url()), "anonymous=true".to_owned()].join("\n");
-    keeps_by_environment(&format!("gcs://{BUCKET}"), &options, &[], &CONDITIONS);
+    // OpenDAL reads the answer to a replace, and the emulator's has a null where Google's has a content type.
+    let left_out = [&CONDITIONS[..], &["a_replaced_object_is_the_new_one_whole"]].concat();
+    keeps_by_environment(&format!("gcs://{BUCKET}"), &options, &[], &left_out);
 }

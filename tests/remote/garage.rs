@@ -65,12 +65,16 @@ fn a_snapshot_on_garage_keeps_what_a_prune_beside_it_condemns() {
     let mut command = slow.command(&["snapshot", "data", "--json", "--limit-upload", "500K"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(1_200));
+    // It stands still meanwhile, so that it is under way however long the prunes take.
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
     let mut deleted = 0;
     for _ in 0..2 {
         let pruned = house.run(&["prune", "--max-unused", "0", "--json"]).json_line("packs_deleted");
         deleted += pruned["packs_deleted"].as_u64().unwrap();
     }
-    assert!(child.try_wait().unwrap().is_none(), "it ended before the prunes did");
+    assert!(child.try_wait().unwrap().is_none(), "it ended before the prunes began");
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
     let said = slow.said(child.wait_with_output().unwrap());
     assert_eq!(said.code, 0, "{}\n{}", said.out, said.err);
     println!("{deleted} packs deleted beside it");

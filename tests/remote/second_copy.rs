@@ -13,7 +13,7 @@ use crate::servers::sshd::Sshd;
 
 /// Snapshots, each with so much that no other has.
 const DAYS: u64 = 3;
-const DAY_BYTES: usize = 700_000;
+const DAY_BYTES: usize = 400_000;
 /// So slow that a run which is to be killed has most of a day's data still to send.
 const SLOW: &str = "500K";
 

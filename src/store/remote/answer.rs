@@ -94,6 +94,12 @@ pub(super) fn is_out_of_range(error: &Error) -> bool {
     error.kind() == ErrorKind::RangeNotSatisfied || Said::by(error).status == Some(416)
 }
 
+/// Did less come than was asked for? By OpenDAL's own words: for a body that ended early, and for a range that ends before it begins, which is
+/// how azurite gives nothing of an object that has no more.
+pub(super) fn is_short(error: &Error) -> bool {
+    ["too little data", "content range is invalid"].iter().any(|words| error.message().contains(words))
+}
+
 /// What the service, or the network below it, said.
 struct Said {
     status: Option<u16>,

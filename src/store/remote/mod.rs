@@ -281,8 +281,7 @@ impl Store for Remote {
             match self.read(name, offset, length as u64).await {
                 Ok(bytes) if bytes.len() == length => Ok(bytes.to_vec()),
                 Err(error) if answer::is_out_of_range(&error) => Err(out_of_range().await?),
-                // OpenDAL's own word for a body that ended early.
-                Err(error) if !error.message().contains("too little data") => Err(self.trouble(Some(name), &error)),
+                Err(error) if !answer::is_short(&error) => Err(self.trouble(Some(name), &error)),
                 // Shorter because the object ends there, or because the answer was cut off.
                 _ => match self.size_of(name).await? {
                     size if size < offset + length as u64 => Err(Trouble::Final(beyond(name, size, offset, length))),
