@@ -474,3 +474,25 @@ fn a_session_never_writes_the_same_record_twice() {
     records.dedup();
     assert!(all > 1 && records.len() == all, "{records:?}");
 }
+
+#[test]
+fn a_run_that_gave_up_is_no_snapshot_that_went_missing() {
+    let place = Place::new(Condition::Ignored);
+    let kept = place.commit(b"kept");
+    let mut writer = place.try_begin("a", &place.owner).unwrap();
+    self::place(&mut writer, b"given up");
+    writer.abandon();
+    let repository = place.open();
+    assert_eq!(repository.revoked_beside().unwrap().len(), 1);
+    let findings = small::check(&repository, ReadData::All).0;
+    assert!(findings.is_empty(), "{findings:?}");
+    // But a session that ended well and has neither is one.
+    let snapshot = names::snapshot_name(kept);
+    place.store.inner().delete(&snapshot).unwrap();
+    let findings = small::check(&place.open(), ReadData::All).0;
+    assert!(findings.iter().any(|finding| finding.object == snapshot.as_str() && finding.data_affected), "{findings:?}");
+    // What nobody sealed revokes nothing that anybody is told to believe.
+    place.put(&ObjectName::Revoked(kept.into()).name(), b"not sealed");
+    let findings = small::check(&place.open(), ReadData::All).0;
+    assert!(findings.iter().any(|finding| finding.object == snapshot.as_str() && finding.data_affected), "{findings:?}");
+}

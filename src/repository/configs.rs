@@ -40,8 +40,11 @@ impl Repository {
         match self.store.create(&name, &[&sealed]) {
             Ok(()) => {}
             // A reply that was lost, or a request that somebody between here and the store sent twice: what stands there tells.
-            Err(StoreError::AlreadyExists(_)) if is_config(&*self.store, &name, &sealed)? => {}
-            Err(StoreError::AlreadyExists(_)) => return Err(raced()),
+            Err(StoreError::AlreadyExists(_)) => match is_config(&*self.store, &name, &sealed) {
+                Ok(true) => {}
+                Ok(false) | Err(RepositoryError::Store(StoreError::NotFound(_))) => return Err(raced()),
+                Err(error) => return Err(error),
+            },
             Err(error) => return Err(error.into()),
         }
         if config.class == StoreClass::SingleMaintainer {

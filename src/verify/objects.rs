@@ -6,7 +6,7 @@ use crate::format::config::StoreClass;
 use crate::format::keyslot::Keyslot;
 use crate::format::names::{self, ObjectName};
 use crate::format::session::OpenedStart;
-use crate::format::{config, forgotten, gc, limits, note, session};
+use crate::format::{config, forgotten, gc, limits, note, revocation, session};
 use crate::id::{ObjectHash, SessionId, SnapshotId};
 use crate::repository::{RepositoryError, StoredSnapshot};
 use crate::store::Name;
@@ -209,11 +209,28 @@ fn snapshots(run: &mut Run<'_>, closed: &HashSet<SessionId>, revoked: &HashSet<S
     }
     let forgotten: HashSet<SnapshotId> = forgotten.into_iter().map(|(id, _)| id).collect();
     let names: HashSet<SnapshotId> = names.into_iter().collect();
-    let gave_up = |session: &&SessionId| revoked.contains(session) && !names.contains(&SnapshotId::from(**session));
-    let committed: HashSet<SessionId> = closed.iter().filter(|session| !gave_up(session)).copied().collect();
+    let mut committed = closed.clone();
+    for session in revoked.intersection(closed).filter(|session| !names.contains(&SnapshotId::from(**session))) {
+        if gave_up(run, *session)? {
+            committed.remove(session);
+        }
+    }
     missing_snapshots(run, &snapshots, &names, &forgotten, &committed);
     let doubtful = doubtful(run, &snapshots, &committed, revoked)?;
     Ok(Snapshots { all: snapshots, doubtful })
+}
+
+/// Does a revocation stand beside that somebody with a key made? Whoever has none could hide that way what he took away.
+fn gave_up(run: &mut Run<'_>, session: SessionId) -> Result<bool, RepositoryError> {
+    let name = ObjectName::Revoked(session).name();
+    let Some(sealed) = run.get(&name, limits::REVOCATION_SIZE_MAX, FindingKind::RecordDamaged)? else { return Ok(false) };
+    match revocation::open(run.repository.opener(), session, &sealed) {
+        Ok(_) => Ok(true),
+        Err(error) => {
+            record_damaged(run, &name, &error);
+            Ok(false)
+        }
+    }
 }
 
 /// Where create-if-absent cannot be trusted a revocation stands beside, and a run that finds it after its commit says that it failed. A

@@ -86,7 +86,9 @@ fn a_bucket_with_other_things_takes_a_repository_and_the_things_stay() {
 fn a_clock_that_the_server_refuses_is_13_and_said_to_be_one() {
     let (server, house) = with_snapshot();
     server.plan(|_| Some(Fault::Status(403, "RequestTimeTooSkewed")));
-    house.exits(&["snapshot", "data"], 13).says(&["clock"]);
+    let said = house.exits(&["snapshot", "data"], 13);
+    said.says(&["clock", "timedatectl"]);
+    assert!(!said.err.contains("credentials"), "{}", said.err);
 }
 
 #[test]
@@ -111,6 +113,20 @@ fn a_server_that_vanishes_in_the_middle_is_13_and_the_next_run_goes_on() {
 }
 
 #[test]
+fn a_config_that_is_sent_twice_on_its_way_is_the_one_that_was_meant() {
+    let (server, house) = with_snapshot();
+    server.plan(|seen| (seen.verb == Verb::Put && seen.key.contains("/config/")).then_some(Fault::Twice));
+    house.run(&["guard", "14d"]);
+    assert!(server.counts().log.iter().any(|line| line.contains("Twice")), "{:?}", server.counts().log);
+    server.heal();
+    assert!(house.run(&["guard"]).out.contains("14"));
+    // And one that somebody else wrote is somebody else's.
+    server
+        .plan(|seen| (seen.verb == Verb::Put && seen.key.contains("/config/")).then_some(Fault::Status(412, "PreconditionFailed")));
+    house.exits(&["guard", "15d"], 13).says(&["somebody else changed the config", "run again"]);
+}
+
+#[test]
 fn a_server_that_nobody_finds_is_13_soon() {
     let mut house = House::on_faulty(&FaultyServer::start());
     let began = std::time::Instant::now();
@@ -127,6 +143,7 @@ fn a_certificate_that_does_not_verify_is_13_and_one_that_is_named_does() {
     let mut house = House::on_s3(&moto);
     let said = house.exits(&["snapshots"], 13);
     said.says(&["certificate", "ca-file"]);
+    assert!(!said.err.contains("credentials"), "{}", said.err);
     house.options.push(format!("--option=ca-file={}", certificate.display()));
     // Now the server is heard: it has no bucket.
     house.exits(&["snapshots"], 10).says(&["bucket"]);

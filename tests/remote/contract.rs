@@ -8,7 +8,7 @@ use esker::store::location;
 use esker::store::options::Options;
 
 use crate::contract::{PROMISES, Promise};
-use crate::servers::faulty::FaultyServer;
+use crate::servers::faulty::{Dialect, FaultyServer};
 use crate::servers::s3::{BUCKET, S3Server};
 use crate::servers::webdav;
 
@@ -87,6 +87,12 @@ fn the_faulty_server_without_faults_keeps_the_contract() {
     let server = FaultyServer::start();
     server.set_page(3);
     keeps_the_contract(&format!("s3://{BUCKET}"), &[&format!("endpoint={}", server.endpoint()), "anonymous=true"]);
+}
+
+#[test]
+fn the_faulty_server_without_faults_keeps_the_contract_over_webdav() {
+    let server = FaultyServer::start_speaking(Dialect::WebDav);
+    keeps_the_contract(&format!("webdav://{}/deep/below", server.address()), &[]);
 }
 
 /// With the password in a file.

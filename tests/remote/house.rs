@@ -151,6 +151,10 @@ impl House {
     /// Runs it; the exit code must be this one.
     pub fn exits(&self, arguments: &[&str], code: i32) -> Said {
         let said = self.said(self.command(arguments).output().unwrap());
+        if said.code != 0 {
+            // To be read by whoever wants to know what a user is told.
+            println!("$ esker {} -> {}\n{}", arguments.join(" "), said.code, said.err);
+        }
         assert_eq!(said.code, code, "esker {arguments:?}:\n{}\n{}", said.out, said.err);
         said
     }

@@ -23,7 +23,7 @@ use esker::verify::{self, ReadData, VerifyOptions};
 use zeroize::Zeroizing;
 
 use super::house::{files, noise};
-use crate::servers::faulty::{FaultyServer, Objects};
+use crate::servers::faulty::{Dialect, FaultyServer, Objects};
 use crate::servers::s3::BUCKET;
 
 const PASSWORD: &str = "correct horse";
@@ -37,13 +37,19 @@ pub enum Step {
     Init,
     First,
     Second,
+    /// The config is changed.
+    Config,
     Forget,
     Prune,
     Restore,
     Verify,
 }
 
-pub const STEPS: [Step; 7] = [Step::Init, Step::First, Step::Second, Step::Forget, Step::Prune, Step::Restore, Step::Verify];
+pub const STEPS: [Step; 8] =
+    [Step::Init, Step::First, Step::Second, Step::Config, Step::Forget, Step::Prune, Step::Restore, Step::Verify];
+
+/// What the changed config says.
+pub const GUARD_SECONDS: u64 = 3_600;
 
 /// Any failure, with what it says.
 pub type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -52,6 +58,7 @@ pub type Outcome = Result<(), Box<dyn std::error::Error>>;
 type Tree = BTreeMap<PathBuf, Vec<u8>>;
 
 pub struct World {
+    pub dialect: Dialect,
     pub server: FaultyServer,
     folder: tempfile::TempDir,
     /// Before each step, and after the last.
@@ -63,7 +70,7 @@ pub struct World {
 
 impl World {
     /// Lives the whole life once, without faults.
-    pub fn new() -> Self {
+    pub fn new(dialect: Dialect) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for (day, seed) in [("day1", 1), ("day2", 2)] {
             let place = folder.path().join(day);
@@ -74,8 +81,14 @@ impl World {
             }
             std::fs::write(place.join("large"), noise(seed, 400_000)).unwrap();
         }
-        let mut world =
-            Self { server: FaultyServer::start(), folder, states: Vec::new(), requests: Vec::new(), owner: String::new() };
+        let mut world = Self {
+            dialect,
+            server: FaultyServer::start_speaking(dialect),
+            folder,
+            states: Vec::new(),
+            requests: Vec::new(),
+            owner: String::new(),
+        };
         // So that listings have several pages, each a request that may fail.
         world.server.set_page(5);
         for step in STEPS {
@@ -99,16 +112,23 @@ impl World {
     /// A new client of the bucket that goes on asking for so many seconds.
     pub fn store(&self, retry: f64) -> Arc<dyn Store> {
         let mut options = Options::default();
-        for option in [
-            format!("endpoint={}", self.server.endpoint()),
-            "anonymous=true".to_owned(),
-            "timeout=0.25".to_owned(),
-            "retry-pause=0.02".to_owned(),
-            format!("retry={retry}"),
-        ] {
+        for option in ["timeout=0.25".to_owned(), "retry-pause=0.02".to_owned(), format!("retry={retry}")] {
             options.add(&option).unwrap();
         }
-        location::parse(&format!("s3://{BUCKET}/{PREFIX}")).unwrap().open(&options).unwrap()
+        if self.dialect == Dialect::S3 {
+            for option in [format!("endpoint={}", self.server.endpoint()), "anonymous=true".to_owned()] {
+                options.add(&option).unwrap();
+            }
+        }
+        location::parse(&self.place()).unwrap().open(&options).unwrap()
+    }
+
+    /// Where the repository is, as a message names it.
+    pub fn place(&self) -> String {
+        match self.dialect {
+            Dialect::S3 => format!("s3://{BUCKET}/repo"),
+            Dialect::WebDav => format!("webdav://{}/repo", self.server.address()),
+        }
     }
 
     fn environment(&self, store: &Arc<dyn Store>) -> Environment {
@@ -135,7 +155,11 @@ impl World {
         let store = self.store(retry);
         if step == Step::Init {
             // The probe has tests of its own; its hundreds of requests would hide the few that matter here.
-            let options = InitOptions { cost: Argon2Cost::LEAST, class: Some(StoreClass::Shared), ..InitOptions::default() };
+            let class = match self.dialect {
+                Dialect::S3 => StoreClass::Shared,
+                Dialect::WebDav => StoreClass::SingleMaintainer,
+            };
+            let options = InitOptions { cost: Argon2Cost::LEAST, class: Some(class), ..InitOptions::default() };
             let password = Passphrase::new(PASSWORD.to_owned());
             Repository::init(self.environment(&store), &password, &options)?;
             return Ok(());
@@ -145,7 +169,10 @@ impl World {
             Step::Init => {}
             Step::First => self.snapshot(&repository, "day1")?,
             Step::Second => self.snapshot(&repository, "day2")?,
-            Step::Forget => forget_oldest(&repository)?,
+            Step::Config => {
+                repository.change_config(|config| config.guard_seconds = GUARD_SECONDS)?;
+            }
+            Step::Forget => self.forget_oldest(&repository)?,
             Step::Prune => {
                 let options = PruneOptions { max_unused: MaxUnused::Bytes(0), ..PruneOptions::default() };
                 prune::run(&repository, &options, &quiet(), &Stop::new())?;
@@ -160,7 +187,7 @@ impl World {
                 let mut findings = Vec::new();
                 verify::run(&repository, &options, &quiet(), &Stop::new(), &mut |finding| findings.push(finding.clone()))?;
                 if !findings.is_empty() {
-                    return Err(format!("s3://esker/repo: {findings:?}").into());
+                    return Err(format!("{}: {findings:?}", self.place()).into());
                 }
             }
         }
@@ -174,15 +201,23 @@ impl World {
         summary.id.map(drop).ok_or_else(|| "nothing was committed".into())
     }
 
+    fn forget_oldest(&self, repository: &Arc<Repository>) -> Outcome {
+        let survey = survey::survey(repository)?;
+        let list = repository.snapshots()?;
+        if !list.damaged.is_empty() {
+            return Err(format!("{}: {:?}", self.place(), list.damaged).into());
+        }
+        let oldest = list.snapshots.iter().min_by_key(|stored| stored.snapshot.time).ok_or("no snapshot")?;
+        let plan = forget::by_name(&survey, &[(oldest.id, oldest.hash)])?;
+        survey.record(repository)?;
+        forget::carry_out(repository, &plan, &Stop::new())?;
+        Ok(())
+    }
+
     /// What stands in the bucket, looked at without the network: every snapshot that is there restores to one of the two days, and
     /// nothing that data depends on is damaged. Gives how many there are of each day.
     pub fn look(&self, after: Step) -> (usize, usize) {
-        let memory = MemoryStore::new();
-        for (key, bytes) in self.server.objects() {
-            let name = Name::new(key.strip_prefix(PREFIX).unwrap()).unwrap();
-            memory.create(&name, &[&bytes]).unwrap();
-        }
-        let store: Arc<dyn Store> = Arc::new(memory);
+        let store = self.without_network();
         let repository = if after == Step::Init { self.open_new(&store) } else { self.open(&store).unwrap() };
         let list = repository.snapshots().unwrap();
         assert!(list.damaged.is_empty(), "{:?}", list.damaged);
@@ -207,9 +242,26 @@ impl World {
         counts
     }
 
+    /// A copy of what stands there. What a WebDAV server has below `tmp` has no name yet.
+    fn without_network(&self) -> Arc<dyn Store> {
+        let memory = MemoryStore::new();
+        for (key, bytes) in self.server.objects() {
+            let name = key.strip_prefix(PREFIX).unwrap();
+            if !name.is_empty() && !name.ends_with('/') && !name.starts_with("tmp/") {
+                memory.create(&Name::new(name).unwrap(), &[&bytes]).unwrap();
+            }
+        }
+        Arc::new(memory)
+    }
+
+    /// What the config in force says.
+    pub fn guard_seconds(&self) -> u64 {
+        self.open(&self.without_network()).unwrap().config().guard_seconds
+    }
+
     /// Is there a repository that opens?
     pub fn is_made(&self) -> bool {
-        self.server.objects().keys().any(|key| key.starts_with("repo/config"))
+        self.server.objects().keys().any(|key| key.starts_with("repo/config/") && !key.ends_with('/'))
     }
 }
 
@@ -220,19 +272,6 @@ fn quiet() -> Arc<dyn Monitor> {
 fn newest(repository: &Arc<Repository>) -> Result<Option<SnapshotId>, esker::repository::RepositoryError> {
     let list = repository.snapshots()?;
     Ok(list.snapshots.iter().max_by_key(|stored| stored.snapshot.time).map(|stored| stored.id))
-}
-
-fn forget_oldest(repository: &Arc<Repository>) -> Outcome {
-    let survey = survey::survey(repository)?;
-    let list = repository.snapshots()?;
-    if !list.damaged.is_empty() {
-        return Err(format!("s3://esker/repo: {:?}", list.damaged).into());
-    }
-    let oldest = list.snapshots.iter().min_by_key(|stored| stored.snapshot.time).ok_or("no snapshot")?;
-    let plan = forget::by_name(&survey, &[(oldest.id, oldest.hash)])?;
-    survey.record(repository)?;
-    forget::carry_out(repository, &plan, &Stop::new())?;
-    Ok(())
 }
 
 fn restored(repository: &Arc<Repository>, id: SnapshotId) -> Result<Tree, Box<dyn std::error::Error>> {

@@ -12,7 +12,7 @@ use super::super::s3::BUCKET;
 use super::link::{Link, PIECE};
 use super::objects::Reply;
 use super::plan::{Fault, Seen, Verb};
-use super::{Shared, lock, reset};
+use super::{Dialect, Shared, dav, lock, reset};
 
 /// A body above this is none of ours.
 const BODY_MAX: usize = 64 << 20;
@@ -72,6 +72,7 @@ pub fn serve(shared: &Shared, stream: &TcpStream) -> Result<()> {
 }
 
 fn note(shared: &Shared, seen: &Seen, fault: Option<Fault>) {
+    shared.struck.fetch_add(u64::from(fault.is_some()), Ordering::SeqCst);
     let mut counts = lock(&shared.counts);
     counts.by_verb.entry(seen.verb).or_default().requests += 1;
     let fault = fault.map_or_else(String::new, |fault| format!(" -> {fault:?}"));
@@ -91,17 +92,31 @@ fn parse(shared: &Shared, first: &str, headers: Headers) -> Option<Request> {
         .map(|(name, value)| (decoded(name), decoded(value)))
         .collect();
     let path = decoded(path.strip_prefix('/')?);
-    let (bucket, key) = path.split_once('/').unwrap_or((&path, ""));
-    let verb = match method.as_str() {
-        "PUT" => Verb::Put,
-        "HEAD" => Verb::Head,
-        "DELETE" => Verb::Delete,
-        "GET" if key.is_empty() => Verb::List,
-        "GET" => Verb::Get,
+    let (bucket, key) = match shared.dialect {
+        Dialect::S3 => path.split_once('/').unwrap_or((&path, "")),
+        Dialect::WebDav => ("", path.trim_end_matches('/')),
+    };
+    let is_deep = headers.iter().any(|(name, value)| name == "depth" && value == "1");
+    let verb = match (method.as_str(), shared.dialect) {
+        ("PUT", _) => Verb::Put,
+        ("DELETE", _) => Verb::Delete,
+        ("GET", Dialect::S3) if key.is_empty() => Verb::List,
+        ("GET", _) => Verb::Get,
+        ("HEAD", Dialect::S3) => Verb::Head,
+        ("PROPFIND", Dialect::WebDav) => {
+            if is_deep {
+                Verb::List
+            } else {
+                Verb::Head
+            }
+        }
+        ("MKCOL", Dialect::WebDav) => Verb::MakeFolder,
+        ("MOVE", Dialect::WebDav) => Verb::Move,
         _ => return None,
     };
     let length = headers.iter().find(|(name, _)| name == "content-length").map_or(Ok(0), |(_, value)| value.parse()).ok()?;
-    let key = if verb == Verb::List { query.get("prefix").cloned().unwrap_or_default() } else { key.to_owned() };
+    let is_query = verb == Verb::List && shared.dialect == Dialect::S3;
+    let key = if is_query { query.get("prefix").cloned().unwrap_or_default() } else { key.to_owned() };
     let if_none_match = headers.iter().any(|(name, value)| name == "if-none-match" && value == "*");
     let number = shared.number.fetch_add(1, Ordering::SeqCst) + 1;
     (length <= BODY_MAX).then(|| Request {
@@ -145,10 +160,14 @@ fn one(shared: &Shared, stream: &TcpStream, reader: &mut impl Read, request: &Re
     let length = if half_of_body { request.seen.length / 2 } else { request.seen.length };
     let body = read_body(reader, length, &link)?;
     lock(&shared.counts).by_verb.entry(request.seen.verb).or_default().received += body.len() as u64;
+    let body = Arc::new(body);
     if half_of_body {
+        // A web server writes what it gets where it is to be.
+        if shared.dialect == Dialect::WebDav && request.seen.verb == Verb::Put {
+            perform(shared, request, &body);
+        }
         return Ok(End::Reset);
     }
-    let body = Arc::new(body);
     std::thread::sleep(link.latency);
     match fault {
         Some(Fault::Stall(time)) => {
@@ -194,6 +213,18 @@ fn read_body(reader: &mut impl Read, length: usize, link: &Link) -> Result<Vec<u
 fn perform(shared: &Shared, request: &Request, body: &Arc<Vec<u8>>) -> Reply {
     let mut bucket = lock(&shared.bucket);
     let key = &request.seen.key;
+    if shared.dialect == Dialect::WebDav {
+        // `http://HOST/PATH`, as RFC 4918 wants it.
+        let destination = request.header("destination").and_then(|url| url.split_once("://")?.1.split_once('/'));
+        let asked = dav::Asked {
+            verb: request.seen.verb,
+            key,
+            range: request.header("range"),
+            destination: destination.map(|(_, path)| decoded(path).trim_end_matches('/').to_owned()),
+            overwrite: request.header("overwrite") != Some("F"),
+        };
+        return bucket.dav(&asked, body);
+    }
     if request.bucket != BUCKET {
         return Reply::error(404, "NoSuchBucket");
     }
@@ -204,6 +235,7 @@ fn perform(shared: &Shared, request: &Request, body: &Arc<Vec<u8>>) -> Reply {
         Verb::Head if key.is_empty() => Reply { status: 200, headers: Vec::new(), body: Vec::new() },
         Verb::Head => bucket.head(key),
         Verb::Delete => bucket.delete(key),
+        Verb::Move | Verb::MakeFolder => Reply::error(405, "MethodNotAllowed"),
     }
 }
 
@@ -216,8 +248,10 @@ fn answer(
     fault: Option<Fault>,
 ) -> Result<End> {
     let is_head = request.method == "HEAD";
-    if matches!(fault, Some(Fault::Short)) {
-        reply.body.truncate(reply.body.len() / 2);
+    match fault {
+        Some(Fault::Short) => reply.body.truncate(reply.body.len() / 2),
+        Some(Fault::Empty) => reply.body.clear(),
+        _ => {}
     }
     let length = if is_head && reply.status == 200 { lock(&shared.bucket).length(&request.seen.key) } else { reply.body.len() };
     let mut head = format!("HTTP/1.1 {} As Planned\r\nServer: faulty\r\nContent-Length: {length}\r\n", reply.status);

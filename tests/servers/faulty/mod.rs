@@ -1,11 +1,12 @@
-//! An S3 server in this process that goes wrong by plan: it numbers its requests and refuses, resets, stalls, truncates, answers with
+//! An S3 or WebDAV server in this process that goes wrong by plan: it numbers its requests and refuses, resets, stalls, truncates, answers with
 //! errors, loses replies, does things twice or late when told to. It counts requests and bytes by verb, and can be as far away and as
 //! narrow as a test wants.
 //!
 //! A small subset of S3, by path: PUT (with `If-None-Match: *`), GET (with `Range`), HEAD, DELETE, ListObjectsV2 in pages. Everything is
-//! in memory; nobody's signature is looked at.
+//! in memory; nobody's signature is looked at. Or a folder of WebDAV: PUT, GET, DELETE, MKCOL, MOVE (with `Overwrite`), PROPFIND.
 
 mod connection;
+mod dav;
 mod link;
 mod objects;
 mod plan;
@@ -25,14 +26,24 @@ use objects::Bucket;
 
 type Plan = dyn Fn(&Seen) -> Option<Fault> + Send + Sync;
 
+/// What is spoken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Dialect {
+    S3,
+    WebDav,
+}
+
 /// What the acceptor and every connection share.
 struct Shared {
+    dialect: Dialect,
     bucket: Mutex<Bucket>,
     plan: Mutex<Arc<Plan>>,
     counts: Mutex<Counts>,
     link: Mutex<Arc<Link>>,
     /// Requests so far.
     number: AtomicU64,
+    /// Faults so far, ever.
+    struck: AtomicU64,
     /// While this is in the future nobody listens.
     gone_until: Mutex<Option<Instant>>,
     /// Every open connection, to cut them all.
@@ -73,14 +84,20 @@ pub struct FaultyServer {
 impl FaultyServer {
     /// With an empty bucket [`super::s3::BUCKET`], no faults, no distance.
     pub fn start() -> Self {
+        Self::start_speaking(Dialect::S3)
+    }
+
+    pub fn start_speaking(dialect: Dialect) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
+            dialect,
             bucket: Mutex::new(Bucket::new()),
             plan: Mutex::new(Arc::new(|_| None)),
             counts: Mutex::new(Counts::default()),
             link: Mutex::new(Arc::new(Link::default())),
             number: AtomicU64::new(0),
+            struck: AtomicU64::new(0),
             gone_until: Mutex::new(None),
             open: Mutex::new(BTreeMap::new()),
             ended: AtomicBool::new(false),
@@ -122,6 +139,11 @@ impl FaultyServer {
     /// What was asked since the plan was made or the counts began again.
     pub fn counts(&self) -> Counts {
         lock(&self.shared.counts).clone()
+    }
+
+    /// Faults that happened since it began.
+    pub fn struck(&self) -> u64 {
+        self.shared.struck.load(Ordering::SeqCst)
     }
 
     /// How far away and how narrow it is.

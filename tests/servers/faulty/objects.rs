@@ -15,7 +15,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    fn new(status: u16) -> Self {
+    pub fn new(status: u16) -> Self {
         Self { status, headers: Vec::new(), body: Vec::new() }
     }
 
@@ -24,7 +24,7 @@ impl Reply {
         self
     }
 
-    fn xml(status: u16, body: String) -> Self {
+    pub fn xml(status: u16, body: String) -> Self {
         let body = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{body}").into_bytes();
         Self { status, headers: vec![("Content-Type", "application/xml".to_owned())], body }
     }
@@ -36,20 +36,21 @@ impl Reply {
     }
 }
 
-struct Object {
-    bytes: Arc<Vec<u8>>,
+pub struct Object {
+    pub bytes: Arc<Vec<u8>>,
     /// Listings that will not show it yet.
-    unseen: u32,
+    pub unseen: u32,
 }
 
 pub struct Bucket {
-    objects: BTreeMap<String, Object>,
+    pub objects: BTreeMap<String, Object>,
     pub page: usize,
     pub late: u32,
     pub ignores_conditions: bool,
 }
 
 const LAST_MODIFIED: &str = "2026-01-01T00:00:00.000Z";
+pub const LAST_MODIFIED_HTTP: &str = "Thu, 01 Jan 2026 00:00:00 GMT";
 
 fn etag(bytes: &[u8]) -> String {
     format!("\"{}\"", &blake3::hash(bytes).to_hex()[..32])
@@ -172,6 +173,6 @@ impl Bucket {
 fn described(status: u16, bytes: &[u8]) -> Reply {
     Reply::new(status)
         .with("ETag", etag(bytes))
-        .with("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
+        .with("Last-Modified", LAST_MODIFIED_HTTP)
         .with("Content-Type", "application/octet-stream")
 }

@@ -11,6 +11,10 @@ pub enum Verb {
     Head,
     Delete,
     List,
+    /// WebDAV's `MOVE`.
+    Move,
+    /// WebDAV's `MKCOL`.
+    MakeFolder,
 }
 
 /// A request, when its head has been read.
@@ -34,7 +38,7 @@ pub enum Fault {
     Gone(Duration),
     /// Reset before anything was done.
     Reset,
-    /// Reset when half of the body was read (nothing is done), or when half of the answer was sent.
+    /// Reset when half of the body was read (nothing is done; over WebDAV the half stands there), or when half of the answer was sent.
     ResetHalfway,
     /// Nothing is done and nothing said for so long, then the connection ends.
     Stall(Duration),
@@ -44,6 +48,8 @@ pub enum Fault {
     Truncate,
     /// The answer promises and has half of what it should; for a listing: half of its text.
     Short,
+    /// The answer promises and has nothing, as if that were all.
+    Empty,
     /// Not done; this status, with this code of S3.
     Status(u16, &'static str),
     /// Done, then a reset in place of the answer.
