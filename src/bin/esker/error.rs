@@ -317,7 +317,8 @@ fn of_store(error: &StoreError) -> Report {
             .hint("nothing that was stored is lost; make room and run the same command again"),
         // A clock or a certificate is what it says, with what to do about it: credentials would lead astray.
         StoreError::Denied(why) if why.contains("certificate does not verify") || why.contains("clock is wrong") => {
-            Report::new(ExitCode::Unreachable, why).hint("nothing that was stored is lost; nothing was sent")
+            Report::new(ExitCode::Unreachable, why)
+                .hint("nothing that was stored is lost; run the same command again when that is mended")
         }
         StoreError::Denied(_) => Report::new(ExitCode::Unreachable, error)
             .hint("the store is there but refuses; check who owns it, the credentials and what they allow"),
