@@ -40,6 +40,7 @@ impl Policy {
             Verb::Get | Verb::Head => ("s3:GetObject", format!("arn:aws:s3:::{}/{}", self.bucket, seen.key)),
             Verb::Put => ("s3:PutObject", format!("arn:aws:s3:::{}/{}", self.bucket, seen.key)),
             Verb::Delete => ("s3:DeleteObject", format!("arn:aws:s3:::{}/{}", self.bucket, seen.key)),
+            Verb::Move | Verb::MakeFolder => unreachable!("S3 has neither"),
         };
         let mut allowed = false;
         for statement in &self.statements {

@@ -72,6 +72,7 @@ fn a_host_takes_snapshots_with_what_the_policy_allows_and_every_right_in_it_is_n
                     Verb::Put => ("s3:PutObject".to_owned(), folder),
                     Verb::Get | Verb::Head => ("s3:GetObject".to_owned(), folder),
                     Verb::List => ("s3:ListBucket".to_owned(), String::new()),
+                    Verb::Move | Verb::MakeFolder => unreachable!("S3 has neither"),
                     Verb::Delete => panic!("a host deletes {}", seen.key),
                 });
             }
