@@ -44,7 +44,7 @@ pub const FAILURES_NAMED_MAX: usize = 1_000;
 /// Windows between the walk and the disk. One waits while one is written and one is filled.
 const WINDOWS_IN_FLIGHT: usize = 1;
 /// Reads of a remote store under way at once: there latency counts and not cores.
-const REMOTE_READS: usize = 8;
+const REMOTE_READS: usize = 16;
 
 /// What to do with a file that is there already.
 ///

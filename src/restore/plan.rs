@@ -16,6 +16,8 @@ pub const REPLACED_SIZE_MAX: u64 = 4 << 20;
 const WINDOW_WEIGHT_MAX: usize = 12 << 20;
 /// Weight of the first window; each one is twice the last, so that writing starts soon.
 const WINDOW_WEIGHT_FIRST: usize = 1 << 20;
+/// The same where what is read stands far away: at the end of each window requests run out.
+const WINDOW_WEIGHT_FIRST_FAR: usize = 6 << 20;
 
 /// What happens to one entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -211,13 +213,12 @@ fn inline_size(value: &crate::format::tree::XattrValue) -> usize {
 /// How large windows are: the first small, so that writing starts soon.
 pub struct WindowSize(usize);
 
-impl Default for WindowSize {
-    fn default() -> Self {
-        Self(WINDOW_WEIGHT_FIRST)
-    }
-}
-
 impl WindowSize {
+    /// That of the first window.
+    pub fn first(far: bool) -> Self {
+        Self(if far { WINDOW_WEIGHT_FIRST_FAR } else { WINDOW_WEIGHT_FIRST })
+    }
+
     /// Is the window full?
     pub fn is_reached(&self, window: &Window) -> bool {
         window.weight >= self.0
@@ -317,7 +318,7 @@ mod tests {
 
     #[test]
     fn windows_grow_from_small_to_their_bound() {
-        let mut size = WindowSize::default();
+        let mut size = WindowSize::first(false);
         let mut taken = Vec::new();
         for _ in 0..6 {
             let mut window = Window::default();

@@ -16,6 +16,7 @@ use crate::restore::plan::{Action, FirstName, FolderJob, LinkJob, Piece, Place, 
 use crate::restore::select::Selected;
 use crate::restore::tally::count;
 use crate::restore::{Failure, Overwrite, RestoreError, Run, Start, is_damage};
+use crate::store::ReadUnit;
 
 /// Where windows go.
 pub type Send<'a> = dyn FnMut(Window) -> Result<(), RestoreError> + 'a;
@@ -59,7 +60,8 @@ pub struct Walker<'a> {
 
 impl<'a> Walker<'a> {
     pub fn new(run: Run<'a>, send: &'a mut Send<'a>) -> Self {
-        let (window, size) = (Window::default(), WindowSize::default());
+        let far = run.reader.repository().store().read_unit() == ReadUnit::Window;
+        let (window, size) = (Window::default(), WindowSize::first(far));
         Self { run, send, levels: Vec::new(), window, size, first_names: HashMap::new(), files: 0, bytes: 0 }
     }
 

@@ -26,8 +26,8 @@ const MEMORY_BYTES_MAX: u64 = 8 << 20;
 const AHEAD_BYTES: u64 = 2 << 20;
 /// Frames of a pack with no more between them are read with one request...
 const GAP_BYTES_MAX: u64 = 2 * WINDOW_BYTES;
-/// ...of no more than this, so that many can be on their way at once.
-const RUN_BYTES_MAX: u64 = 4 << 20;
+/// ...of no more than this, so that many can be on their way at once: what two requests share is fetched once, so small ones cost no bytes.
+const RUN_BYTES_MAX: u64 = 2 << 20;
 
 /// Whole windows of a pack as they stand in the store; of a small pack all of it.
 pub(super) struct Fetched {
@@ -267,7 +267,10 @@ mod tests {
         assert!(belongs((0, 100), (100 + GAP_BYTES_MAX, 200 + GAP_BYTES_MAX)));
         assert!(!belongs((0, 100), (101 + GAP_BYTES_MAX, 200 + GAP_BYTES_MAX)));
         assert!(!belongs((0, RUN_BYTES_MAX - 10), (RUN_BYTES_MAX - 10, RUN_BYTES_MAX + 1)));
-        assert!(super::belongs(9 << 20, (0, RUN_BYTES_MAX - 10), (RUN_BYTES_MAX - 10, RUN_BYTES_MAX + 1)), "read whole, and once");
+        assert!(
+            super::belongs(2 * RUN_BYTES_MAX, (0, RUN_BYTES_MAX - 10), (RUN_BYTES_MAX - 10, RUN_BYTES_MAX + 1)),
+            "read whole, and once"
+        );
     }
 
     #[test]
