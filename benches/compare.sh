@@ -28,6 +28,8 @@ SMALL_FILES=${SMALL_FILES:-100000} SMALL_FOLDERS=${SMALL_FOLDERS:-1000}
 MAKE_DAY=${MAKE_DAY:-/work/shared/dataset/make_day.sh}
 WORK=${WORK:-$(mktemp -d "${TMPDIR:-/tmp}/esker-compare.XXXXXX")}
 mkdir -p "$WORK"; WORK=$(cd "$WORK" && pwd)
+# moto_server where tests installed it (.ci/servers).
+PATH=$PATH:${ESKER_TEST_SERVERS:-${XDG_CACHE_HOME:-$HOME/.cache}/esker-test-servers}/venv/bin
 ESKER=${ESKER:-$here/target/release/esker}; [ -x "$ESKER" ] || ESKER=$(command -v esker || true)
 live=$WORK/live results=$WORK/results.jsonl log=$WORK/log.txt
 : >"$results"; : >"$log"
