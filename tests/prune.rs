@@ -880,6 +880,27 @@ fn much_goes_only_when_what_was_forgotten_explains_it() {
 }
 
 #[test]
+fn what_a_first_snapshot_has_stored_so_far_is_no_reason_for_a_brake() {
+    let mut place = Place::new();
+    let bytes = noise(1, 3000 * KIB);
+    let mut writer = place.begin();
+    place.place(&mut writer, &bytes);
+    writer.flush().unwrap();
+    assert!(!place.packs().is_empty());
+    let summary = place.prune();
+    assert_eq!((summary.packs_condemned, summary.packs_deleted), (0, 0), "{summary:?}");
+    // What a forgotten snapshot explains goes all the same.
+    let old = place.commit(&[("old", noise(2, 9000 * KIB))]);
+    place.forget(old);
+    let summary = place.try_prune(PruneOptions::default()).unwrap();
+    assert!(summary.packs_condemned > 0 && summary.waiting.len() == 1, "{summary:?}");
+    place.finish(writer, &bytes);
+    place.check();
+    assert!(place.prune().bytes_deleted > 8000 * KIB as u64);
+    place.check();
+}
+
+#[test]
 fn a_session_that_does_not_move_is_revoked_after_two_weeks_and_two_prunes() {
     let mut place = Place::new();
     let old = place.commit(&[("old", noise(1, 300 * KIB))]);

@@ -15,6 +15,7 @@ use esker::format::config::{self, Config, StoreClass};
 use esker::format::gc::{self, Condemn, Verdict};
 use esker::format::keyslot::Level;
 use esker::format::names::{self, ObjectName};
+use esker::format::revocation::{self, Revocation};
 use esker::format::tree::{Content, Item, NodeKind};
 use esker::id::{ObjectHash, PackId, SnapshotId};
 use esker::monitor::{Quiet, Stop};
@@ -355,6 +356,16 @@ fn a_snapshot_beside_whose_commit_a_revocation_stands_was_not_committed() {
 }
 
 #[test]
+fn a_run_that_is_gone_because_it_was_done_is_not_revoked() {
+    let place = Place::new(Condition::Ignored);
+    let bytes = noise(1, 50 * KIB);
+    let id = place.commit(&bytes);
+    // Whoever listed the snapshots before it committed, and found its process gone after, comes to this.
+    assert!(!esker::repository::session::revoke(&place.open(), id.into(), "its process is gone").unwrap());
+    assert!(place.names("revoked").is_empty() && place.restores(id, &bytes));
+}
+
+#[test]
 fn a_run_that_gave_up_is_no_loss() {
     let place = Place::new(Condition::Ignored);
     let mut writer = place.try_begin("a", &place.owner).unwrap();
@@ -416,7 +427,10 @@ fn what_a_revoked_snapshot_misses_is_no_loss_until_somebody_counts_on_it() {
 fn a_revocation_that_came_after_the_commit_excuses_no_loss() {
     let place = Place::new(Condition::Ignored);
     let id = place.commit(&noise(1, 50 * KIB));
-    esker::repository::session::revoke(&place.open(), id.into(), "test").unwrap();
+    let repository = place.open();
+    let revocation =
+        Revocation { session: id.into(), time: repository.clock().now(), reason: "test".to_owned(), extra: Vec::new() };
+    place.put(&ObjectName::Revoked(id.into()).name(), &revocation::seal(repository.sealer(), &revocation).unwrap());
     let (findings, _) = small::check(&place.open(), ReadData::All);
     assert!(findings.is_empty(), "{findings:?}");
     for pack in place.packs() {

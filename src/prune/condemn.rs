@@ -111,7 +111,7 @@ impl Pruner {
         let mut plan = plan(&choice.uses, self.options.max_unused, self.options.max_repack);
         plan.remove.truncate(PACKS_MAX);
         plan.repack.truncate(PACKS_MAX - plan.remove.len());
-        self.brake(&plan, &choice, &live)?;
+        self.brake(&mut plan, &choice, &live)?;
         Ok(Decision { book, live, choice, plan })
     }
 
@@ -127,26 +127,35 @@ impl Pruner {
         from
     }
 
-    /// Much would go: is that what was forgotten?
-    fn brake(&mut self, plan: &Plan, choice: &Choice, live: &Live) -> Result<(), PruneError> {
+    /// Much would go: is that what was forgotten? What no snapshot ever needed may be what a run under way has stored so far: then it is
+    /// left for a prune that comes after that run.
+    fn brake(&mut self, plan: &mut Plan, choice: &Choice, live: &Live) -> Result<(), PruneError> {
         let total: u64 = choice.uses.iter().map(|of| of.size).sum();
-        let going = plan.going();
-        if self.options.force || going.saturating_mul(10) <= total.saturating_mul(TENTHS_MAX) {
+        let much = |going: u64| going.saturating_mul(10) > total.saturating_mul(TENTHS_MAX);
+        if self.options.force || !much(plan.going()) {
             return Ok(());
         }
         let mut remains = Mark::default();
         remains.walk_remains(&self.ground(), &live.remains)?;
+        let is_somebody_at_work = self.has_live_sessions()?;
         let mut explained = 0;
-        for pack in &plan.remove {
-            explained += self.explained(pack, &remains, |_| true)?.min(pack.size);
+        let mut remove = Vec::with_capacity(plan.remove.len());
+        for pack in std::mem::take(&mut plan.remove) {
+            let of_it = self.explained(&pack, &remains, |_| true)?.min(pack.size);
+            if of_it > 0 || !is_somebody_at_work {
+                explained += of_it;
+                remove.push(pack);
+            }
         }
+        plan.remove = remove;
+        let going = plan.going();
         for pack in &plan.repack {
             let kept = choice.rows(pack.number);
             explained += self.explained(pack, &remains, |row| !kept.get(row))?.min(pack.unused());
         }
         // What earlier prunes found unused and left was explained to them; without that note a person has to say so once more.
         explained = going.min(explained.saturating_add(self.left_unused()?));
-        if (going - explained).saturating_mul(10) > total.saturating_mul(TENTHS_MAX) {
+        if much(going - explained) {
             return Err(PruneError::TooMuch { going, total, explained });
         }
         Ok(())

@@ -97,7 +97,7 @@ pub fn live_together(house: &House) {
     let listed: BTreeSet<String> = house.snapshot_ids().into_iter().collect();
     let expected: BTreeSet<String> = ledger.acknowledged.keys().filter(|id| !ledger.forgotten.contains(*id)).cloned().collect();
     assert_eq!(listed, expected);
-    assert_eq!(listed.len(), HOSTS);
+    assert_eq!(listed.len(), HOSTS, "{}", house.run(&["forget", "--keep-last", "1", "--dry-run"]).out);
     for id in &listed {
         assert!(house.restored(id) == ledger.acknowledged[id], "snapshot {id} restores to something else");
     }
