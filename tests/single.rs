@@ -365,17 +365,6 @@ fn a_run_that_is_gone_because_it_was_done_is_not_revoked() {
     assert!(place.names("revoked").is_empty() && place.restores(id, &bytes));
 }
 
-#[test]
-fn a_run_that_gave_up_is_no_loss() {
-    let place = Place::new(Condition::Ignored);
-    let mut writer = place.try_begin("a", &place.owner).unwrap();
-    self::place(&mut writer, &noise(1, 50 * KIB));
-    writer.abandon();
-    assert!(place.names("sessions").iter().any(|name| name.last_part() == "closed"));
-    let (findings, _) = small::check(&place.open(), ReadData::All);
-    assert!(findings.is_empty(), "{findings:?}");
-}
-
 /// A run slept, was taken for dead, and committed after what it counted on was deleted: its snapshot, and what it cannot have.
 fn commit_too_late(place: &Place, bytes: &[u8]) -> SnapshotId {
     let old = place.commit(bytes);
@@ -498,6 +487,7 @@ fn a_run_that_gave_up_is_no_snapshot_that_went_missing() {
     writer.abandon();
     let repository = place.open();
     assert_eq!(repository.revoked_beside().unwrap().len(), 1);
+    assert!(place.names("sessions").iter().any(|name| name.last_part() == "closed"));
     let findings = small::check(&repository, ReadData::All).0;
     assert!(findings.is_empty(), "{findings:?}");
     // But a session that ended well and has neither is one.

@@ -1,7 +1,7 @@
 //! Many chunks at once: each frame opened once, and from afar few requests, none of which brings what another brought.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::windows::{self, Fetched};
 use super::{Location, Reader, literal_slice};
@@ -54,32 +54,46 @@ impl Reader {
         let threads = threads.clamp(1, runs.len().max(1));
         let work = Work::new(runs);
         parallel::for_each(threads, 0..threads, |_| {
-            let mut before: Option<(usize, Fetched)> = None;
-            let mut chain = None;
+            let (mut chain, mut before) = (None, None);
             while let Some((of, run)) = work.next(chain) {
-                if stop.requested() {
-                    return Err(RepositoryError::Stopped.into());
-                }
                 chain = Some(of);
-                let before_it = before.as_ref().filter(|(chain, _)| *chain == of).map(|(_, fetched)| fetched);
-                let fetched = match &run.place {
-                    None => None,
-                    Some(Place { facts, start, end }) => {
-                        match Fetched::read(&*self.repository.store, facts, *start, *end, before_it) {
-                            Ok(fetched) => Some(fetched),
-                            // Moved by a prune, or damaged: chunk by chunk that is found out.
-                            Err(StoreError::NotFound(_) | StoreError::Size { .. }) => None,
-                            Err(error) => return Err(RepositoryError::from(error).into()),
-                        }
+                match self.read_run(run, before.as_ref(), wanted, stop, &each) {
+                    Ok(fetched) => before = fetched.map(Fetched::into_last_window),
+                    Err(error) => {
+                        work.give_up();
+                        return Err(error);
                     }
-                };
-                for group in run.groups {
-                    self.read_group(group, wanted, fetched.as_ref(), &each)?;
                 }
-                before = fetched.map(|fetched| (of, fetched.into_last_window()));
             }
             Ok(())
         })
+    }
+
+    /// Returns what was fetched for it.
+    fn read_run<T: Copy, E: From<RepositoryError>>(
+        &self,
+        run: Run<'_>,
+        before: Option<&Fetched>,
+        wanted: &[(ChunkType, ChunkId, T)],
+        stop: &Stop,
+        each: &(impl Fn(T, Result<&[u8], RepositoryError>) -> Result<(), E> + Sync),
+    ) -> Result<Option<Fetched>, E> {
+        if stop.requested() {
+            return Err(RepositoryError::Stopped.into());
+        }
+        let fetched = match &run.place {
+            None => None,
+            Some(Place { facts, start, end }) => match Fetched::read(&*self.repository.store, facts, *start, *end, before) {
+                Ok(fetched) => Some(fetched),
+                // Moved by a prune, or damaged: chunk by chunk that is found out.
+                Err(StoreError::NotFound(_) | StoreError::Size { .. }) => None,
+                Err(error) => return Err(RepositoryError::from(error).into()),
+            },
+        };
+        for group in run.groups {
+            self.read_group(group, wanted, fetched.as_ref(), each)?;
+        }
+        Ok(fetched)
     }
 
     /// Puts together what one request brings; from a disk, each frame by itself.
@@ -174,8 +188,7 @@ impl<'g> Work<'g> {
 
     /// The next run for a thread whose chain is `mine`, and the chain that it is of.
     fn next(&self, mine: Option<usize>) -> Option<(usize, Run<'g>)> {
-        // A panic while holding it leaves whole runs behind.
-        let work = &mut *self.chains.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let work = &mut *self.lock();
         if let Some(mine) = mine
             && let Some(run) = work.chains[mine].pop_front()
         {
@@ -190,6 +203,16 @@ impl<'g> Work<'g> {
         let chain = work.begun;
         work.begun += 1;
         Some((chain, work.chains[chain].pop_front()?))
+    }
+
+    /// One thread failed: the others need not go on.
+    fn give_up(&self) {
+        self.lock().chains.iter_mut().for_each(VecDeque::clear);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Chains<'g>> {
+        // A panic while holding it leaves whole runs behind.
+        self.chains.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -234,5 +257,13 @@ mod tests {
         assert_eq!(starts(work.next(Some(3))), Some((3, 300)));
         assert_eq!(starts(work.next(Some(3))), None);
         assert_eq!(starts(work.next(Some(0))), None);
+    }
+
+    #[test]
+    fn after_a_failure_nobody_gets_more_to_do() {
+        let work = Work::new(vec![run(1, 0, 100), run(1, 100, 200), run(2, 0, 100)]);
+        assert!(work.next(None).is_some());
+        work.give_up();
+        assert!(work.next(Some(0)).is_none() && work.next(None).is_none());
     }
 }
