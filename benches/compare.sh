@@ -185,7 +185,7 @@ start_store() {
     mkdir -p "$WORK/run/s3/bench"; repository=$WORK/run/s3/bench
     s3s-fs --host 127.0.0.1 --port "$port" --access-key "$KEY" --secret-key "$SECRET" "$WORK/run/s3" >"$SERVER_LOG" 2>&1 &
   else
-    moto_server -H 127.0.0.1 -p "$port" >"$SERVER_LOG" 2>&1 &
+    "$(dirname "$(command -v moto_server)")/python" "$here/tests/servers/start_moto.py" -H 127.0.0.1 -p "$port" >"$SERVER_LOG" 2>&1 &
   fi
   server=$!; trap 'kill $server' EXIT
   for _ in $(seq 100); do curl -s -o "$WORK/run/answer" "http://127.0.0.1:$port/" && break; sleep 0.1; done

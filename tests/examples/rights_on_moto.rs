@@ -41,7 +41,7 @@ fn account(moto: &S3Server, name: &str, file: &str) -> Account {
 
 #[test]
 fn a_host_adds_snapshots_that_only_the_owner_reads_and_deletes() {
-    let Some(moto) = S3Server::moto_with_accounts() else { return };
+    let Some(moto) = S3Server::moto() else { return };
     let owner = account(&moto, "owner", "s3/owner-policy.json");
     let host = account(&moto, "host", "s3/writer-policy-without-condition.json");
     let looks = request(&moto.server.address(), "POST", "/moto-api/reset-auth", &[], b"0").unwrap();

@@ -24,30 +24,11 @@ pub struct S3Server {
 }
 
 impl S3Server {
-    /// moto: create-if-absent has one winner. Without the rights of accounts: whatever is signed is let in.
+    /// moto: create-if-absent has one winner. Whatever is signed is let in, until it is told to look at the rights of accounts
+    /// (`/moto-api/reset-auth`): then it lets them do what their policies say.
     pub fn moto() -> Option<Self> {
-        let moto = moto_program()?;
-        let server = Server::start("moto", |_, port| moto_command(&moto, port));
-        let endpoint = server.url();
-        let this = Self::with_keys(server, endpoint);
-        this.make_bucket(BUCKET);
-        Some(this)
-    }
-
-    /// moto that lets accounts do what their policies say, once it is told to look (`/moto-api/reset-auth`): whose key it is decides. It does
-    /// not compare signatures, because it would compare those of addresses it has decoded before.
-    pub fn moto_with_accounts() -> Option<Self> {
-        const START: &str = "import sys
-from moto.iam import access_control
-from moto.server import main
-access_control.IAMRequestBase.check_signature = lambda self: None
-main(sys.argv[1:])";
-        moto_program()?;
-        let server = Server::start("moto", |_, port| {
-            let mut command = Command::new(installed("venv/bin/python"));
-            command.args(["-c", START, "-H", "127.0.0.1", "-p", &port.to_string()]).env("AWS_EC2_METADATA_DISABLED", "true");
-            command
-        });
+        let python = moto_python()?;
+        let server = Server::start("moto", |_, port| moto_command(&python, port));
         let endpoint = server.url();
         let this = Self::with_keys(server, endpoint);
         this.make_bucket(BUCKET);
@@ -56,10 +37,10 @@ main(sys.argv[1:])";
 
     /// moto behind TLS with a certificate that nobody knows; the path of the certificate for whoever is to know it. No bucket is in it.
     pub fn moto_with_unknown_certificate(folder: &Path) -> Option<(Self, PathBuf)> {
-        let moto = moto_program()?;
+        let python = moto_python()?;
         let (key, certificate) = certificate::make(folder);
         let command = |_: &Path, port| {
-            let mut command = moto_command(&moto, port);
+            let mut command = moto_command(&python, port);
             command.arg("-c").arg(&certificate).arg("-k").arg(&key);
             command
         };
@@ -152,12 +133,14 @@ main(sys.argv[1:])";
 pub const MOTO_LETS_IN: (&str, &str) =
     ("Authorization", "AWS4-HMAC-SHA256 Credential=S3RVER/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0");
 
-fn moto_program() -> Option<PathBuf> {
-    program("moto", installed("venv/bin/moto_server"), "run .ci/servers, as make test does")
+fn moto_python() -> Option<PathBuf> {
+    program("moto", installed("venv/bin/moto_server"), "run .ci/servers, as make test does")?;
+    Some(installed("venv/bin/python"))
 }
 
-fn moto_command(moto: &Path, port: u16) -> Command {
-    let mut command = Command::new(moto);
+fn moto_command(python: &Path, port: u16) -> Command {
+    let mut command = Command::new(python);
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/start_moto.py"));
     command.args(["-H", "127.0.0.1", "-p", &port.to_string()]).env("AWS_EC2_METADATA_DISABLED", "true");
     command
 }
