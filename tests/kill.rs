@@ -1,7 +1,12 @@
 //! The real program, killed at random moments: every snapshot it acknowledged restores, the next run just works, and what a killed
 //! run had uploaded is used. `ESKER_SOAK=SECONDS` goes on for so long, `ESKER_SEED=N` repeats a run's choices.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail, and tells its seed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a test may fail, tells its seed, and feeds what it kills"
+)]
 
 #[path = "kill/hundreds.rs"]
 mod hundreds;
