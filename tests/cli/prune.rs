@@ -33,26 +33,21 @@ impl House {
         bytes
     }
 
-    /// A snapshot that has begun and waits for its source.
-    fn slow_snapshot(&self) -> Child {
+    /// A snapshot that has listed and acknowledged, and reads a source that ends when `enough` succeeds in a shell, or after
+    /// a minute whatever happens here.
+    fn slow_snapshot(&self, enough: &str) -> Child {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_esker"));
         command.env_clear().env("HOME", self.path("")).env("ESKER_CACHE_DIR", self.path("cache")).env("PATH", "/usr/bin:/bin");
         command.env("ESKER_REPOSITORY", self.path("repo")).env("ESKER_PASSWORD", super::common::PASSWORD);
-        command.args(["snapshot", "--command", "slow=sh -c 'sleep 4; echo done'"]).stdout(Stdio::null()).stderr(Stdio::null());
-        let before = self.count("repo/sessions");
-        let child = command.spawn().unwrap();
-        let begun = Instant::now();
-        while self.count("repo/sessions") == before {
-            assert!(begun.elapsed() < Duration::from_secs(30), "it never began");
+        let source = format!("slow=sh -c 'touch begun; for i in $(seq 600); do {enough} && break; sleep 0.1; done; echo done'");
+        command.args(["snapshot", "--command", &source]).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.current_dir(self.path("")).spawn().unwrap();
+        let started = Instant::now();
+        while !self.path("begun").exists() {
+            assert!(started.elapsed() < Duration::from_secs(30), "it never began");
             std::thread::sleep(Duration::from_millis(20));
         }
-        // Until it has listed and acknowledged.
-        std::thread::sleep(Duration::from_millis(500));
         child
-    }
-
-    fn count(&self, folder: &str) -> usize {
-        std::fs::read_dir(self.path(folder)).map_or(0, Iterator::count)
     }
 }
 
@@ -78,12 +73,13 @@ fn prune_frees_what_was_forgotten_and_says_so() {
 #[test]
 fn a_running_backup_is_waited_for_by_name_and_never_waits_itself() {
     let house = House::with_something_to_free();
-    let mut running = house.slow_snapshot();
+    let mut running = house.slow_snapshot("[ -e go ]");
     let before = house.repository_bytes();
     let said = stdout(&exits(house.esker(), ["prune"], 0));
     assert!(said.contains("nothing to free") && said.contains("will be freed by the next prune"), "{said}");
     assert!(said.contains(&format!("process {}", running.id())), "{said}");
     assert_eq!(house.repository_bytes(), before);
+    house.write("go", b"");
     assert!(running.wait().unwrap().success());
     let said = stdout(&exits(house.esker(), ["prune"], 0));
     assert!(said.contains("freed"), "{said}");
@@ -93,7 +89,7 @@ fn a_running_backup_is_waited_for_by_name_and_never_waits_itself() {
 #[test]
 fn with_a_grace_one_prune_waits_for_the_end_of_a_backup_and_frees_at_once() {
     let house = House::with_something_to_free();
-    let mut running = house.slow_snapshot();
+    let mut running = house.slow_snapshot("sleep 3");
     let said = stdout(&exits(house.esker(), ["prune", "--grace", "60s"], 0));
     assert!(said.contains("freed"), "{said}");
     assert!(running.wait().unwrap().success());
@@ -104,9 +100,10 @@ fn with_a_grace_one_prune_waits_for_the_end_of_a_backup_and_frees_at_once() {
 fn nobody_waits_for_a_backup_that_was_killed_on_this_machine() {
     if std::fs::read_to_string("/etc/machine-id").is_ok_and(|id| !id.trim().is_empty()) {
         let house = House::with_something_to_free();
-        let mut running = house.slow_snapshot();
+        let mut running = house.slow_snapshot("[ -e go ]");
         running.kill().unwrap();
         running.wait().unwrap();
+        house.write("go", b"");
         let said = stdout(&exits(house.esker(), ["prune"], 0));
         assert!(said.contains("freed") && said.contains("1 abandoned session"), "{said}");
     }
