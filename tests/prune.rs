@@ -889,6 +889,8 @@ fn what_a_first_snapshot_has_stored_so_far_is_no_reason_for_a_brake() {
     assert!(!place.packs().is_empty());
     let summary = place.prune();
     assert_eq!((summary.packs_condemned, summary.packs_deleted), (0, 0), "{summary:?}");
+    let stored = place.packs();
+    assert_eq!((summary.packs_unexplained, summary.bytes_unexplained), (stored.len() as u64, stored.values().sum()), "it says so");
     // What a forgotten snapshot explains goes all the same.
     let old = place.commit(&[("old", noise(2, 9000 * KIB))]);
     place.forget(old);

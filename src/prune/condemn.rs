@@ -140,11 +140,15 @@ impl Pruner {
         let is_somebody_at_work = self.has_live_sessions()?;
         let mut explained = 0;
         let mut remove = Vec::with_capacity(plan.remove.len());
+        (self.summary.packs_unexplained, self.summary.bytes_unexplained) = (0, 0);
         for pack in std::mem::take(&mut plan.remove) {
             let of_it = self.explained(&pack, &remains, |_| true)?.min(pack.size);
             if of_it > 0 || !is_somebody_at_work {
                 explained += of_it;
                 remove.push(pack);
+            } else {
+                self.summary.packs_unexplained += 1;
+                self.summary.bytes_unexplained += pack.size;
             }
         }
         plan.remove = remove;

@@ -80,6 +80,10 @@ pub struct PruneSummary {
     pub packs_waiting: u64,
     /// Their bytes.
     pub bytes_waiting: u64,
+    /// Packs that nobody needs and nothing forgotten explains: left where they are, because a run under way may have just stored them.
+    pub packs_unexplained: u64,
+    /// Their bytes.
+    pub bytes_unexplained: u64,
     /// Packs that were condemned and turned out to be needed.
     pub packs_pardoned: u64,
     /// Partly used packs whose used part was stored again; for a dry run, that would be.

@@ -42,6 +42,13 @@ pub fn print(summary: &PruneSummary, dry_run: bool, seconds: f64, context: &mut 
         return context.out.remark("nothing has changed since the last prune");
     }
     let packs = |count| words::counted(count, "pack", "packs");
+    if summary.packs_unexplained > 0 {
+        context.out.remark(&format!(
+            "left {} in {} where they are: no snapshot ever needed them, and the backup that runs now may have just stored them",
+            words::size(summary.bytes_unexplained),
+            packs(summary.packs_unexplained)
+        ))?;
+    }
     if dry_run {
         context.out.remark(&format!(
             "would free {} in {}, of which {} would be repacked",
@@ -114,6 +121,8 @@ fn as_json(summary: &PruneSummary, dry_run: bool, seconds: f64) -> Value {
         "bytes_condemned": summary.bytes_condemned,
         "packs_waiting": summary.packs_waiting,
         "bytes_waiting": summary.bytes_waiting,
+        "packs_unexplained": summary.packs_unexplained,
+        "bytes_unexplained": summary.bytes_unexplained,
         "packs_pardoned": summary.packs_pardoned,
         "packs_repacked": summary.packs_repacked,
         "bytes_written": summary.bytes_written,
