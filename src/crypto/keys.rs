@@ -247,6 +247,11 @@ impl Keys {
     pub fn cache_key(&self) -> [u8; 32] {
         *self.current.cache.expose()
     }
+    /// Key of what this host remembers of the store. An owner's does not change with the generation: what a host saw before a rotation
+    /// is what tells it that the store was put back to before it.
+    pub fn host_state_key(&self) -> [u8; 32] {
+        self.of(1, &[0; 16]).map_or_else(|| self.cache_key(), |first| *first.cache.expose())
+    }
     /// A MAC over a whole stream in the current generation, to be fed.
     pub fn stream_mac(&self) -> blake3::Hasher {
         self.current.stream_mac()

@@ -21,6 +21,7 @@ mod plan;
 pub mod policy;
 mod repack;
 pub mod retention;
+pub mod rotate;
 mod settled;
 pub mod survey;
 mod sweep;

@@ -1,5 +1,9 @@
 //! The chain of configs, made one longer.
 
+use std::sync::Arc;
+
+use crate::crypto::Keys;
+use crate::format::Sealer;
 use crate::format::config::{self, Config, StoreClass};
 use crate::format::limits;
 use crate::format::names::{self, ObjectName};
@@ -10,10 +14,38 @@ use crate::store::{Name, StoreError};
 impl Repository {
     /// Writes the config in force anew, changed. What is open goes on with the one it was opened with. Returns the new number.
     pub fn change_config(&self, change: impl FnOnce(&mut Config)) -> Result<u32, RepositoryError> {
-        self.need_owner("changing the config")?;
+        self.next_config(|config| {
+            change(config);
+            Ok(())
+        })
+    }
+
+    /// Names the next generation: from now on no writer of this one begins. Nothing is cut any more as they know it, either. It is sealed
+    /// in this generation, so that they can read it; the next config, whatever it changes, is sealed in the new one.
+    pub fn name_next_generation(&self) -> Result<u32, RepositoryError> {
+        let before = self.config.generation;
+        let next = before.checked_add(1).ok_or_else(|| RepositoryError::Inconclusive("there is no generation left".to_owned()))?;
+        self.next_config(|config| {
+            if config.generation != before {
+                return Err(RepositoryError::Inconclusive("somebody else rotates the key at the same time; run again".to_owned()));
+            }
+            config.generation = next;
+            config.set_shared_cut_key(None);
+            Ok(())
+        })?;
+        Ok(next)
+    }
+
+    /// Seals a config in the generation that the one in force names: where a rotation was left half done this is what finishes it.
+    fn next_config(&self, change: impl FnOnce(&mut Config) -> Result<(), RepositoryError>) -> Result<u32, RepositoryError> {
+        let Some(root) = self.keys.root() else { return Err(RepositoryError::NeedsOwner("changing the config")) };
         self.need_write_features()?;
         self.try_store_once()?;
-        let InForce { number: in_force, mut config, hash } = newest_config(&*self.store, &self.keys, &self.opener)?;
+        let InForce { number: in_force, mut config, hash, .. } = newest_config(&*self.store, &self.keys, &self.opener)?;
+        let sealer = match config.generation == self.keys.generation() {
+            true => Arc::clone(&self.sealer),
+            false => Arc::new(Sealer::new(Arc::new(Keys::owner(root.duplicate(), config.generation)), Arc::clone(&self.rng))?),
+        };
         let mut last: Option<(u32, Name)> = None;
         self.list_configs(&mut |number, name| {
             if last.as_ref().is_none_or(|last| last.0 < number) {
@@ -29,12 +61,12 @@ impl Repository {
         let Some(number) = last.checked_add(1) else {
             return Err(RepositoryError::Inconclusive("there is no number left for a config".to_owned()));
         };
-        change(&mut config);
+        change(&mut config)?;
         config.number = number;
         config.previous = previous;
         config.time = self.clock.now();
         config.program = concat!("esker ", env!("CARGO_PKG_VERSION")).to_owned();
-        let sealed = config::seal(&self.sealer, &config)?;
+        let sealed = config::seal(&sealer, &config)?;
         let name = config_name(config.class, number, &sealed);
         let raced = || RepositoryError::Inconclusive("somebody else changed the config at the same time; run again".to_owned());
         match self.store.create(&name, &[&sealed]) {

@@ -286,6 +286,7 @@ impl Repository {
     /// Adds a keyslot.
     pub fn add_keyslot(&self, new: &NewSlot<'_>) -> Result<ObjectHash, RepositoryError> {
         self.need_owner("adding a key")?;
+        self.need_finished_rotation(new.level)?;
         put(&*self.store, &*self.rng, &self.keys, new, self.clock.now())
     }
 
@@ -326,8 +327,17 @@ impl Repository {
         Ok(id)
     }
 
+    /// Until a config is sealed in the new generation a writer key of it opens nothing.
+    fn need_finished_rotation(&self, level: Level) -> Result<(), RepositoryError> {
+        match level == Level::Writer && self.is_rotation_unfinished {
+            true => Err(RepositoryError::Keyslot("a `key rotate` was cut off: run it again, it finishes".to_owned())),
+            false => Ok(()),
+        }
+    }
+
     /// The line of a key file: the owner's, or one for a host that only writes.
     pub fn export_key(&self, level: Level) -> Result<zeroize::Zeroizing<String>, RepositoryError> {
+        self.need_finished_rotation(level)?;
         match (level, self.keys.root()) {
             (Level::Owner, Some(root)) => Ok(root.to_line(self.keys.generation())),
             (Level::Owner, None) => Err(RepositoryError::NeedsOwner("exporting the owner key")),

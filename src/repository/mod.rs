@@ -68,6 +68,7 @@ pub struct Repository {
     opener: Opener,
     config: Config,
     config_number: u32,
+    is_rotation_unfinished: bool,
     host: String,
     opened_with: Option<ObjectHash>,
     cache: Option<PathBuf>,
@@ -117,6 +118,10 @@ impl Repository {
     /// Its number in the chain.
     pub fn config_number(&self) -> u32 {
         self.config_number
+    }
+    /// Does its config name a generation that no config is sealed in yet? Then a rotation was cut off, and writers of neither begin.
+    pub fn is_rotation_unfinished(&self) -> bool {
+        self.is_rotation_unfinished
     }
     /// Key of cut points: that of the writer secret, unless this repository was made to cut as another one does.
     pub fn cut_key(&self) -> [u8; 32] {
@@ -283,7 +288,7 @@ impl Repository {
             && *seen != before
         {
             // Losing it costs only a warning about a store that was rolled back.
-            let _ = seen.save(path, &self.id(), &self.keys.cache_key());
+            let _ = seen.save(path, &self.id(), &self.keys.host_state_key());
         }
     }
 }

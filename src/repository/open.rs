@@ -59,7 +59,14 @@ impl Repository {
     ) -> Result<Self, RepositoryError> {
         let Environment { store, clock, rng, host, caches, states } = environment;
         let opener = Opener::new(Arc::clone(&keys));
-        let InForce { number, config, .. } = newest_config(&*store, &keys, &opener)?;
+        let InForce { number, config, sealed_in, .. } = newest_config(&*store, &keys, &opener)?;
+        if keys.is_owner() && config.generation < keys.generation() {
+            return Err(RepositoryError::Brake(format!(
+                "config {number} is of generation {}, but this key was exported in generation {}: the store was rolled back",
+                config.generation,
+                keys.generation()
+            )));
+        }
         let keys = match config.generation {
             generation if generation == keys.generation() => keys,
             // An owner writes in the generation config names; a writer of an older one was rotated out.
@@ -79,7 +86,7 @@ impl Repository {
         }
         let id = keys.repository_id();
         let state = states.map(|folder| folder.join(format!("{id}.state")));
-        let seen = state.as_deref().map(|path| HostState::load(path, &id, &keys.cache_key())).unwrap_or_default();
+        let seen = state.as_deref().map(|path| HostState::load(path, &id, &keys.host_state_key())).unwrap_or_default();
         if number < seen.config {
             return Err(RepositoryError::Brake(format!(
                 "the store shows config {number}, but this host has seen config {}: it was rolled back",
@@ -94,6 +101,7 @@ impl Repository {
             rng,
             keys,
             sealer,
+            is_rotation_unfinished: sealed_in < config.generation,
             config,
             config_number: number,
             host,
@@ -123,6 +131,8 @@ fn keys_of_line(line: &str) -> Result<Keys, RepositoryError> {
 pub(super) struct InForce {
     pub number: u32,
     pub config: Config,
+    /// The generation it is sealed in: that it names, or the one before in the middle of a rotation.
+    pub sealed_in: u32,
     /// BLAKE3 of its object.
     pub hash: ObjectHash,
 }
@@ -156,7 +166,7 @@ pub(super) fn newest_config(store: &dyn Store, keys: &Keys, opener: &Opener) -> 
         };
         match opened {
             Ok(opened) => {
-                let next = InForce { number, config: opened.config, hash: found };
+                let next = InForce { number, config: opened.config, sealed_in: opened.sealed_in, hash: found };
                 if best.as_ref().is_none_or(|best| best.rank() < next.rank()) {
                     best = Some(next);
                 }

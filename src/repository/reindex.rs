@@ -97,6 +97,10 @@ fn read_index_files(
                 add_facts(cache, &file.packs, Some(id))?;
                 mark_indexed(cache, &id, &file.packs)?;
             }
+            // Of packs whose chunks a writer of this generation cannot name: there is nothing in it for it, now or later.
+            Err(FormatError::OtherGeneration { generation, .. }) if generation < repository.keys.generation() => {
+                mark_indexed(cache, &id, &[])?;
+            }
             // Not fatal: its packs are indexed from their own directories by whoever can open them, and used by nobody else.
             Err(error) => monitor.problem(Problem {
                 subject: entry.name.as_str().as_bytes().to_vec(),

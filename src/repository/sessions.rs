@@ -129,6 +129,14 @@ impl Repository {
         Ok(revoked)
     }
 
+    /// Sessions that are not over, and whose run has not said that it ended: under way, or dead.
+    pub fn sessions_under_way(&self) -> Result<Vec<SessionId>, RepositoryError> {
+        let mut sessions = self.session_names()?;
+        sessions.retain(|_, session| !session.names.iter().any(|name| name.last_part() == "closed"));
+        let over = if sessions.is_empty() { HashSet::new() } else { self.ended_sessions()? };
+        Ok(sessions.into_keys().filter(|id| !over.contains(id)).collect())
+    }
+
     /// Sessions that are over by what is listed now: a snapshot or revocation, or a tombstone. Whether a tombstone is good is for an
     /// owner to check who deletes anything; here it only saves asking about a session.
     fn ended_sessions(&self) -> Result<HashSet<SessionId>, RepositoryError> {

@@ -43,6 +43,22 @@ pub enum KeyAction {
         #[command(flatten)]
         new: NewPassword,
     },
+    /// Make every writer key void, after a host was in somebody else's hands
+    ///
+    /// Raises the generation of the writer secret. Hosts need a new key afterwards; passwords and keys of owners stay as they are. What
+    /// is there goes on to count, and nothing new is deduplicated against it: the next snapshot of each host stores everything once more.
+    /// What a run commits that began before is doubted: shown, kept, and never `latest`. Cut off anywhere, the next one finishes it.
+    #[command(after_help = "\
+Examples:
+  esker key rotate --dry-run
+  esker key rotate && esker key export --writer --output writer.key
+
+Whose *owner* key was stolen needs a new repository: `esker copy` fills it.")]
+    Rotate {
+        /// Say what would be done, change nothing
+        #[arg(short = 'n', long)]
+        dry_run: bool,
+    },
     /// Write a key to a file that only you can read
     #[command(after_help = "\
 Examples:

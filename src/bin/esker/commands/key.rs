@@ -4,6 +4,8 @@ use std::path::Path;
 
 use anyhow::Result;
 use esker::format::keyslot::{Kdf, Level};
+use esker::id::SnapshotId;
+use esker::prune::rotate::{self, Rotation};
 use esker::repository::{KeyslotInfo, NewSlot};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -41,6 +43,7 @@ pub fn run(options: &Key, context: &mut Context) -> Result<ExitCode> {
             let password = passphrase(&new_password(new, context)?);
             told("changed", &repository.change_password(&password, cost(new.kdf))?.to_hex(), context)?;
         }
+        KeyAction::Rotate { dry_run } => rotate(*dry_run, context)?,
         KeyAction::Export { writer: _, owner, output } => export(*owner, output.as_deref(), context)?,
     }
     Ok(ExitCode::Done)
@@ -107,6 +110,68 @@ fn as_json(slot: &KeyslotInfo) -> Value {
         "current": slot.current,
         "damaged": slot.damaged,
     })
+}
+
+fn rotate(dry_run: bool, context: &mut Context) -> Result<()> {
+    let repository = context.open()?;
+    let done = rotate::rotate(&repository, dry_run)?;
+    if context.out.json {
+        let ids = |ids: &[SnapshotId]| ids.iter().map(|id| id.to_hex()).collect::<Vec<_>>();
+        return context.out.json(&json!({
+            "message_type": "summary",
+            "dry_run": dry_run,
+            "generation_before": done.before,
+            "generation": done.generation,
+            "snapshots_listed": ids(&done.listed),
+            "snapshots_doubted": ids(&done.doubted),
+            "keyslots_removed": done.keyslots.iter().map(|id| id.to_hex()).collect::<Vec<_>>(),
+            "sessions_under_way": done.under_way.iter().map(|id| id.to_hex()).collect::<Vec<_>>(),
+        }));
+    }
+    for line in rotated(&done, dry_run) {
+        context.out.remark(&line)?;
+    }
+    Ok(())
+}
+
+fn rotated(done: &Rotation, dry_run: bool) -> Vec<String> {
+    let would = |would: &str, did: &str| if dry_run { would.to_owned() } else { did.to_owned() };
+    let mut lines = Vec::new();
+    lines.push(match done.before == done.generation {
+        true => would("would finish a rotation that was cut off", "finished a rotation that was cut off"),
+        false => format!(
+            "{} the generation from {} to {}: {} on to count",
+            would("would raise", "raised"),
+            done.before,
+            done.generation,
+            match done.listed.len() {
+                1 => "1 snapshot goes".to_owned(),
+                count => format!("{} snapshots go", words::count(count as u64)),
+            },
+        ),
+    });
+    if !done.doubted.is_empty() {
+        let which = done.doubted.iter().map(|id| id.short()).collect::<Vec<_>>().join(", ");
+        lines.push(format!("doubted before, and for good now: {which}"));
+    }
+    if !done.keyslots.is_empty() {
+        let slots = words::counted(done.keyslots.len() as u64, "keyslot", "keyslots");
+        lines.push(format!("{} {slots} with a writer key", would("would remove", "removed")));
+    }
+    if !done.under_way.is_empty() {
+        let runs = words::counted(done.under_way.len() as u64, "run", "runs");
+        lines.push(format!(
+            "{runs} may be under way or dead; a snapshot that one of them still commits will be doubted: take it again"
+        ));
+    }
+    if dry_run {
+        lines.push("dry run: nothing was changed".to_owned());
+    } else {
+        lines.push("every writer key given out before is void; a new one for each host:".to_owned());
+        lines.push("  esker key export --writer --output writer.key".to_owned());
+        lines.push("the next snapshot of each host stores everything once more, beside what is there".to_owned());
+    }
+    lines
 }
 
 fn short(id: &str) -> String {
