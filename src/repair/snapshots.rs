@@ -42,6 +42,9 @@ pub struct RepairedSnapshot {
     pub new: Option<SnapshotId>,
     /// One made before.
     pub before: Option<SnapshotId>,
+    /// The generation of the original, when new snapshots are of another: then none is made, for it would have to name chunks and streams
+    /// of both. What is left can be restored.
+    pub other_generation: Option<u32>,
     /// How many entries, folders and attributes are lost.
     pub lost: u64,
 }
@@ -93,11 +96,12 @@ pub fn run(
             continue;
         }
         let before = list.snapshots.iter().find(|other| is_repaired_from(&other.snapshot, stored)).map(|other| other.id);
-        let new = match before {
-            None if !options.dry_run => look.commit(repository, stored)?,
+        let other_generation = Some(stored.generation).filter(|generation| *generation != repository.keys().generation());
+        let new = match (before, other_generation) {
+            (None, None) if !options.dry_run => look.commit(repository, stored)?,
             _ => None,
         };
-        summary.damaged.push(RepairedSnapshot { original: stored.id, new, before, lost: count });
+        summary.damaged.push(RepairedSnapshot { original: stored.id, new, before, other_generation, lost: count });
     }
     Ok(summary)
 }

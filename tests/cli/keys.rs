@@ -99,6 +99,34 @@ fn passwords_are_added_changed_and_removed() {
 }
 
 #[test]
+fn after_key_rotate_old_writer_keys_are_12_and_new_ones_back_up() {
+    let house = House::with_snapshot();
+    house.write("host password", b"host password\n");
+    exits(house.esker(), ["key", "add", "--writer", "--kdf", "low", "--new-password-file", "host password"], 0);
+    let stolen = exported(&house, false);
+    let dry = json(&exits(house.esker(), ["key", "rotate", "-n", "--json"], 0).stdout);
+    assert_eq!((&dry["generation_before"], &dry["generation"], &dry["dry_run"]), (&1.into(), &2.into(), &true.into()), "{dry}");
+    exits(with_key(&house, &stolen), ["snapshot", "data"], 0);
+    let output = exits(house.esker(), ["key", "rotate"], 0);
+    let said = stdout(&output);
+    assert!(said.contains("from 1 to 2: 2 snapshots go on to count") && said.contains("removed 1 keyslot"), "{said}");
+    assert!(said.contains("esker key export --writer"), "{said}");
+    let refused = stderr(&exits(with_key(&house, &stolen), ["snapshot", "data"], 12));
+    assert!(refused.contains("ask the owner for a new one"), "{refused}");
+    assert_eq!(house.snapshot_count(), 2);
+    std::fs::remove_file(&stolen).unwrap();
+    let key = exported(&house, false);
+    let output = exits(with_key(&house, &key), ["snapshot", "data", "--json"], 0);
+    assert!(!stderr(&output).contains("index"), "{}", stderr(&output));
+    assert_ne!(json(&output.stdout)["data_blobs"], 0);
+    assert_eq!(json(&exits(with_key(&house, &key), ["snapshot", "data", "--json"], 0).stdout)["data_blobs"], 0);
+    assert_eq!(stdout(&exits(house.esker(), ["dump", "latest:data/hello.txt"], 0)), "hello\n");
+    let oldest = stdout(&exits(house.esker(), ["dump", "latest~3:data/hello.txt"], 0));
+    assert_eq!(oldest, "hello\n");
+    exits(house.esker(), ["verify", "--read-data"], 0);
+}
+
+#[test]
 fn a_writer_password_takes_snapshots_and_reads_nothing() {
     let house = House::with_snapshot();
     house.write("host", b"host password\n");

@@ -80,6 +80,22 @@ fn beside_a_snapshot_that_lost_a_file_stands_one_without_it_and_the_original_sta
 }
 
 #[test]
+fn of_a_snapshot_from_before_a_key_rotation_no_new_one_is_made_and_the_rest_is_still_there() {
+    let house = House::with_parity(files(), 0);
+    house.damage(house.largest(), |bytes| bytes[1 << 20..2 << 20].fill(0));
+    packs::run(&house.open(), &PacksOptions::default(), &Quiet, &Stop::new()).unwrap();
+    esker::prune::rotate::rotate(&house.open(), false).unwrap();
+    let (summary, lost) = repair(&house.open(), &SnapshotsOptions::default());
+    assert_eq!(lost, [(house.snapshot, Lost::Entry(b"data/first.bin".to_vec()))]);
+    assert_eq!((summary.damaged[0].new, summary.damaged[0].other_generation), (None, Some(1)));
+    assert_eq!(house.open().snapshots().unwrap().snapshots.len(), 1);
+    // The next one heals what is still at its source.
+    small::commit(&house.open(), &files(), None);
+    let newest = house.open().snapshots().unwrap().snapshots.into_iter().find(|stored| stored.id != house.snapshot).unwrap();
+    assert_eq!(restore(&house.open(), &newest.id).unwrap(), files());
+}
+
+#[test]
 fn what_can_still_be_read_in_a_damaged_pack_is_stored_again_for_the_new_snapshot() {
     let house = House::with_parity(files(), 0);
     let pack = house.largest();

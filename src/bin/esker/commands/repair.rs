@@ -271,6 +271,7 @@ fn print_snapshots(summary: &SnapshotsSummary, dry_run: bool, context: &mut Cont
                 "lost": repaired.lost,
                 "new_id": repaired.new.map(SnapshotId::to_hex),
                 "repaired_before": repaired.before.map(SnapshotId::to_hex),
+                "other_generation": repaired.other_generation,
             }))?;
         }
         let unreadable: Vec<Value> =
@@ -284,11 +285,16 @@ fn print_snapshots(summary: &SnapshotsSummary, dry_run: bool, context: &mut Cont
         }));
     }
     for repaired in &summary.damaged {
-        let what = match (repaired.new, repaired.before) {
-            (Some(new), _) => format!("snapshot {} holds the rest; the original stays until you forget it", new.short()),
-            (None, Some(before)) => format!("snapshot {} was made of the rest before", before.short()),
-            (None, None) if dry_run => "a snapshot of the rest would be made".to_owned(),
-            (None, None) => "nothing is left to keep".to_owned(),
+        let what = match (repaired.new, repaired.before, repaired.other_generation) {
+            (Some(new), ..) => format!("snapshot {} holds the rest; the original stays until you forget it", new.short()),
+            (None, Some(before), _) => format!("snapshot {} was made of the rest before", before.short()),
+            (None, None, Some(generation)) => {
+                format!(
+                    "it is of generation {generation}, before a `key rotate`: no snapshot of the rest is made; `restore` brings the rest back"
+                )
+            }
+            (None, None, None) if dry_run => "a snapshot of the rest would be made".to_owned(),
+            (None, None, None) => "nothing is left to keep".to_owned(),
         };
         let lost = words::counted(repaired.lost, "thing is lost", "things are lost");
         context.out.line(&format!("{}: {lost}; {what}", repaired.original.short()))?;
