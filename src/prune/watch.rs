@@ -49,7 +49,7 @@ impl Pruner {
         for (id, names) in sessions.iter().filter(|(id, _)| !over.contains(id)) {
             self.check_stop()?;
             let start = self.repository.session_start(*id)?;
-            let reason = if start.is_some_and(|opened| is_dead_here(&opened.start)) {
+            let reason = if start.is_some_and(|opened| is_dead_here(&opened.start, self.repository.host())) {
                 "its process is gone"
             } else if self.is_silent(*id, names)? {
                 "it has not moved for two weeks"

@@ -115,6 +115,10 @@ impl Repository {
     pub fn config(&self) -> &Config {
         &self.config
     }
+    /// How this machine calls itself.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
     /// Its number in the chain.
     pub fn config_number(&self) -> u32 {
         self.config_number

@@ -148,17 +148,27 @@ fn is_revoked_beside(repository: &Repository, session: SessionId) -> Result<bool
 // -- what tells a dead run of this machine from a live one --------------------------------------------
 
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
+/// The second where there is no systemd.
+const IDENTITIES: [&str; 2] = ["/etc/machine-id", "/var/lib/dbus/machine-id"];
 
-/// Is it proved that the process behind this record is gone? Only its own machine can prove that: it was started again since, or no
-/// process has that id, or the process that has it was started at another time. Whatever cannot be read proves nothing.
-pub fn is_dead_here(start: &Start) -> bool {
-    let (machine, boot) = (machine(), first_line(BOOT));
-    if machine.is_empty() || boot.is_empty() || start.machine != machine || start.boot.is_empty() || start.pid == 0 {
+/// Is it proved that the process behind this record is gone? Only its own machine, which calls itself `host`, can prove that: it was
+/// started again since, or no process has that id, or the process that has it was started at another time. Whatever cannot be read proves
+/// nothing.
+pub fn is_dead_here(start: &Start, host: &str) -> bool {
+    is_dead_on(&machine(), &first_line(BOOT), start, host)
+}
+
+fn is_dead_on(machine: &[u8], boot: &[u8], start: &Start, host: &str) -> bool {
+    let (identity, namespace) = parts(machine);
+    let (its_identity, its_namespace) = parts(&start.machine);
+    if namespace.is_empty() || its_namespace != namespace || boot.is_empty() || start.boot.is_empty() || start.pid == 0 {
         return false;
     }
     if start.boot != boot {
-        return true;
+        // Machines made of one template may have one identity: then their names tell them apart.
+        return !identity.is_empty() && its_identity == identity && start.host == host;
     }
+    // One boot is one machine, also one without an identity: as minimal systems and many containers are.
     // Without /proc nothing can be said.
     let Some(_) = process_start("self") else { return false };
     match process_start(&start.pid.to_string()) {
@@ -174,16 +184,22 @@ fn is_nobody(pid: u32) -> bool {
     pid.is_none_or(|pid| rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH))
 }
 
-/// Which machine this is, and which of its namespaces of process ids: in another one our ids mean other processes. Empty when it has no
-/// identity.
+/// Which machine this is, nothing when it has no identity, and after a space which of its namespaces of process ids: in another one our
+/// ids mean other processes.
 fn machine() -> Vec<u8> {
-    let machine = first_line("/etc/machine-id");
+    let identity = IDENTITIES.into_iter().map(first_line).find(|line| !line.is_empty()).unwrap_or_default();
     let namespace =
         std::fs::read_link("/proc/self/ns/pid").map(|link| link.into_os_string().into_encoded_bytes()).unwrap_or_default();
-    if machine.is_empty() || namespace.is_empty() {
+    if namespace.is_empty() {
         return Vec::new();
     }
-    [machine.as_slice(), b" ", &namespace].concat().into_iter().take(64).collect()
+    [identity.as_slice(), b" ", &namespace].concat()
+}
+
+/// Identity and namespace.
+fn parts(machine: &[u8]) -> (&[u8], &[u8]) {
+    let space = machine.iter().position(|byte| *byte == b' ').unwrap_or(machine.len());
+    (&machine[..space], machine.get(space + 1..).unwrap_or_default())
 }
 
 /// What cannot be read is empty and proves nothing.
@@ -220,22 +236,35 @@ mod tests {
         }
     }
 
+    const NOBODY: u32 = u32::MAX - 1;
+
     #[test]
     fn a_live_run_and_one_of_another_machine_are_never_taken_for_dead() {
-        assert!(!is_dead_here(&here()));
-        let nobody = u32::MAX - 1;
-        assert!(!is_dead_here(&Start { machine: b"another".to_vec(), pid: nobody, ..here() }));
-        assert!(!is_dead_here(&Start { machine: Vec::new(), pid: nobody, ..here() }));
-        assert!(!is_dead_here(&Start { boot: Vec::new(), pid: nobody, ..here() }));
+        assert!(!is_dead_here(&here(), "host"));
+        let gone = || Start { pid: NOBODY, ..here() };
+        assert!(!is_dead_here(&Start { machine: b"another".to_vec(), ..gone() }, "host"));
+        assert!(!is_dead_here(&Start { machine: b"id pid:[1]".to_vec(), ..gone() }, "host"), "in a container");
+        assert!(!is_dead_here(&Start { machine: Vec::new(), ..gone() }, "host"));
+        assert!(!is_dead_here(&Start { boot: Vec::new(), ..gone() }, "host"));
+        let booted_since = Start { boot: b"another boot".to_vec(), ..gone() };
+        assert!(!is_dead_here(&booted_since, "a clone of host"));
+        let (_, namespace) = parts(&booted_since.machine);
+        let nameless = [b" ", namespace].concat();
+        assert!(!is_dead_on(&nameless, &first_line(BOOT), &Start { machine: nameless.clone(), ..booted_since }, "host"));
     }
 
     #[test]
     fn a_run_of_this_machine_whose_process_is_gone_is_dead() {
-        if machine().is_empty() {
-            return;
-        }
-        assert!(is_dead_here(&Start { pid: u32::MAX - 1, ..here() }));
-        assert!(is_dead_here(&Start { boot: b"another boot".to_vec(), ..here() }));
-        assert!(is_dead_here(&Start { process_start: 1, ..here() }), "its id belongs to another process now");
+        assert!(is_dead_here(&Start { pid: NOBODY, ..here() }, "host"));
+        assert!(is_dead_here(&Start { process_start: 1, ..here() }, "host"), "its id belongs to another process now");
+        let boot = first_line(BOOT);
+        let named = b"0123456789abcdef pid:[4026531836]".to_vec();
+        let booted_since = Start { machine: named.clone(), boot: b"another boot".to_vec(), ..here() };
+        assert!(is_dead_on(&named, &boot, &booted_since, "host"));
+        // A minimal system or a container has no identity; as long as it runs its processes have.
+        let nameless = b" pid:[4026531836]".to_vec();
+        let gone = Start { machine: nameless.clone(), pid: NOBODY, ..here() };
+        assert!(is_dead_on(&nameless, &boot, &gone, "host"));
+        assert!(is_dead_on(&named, &boot, &gone, "host"), "seen from outside a chroot");
     }
 }
