@@ -10,7 +10,10 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use esker::format::snapshot::Stream;
 use esker::monitor::{Monitor, Problem, Quiet, Stop};
+use esker::repository::Reader;
+use esker::restore::proof::StreamProof;
 use esker::restore::{self, Origin, Overwrite, RestoreError, RestoreOptions, RestoreSummary};
 
 #[path = "common/rig.rs"]
@@ -96,7 +99,8 @@ fn restore(rig: &Rig, options: &RestoreOptions) -> RestoreSummary {
 
 fn restore_path(rig: &Rig, path: &[u8], options: &RestoreOptions) -> RestoreSummary {
     let monitor: Arc<dyn Monitor> = Arc::new(Quiet);
-    restore::run(&rig.repository, Origin { root: &rig.root, snapshot: "test", path }, options, &monitor, &Stop::new()).unwrap()
+    restore::run(&rig.repository, Origin { root: &rig.root, snapshot: "test", path, streams: &[] }, options, &monitor, &Stop::new())
+        .unwrap()
 }
 
 struct Case {
@@ -285,7 +289,7 @@ fn damage_is_told_and_the_rest_restored() {
     case.rig.damage(b"deep/er/and/deeper/large");
     let problems = Arc::new(Problems::default());
     let monitor: Arc<dyn Monitor> = problems.clone();
-    let origin = Origin { root: &case.rig.root, snapshot: "test", path: b"" };
+    let origin = Origin { root: &case.rig.root, snapshot: "test", path: b"", streams: &[] };
     // One time as a new file, one time over an old one.
     for _ in 0..2 {
         let summary = restore::run(&case.rig.repository, origin, &options(&case.target), &monitor, &Stop::new()).unwrap();
@@ -311,7 +315,7 @@ fn a_request_to_stop_leaves_no_half_file() {
     let monitor: Arc<dyn Monitor> = Arc::new(Quiet);
     let stop = Stop::new();
     stop.request();
-    let origin = Origin { root: &case.rig.root, snapshot: "test", path: b"" };
+    let origin = Origin { root: &case.rig.root, snapshot: "test", path: b"", streams: &[] };
     let result = restore::run(&case.rig.repository, origin, &options(&case.target), &monitor, &stop);
     assert!(matches!(result, Err(RestoreError::Repository(esker::repository::RepositoryError::Stopped))));
     assert_eq!(describe(&case.target).len(), 0);
@@ -375,4 +379,52 @@ fn attributes_larger_than_a_node_come_back() {
             assert_eq!(value[..length], pattern((nth * 10 + n) as u64, 30_000 + n), "{path} {n}");
         }
     }
+}
+
+#[test]
+fn a_stream_is_proved_as_a_whole_and_one_that_is_another_is_told() {
+    let case = case(|source| {
+        fs::write(source.join("whole"), b"what was taken").unwrap();
+        fs::write(source.join("other"), b"what was not taken").unwrap();
+    });
+    let repository = &case.rig.repository;
+    let mut stored = repository.snapshots().unwrap().snapshots.remove(0);
+    let mut mac = repository.keys().stream_mac();
+    mac.update(b"what was taken");
+    let streams = [("whole", 14), ("other", 18)];
+    let of =
+        |(name, bytes): (&str, u64)| Stream { path: format!("data/{name}").into_bytes(), bytes, mac: *mac.finalize().as_bytes() };
+    stored.snapshot.sources[0].streams = streams.map(of).into();
+    let proofs = StreamProof::all(repository, &stored);
+
+    let root = &stored.snapshot.root;
+    let options = RestoreOptions { target: case.target.clone(), verify: true, ..RestoreOptions::default() };
+    for (path, include, [verified, damaged]) in [
+        (&b""[..], &[][..], [1, 1]),
+        (b"/data/", &[], [1, 1]),
+        (b"data/whole", &[], [1, 0]),
+        (b"data", &["/whole"], [1, 0]),
+        (b"data", &["/oth*"], [0, 1]),
+    ] {
+        let options = RestoreOptions { include: include.iter().map(|&pattern| pattern.to_owned()).collect(), ..options.clone() };
+        let origin = Origin { root, snapshot: "test", path, streams: &proofs };
+        let monitor: Arc<dyn Monitor> = Arc::new(Quiet);
+        let summary = restore::run(repository, origin, &options, &monitor, &Stop::new()).unwrap();
+        let found = [summary.streams_verified, summary.damaged];
+        assert_eq!((found, summary.failed), ([verified, damaged], 0), "{path:?} {include:?}: {:?}", summary.failures);
+        assert!(summary.failures.iter().all(|failure| failure.path.ends_with(b"other") && failure.detail.contains("MAC")));
+    }
+
+    let reader = Reader::new(repository, &Quiet).unwrap();
+    let dump = |path: &[u8]| {
+        let node = reader.resolve(root, path, "test").unwrap().unwrap();
+        let proof = proofs.iter().find(|proof| proof.is_at(path)).unwrap();
+        let mut out = Vec::new();
+        (restore::stream::dump(&reader, &node, path, Some(proof), &mut out, &Quiet, &Stop::new()), out)
+    };
+    let (whole, out) = dump(b"data/whole");
+    assert_eq!((whole.unwrap(), out.as_slice()), (14, &b"what was taken"[..]));
+    let (other, out) = dump(b"data/./other");
+    assert!(matches!(other, Err(RestoreError::NotTheStream { .. })));
+    assert_eq!(out, b"what was not taken");
 }

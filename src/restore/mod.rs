@@ -17,6 +17,7 @@ mod file;
 mod finish;
 mod plan;
 mod pretend;
+pub mod proof;
 mod select;
 pub mod stream;
 mod tally;
@@ -35,6 +36,7 @@ use crate::store::ReadUnit;
 use self::execute::Executor;
 use self::plan::Window;
 use self::pretend::Pretended;
+use self::proof::StreamProof;
 use self::select::Selection;
 use self::tally::Tally;
 use self::walk::Walker;
@@ -70,6 +72,8 @@ pub struct Origin<'a> {
     pub snapshot: &'a str,
     /// What below the root: of a folder its content goes into the target, anything else goes there under its own name. Empty: all.
     pub path: &'a [u8],
+    /// What its streams must be, for [`RestoreOptions::verify`].
+    pub streams: &'a [StreamProof],
 }
 
 /// How to restore.
@@ -88,7 +92,8 @@ pub struct RestoreOptions {
     pub delete: bool,
     /// Write runs of zeros as holes; holes of the original are holes in any case.
     pub sparse: bool,
-    /// Read back each file that was written or taken for unchanged, and compare it with the snapshot.
+    /// Read back each file that was written or taken for unchanged, and compare it with the snapshot; a stream also as a whole with what
+    /// was taken.
     pub verify: bool,
     /// Leave owners as they come.
     pub no_ownership: bool,
@@ -134,6 +139,8 @@ pub struct RestoreSummary {
     pub bytes_written: u64,
     /// Files read back and found right.
     pub files_verified: u64,
+    /// Of them streams that are what was taken, from the first byte to the last.
+    pub streams_verified: u64,
     /// Bits of metadata that could not be put back (owners, attributes), the first told to the monitor.
     pub shortfalls: u64,
     /// Entries that could not be restored because the repository is damaged.
@@ -170,6 +177,12 @@ pub enum RestoreError {
         path: Vec<u8>,
         /// What it is.
         what: &'static str,
+    },
+    /// Every chunk is what it should be, and yet not the whole: something went wrong when it was taken.
+    #[error("{} is not the stream that was taken: its length or MAC differs", crate::filesystem::shown(path))]
+    NotTheStream {
+        /// Its path in the snapshot.
+        path: Vec<u8>,
     },
     /// Whoever takes the bytes does not.
     #[error("cannot write the output: {0}")]
@@ -224,6 +237,9 @@ pub fn run(
     };
     monitor.begin(Phase::Restore, 0, 0);
     run.restore(&start)?;
+    if let Some(target) = run.target.filter(|_| options.verify && !options.dry_run) {
+        run.check_streams(target, origin.path, origin.streams)?;
+    }
     Ok(run.tally.summary())
 }
 

@@ -10,6 +10,7 @@ use crate::monitor::{Monitor, Stop};
 use crate::parallel::{self, Feed};
 use crate::repository::{Reader, RepositoryError};
 use crate::restore::RestoreError;
+use crate::restore::proof::{Proving, StreamProof};
 
 /// Items whose places are looked up together, so that those of one frame are read by one thread.
 const ITEMS_LOOKED_UP: usize = 256;
@@ -34,17 +35,20 @@ enum Part {
 
 /// Writes the bytes of a file to `out`, read ahead on all cores; memory is bounded by a few chunks. Returns how many there were.
 ///
-/// A damaged chunk ends it: what was written by then is right, and the rest is missing.
+/// A damaged chunk ends it: what was written by then is right, and the rest is missing. With a proof the whole must be what was taken; that
+/// it is not is known only at the end.
 pub fn dump(
     reader: &Reader,
     node: &Node,
     path: &[u8],
+    proof: Option<&StreamProof>,
     out: &mut dyn Write,
     monitor: &dyn Monitor,
     stop: &Stop,
 ) -> Result<u64, RestoreError> {
     check_kind(node, path)?;
     let mut written = 0u64;
+    let mut proving = proof.map(StreamProof::begin);
     parallel::pipeline(
         super::threads(reader),
         JOBS_IN_FLIGHT,
@@ -55,12 +59,15 @@ pub fn dump(
             match part? {
                 Part::Bytes(chunks) => {
                     for bytes in chunks {
+                        if let Some(proving) = &mut proving {
+                            proving.feed(&bytes);
+                        }
                         out.write_all(&bytes).map_err(RestoreError::Output)?;
                         written += bytes.len() as u64;
                     }
                 }
                 Part::Hole(length) => {
-                    write_zeros(out, length, stop)?;
+                    write_zeros(out, length, &mut proving, stop)?;
                     written += length;
                 }
             }
@@ -73,7 +80,10 @@ pub fn dump(
         let detail = format!("{} has {written} bytes where {} should be", crate::filesystem::shown(path), node.size);
         return Err(RepositoryError::TreeDamaged { id: ChunkId([0; 32]), detail }.into());
     }
-    Ok(written)
+    match proving {
+        Some(proving) if !proving.is_proved() => Err(RestoreError::NotTheStream { path: path.to_vec() }),
+        _ => Ok(written),
+    }
 }
 
 fn check_kind(node: &Node, path: &[u8]) -> Result<(), RestoreError> {
@@ -152,13 +162,16 @@ fn read(reader: &Reader, job: Job) -> Result<Part, RepositoryError> {
     Ok(Part::Bytes(texts))
 }
 
-fn write_zeros(out: &mut dyn Write, length: u64, stop: &Stop) -> Result<(), RestoreError> {
+fn write_zeros(out: &mut dyn Write, length: u64, proving: &mut Option<Proving>, stop: &Stop) -> Result<(), RestoreError> {
     let mut left = length;
     while left > 0 {
         if stop.requested() {
             return Err(RestoreError::stopped());
         }
         let part = usize::try_from(left).unwrap_or(ZEROS.len()).min(ZEROS.len());
+        if let Some(proving) = proving {
+            proving.feed(&ZEROS[..part]);
+        }
         out.write_all(&ZEROS[..part]).map_err(RestoreError::Output)?;
         left -= part as u64;
     }

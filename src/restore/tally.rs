@@ -23,6 +23,7 @@ pub struct Tally<'a> {
     pub bytes_total: AtomicU64,
     pub bytes_written: AtomicU64,
     pub files_verified: AtomicU64,
+    pub streams_verified: AtomicU64,
     shortfalls: AtomicU64,
     damaged: AtomicU64,
     failed: AtomicU64,
@@ -53,6 +54,7 @@ impl<'a> Tally<'a> {
             bytes_total: 0.into(),
             bytes_written: 0.into(),
             files_verified: 0.into(),
+            streams_verified: 0.into(),
             shortfalls: 0.into(),
             damaged: 0.into(),
             failed: 0.into(),
@@ -68,6 +70,11 @@ impl<'a> Tally<'a> {
         if failures.len() < FAILURES_NAMED_MAX {
             failures.push(failure);
         }
+    }
+
+    /// Is this path among the failures that were named?
+    pub fn has_failed(&self, path: &[u8]) -> bool {
+        self.failures().iter().any(|failure| failure.path == path)
     }
 
     /// The target refused an entry: reported; a full disk ends the restore, as nothing after it would fit either.
@@ -108,6 +115,7 @@ impl<'a> Tally<'a> {
             bytes_total: of(&self.bytes_total),
             bytes_written: of(&self.bytes_written),
             files_verified: of(&self.files_verified),
+            streams_verified: of(&self.streams_verified),
             shortfalls: of(&self.shortfalls),
             damaged: of(&self.damaged),
             failed: of(&self.failed),

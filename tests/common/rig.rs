@@ -86,7 +86,7 @@ impl Rig {
     /// Restores what a snapshot took.
     pub fn restore(&self, id: SnapshotId, options: &RestoreOptions) -> RestoreSummary {
         let root = self.folder(id);
-        let origin = Origin { root: &root, snapshot: "test", path: b"" };
+        let origin = Origin { root: &root, snapshot: "test", path: b"", streams: &[] };
         restore::run(&self.repository, origin, options, &quiet(), &Stop::new()).unwrap()
     }
 
@@ -94,7 +94,7 @@ impl Rig {
     pub fn dump(&self, path: &[u8], out: &mut Vec<u8>) -> Result<u64, RestoreError> {
         let reader = Reader::new(&self.repository, &Quiet)?;
         let node = reader.resolve(&self.root, path, "test")?.unwrap();
-        restore::stream::dump(&reader, &node, path, out, &Quiet, &Stop::new())
+        restore::stream::dump(&reader, &node, path, None, out, &Quiet, &Stop::new())
     }
 
     /// Damages the frame that holds the middle of a file of [`Rig::root`].

@@ -204,6 +204,8 @@ fn of_restore(error: &RestoreError) -> Report {
     match error {
         RestoreError::Repository(inner) => of_repository(inner),
         RestoreError::Pattern(_) => Report::new(ExitCode::Usage, error),
+        RestoreError::NotTheStream { .. } => Report::new(ExitCode::DamageData, error)
+            .hint("every stored chunk is what it should be; take another snapshot, and report this"),
         other => Report::new(ExitCode::Failed, other),
     }
 }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use anyhow::Result;
 use esker::monitor::{Monitor, Phase};
 use esker::repository::Reader;
+use esker::restore::proof::StreamProof;
 use esker::restore::{RestoreError, stream};
 
 use super::Context;
@@ -32,7 +33,9 @@ pub fn run(options: &Dump, context: &mut Context) -> Result<ExitCode> {
     if !out.terminal {
         context.progress.begin(Phase::Restore, 1, node.size);
     }
-    match stream::dump(&reader, &node, place.path, &mut out, &*context.progress, &context.stop) {
+    let proofs = StreamProof::all(&repository, &stored);
+    let proof = proofs.iter().find(|proof| proof.is_at(place.path));
+    match stream::dump(&reader, &node, place.path, proof, &mut out, &*context.progress, &context.stop) {
         Ok(_) => Ok(ExitCode::Done),
         Err(RestoreError::Output(_)) if out.refused => {
             Err(Usage::new("this is binary data, and standard output is a terminal").hint("redirect it: > FILE").into())

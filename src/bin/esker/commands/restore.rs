@@ -1,6 +1,7 @@
 //! `esker restore`: a snapshot, or a part of it, back to a directory.
 
 use anyhow::Result;
+use esker::restore::proof::StreamProof;
 use esker::restore::{self, Origin, RestoreOptions, RestoreSummary};
 use serde_json::{Map, json};
 
@@ -18,7 +19,8 @@ pub fn run(options: &Restore, context: &mut Context) -> Result<ExitCode> {
     let stored = place.find(&repository)?;
     let monitor = context.monitor();
     let name = stored.id.short();
-    let origin = Origin { root: &stored.snapshot.root, snapshot: &name, path: place.path };
+    let streams = StreamProof::all(&repository, &stored);
+    let origin = Origin { root: &stored.snapshot.root, snapshot: &name, path: place.path, streams: &streams };
     let begun = std::time::Instant::now();
     let summary = restore::run(&repository, origin, &of(options), &monitor, &context.stop)?;
     context.progress.finish();
@@ -69,6 +71,7 @@ fn print(options: &Restore, context: &mut Context, snapshot: &str, summary: &Res
             "files_skipped": summary.entries_skipped,
             "files_deleted": summary.deleted,
             "files_verified": summary.files_verified,
+            "streams_verified": summary.streams_verified,
             "dirs": summary.folders,
             "hard_links": summary.hard_links,
             "others": summary.others,
@@ -94,6 +97,7 @@ fn print(options: &Restore, context: &mut Context, snapshot: &str, summary: &Res
         (summary.entries_skipped, "left alone because they were there"),
         (summary.deleted, "deleted from the target"),
         (summary.files_verified, "read back and found right"),
+        (summary.streams_verified, "of them streams, from the first byte to the last what was taken"),
         (summary.shortfalls, "pieces of metadata (owners, attributes) could not be set"),
     ] {
         if number > 0 {
