@@ -13,6 +13,9 @@ fn one_snapshot_holds_directories_commands_and_standard_input() {
     assert_eq!(stdout(&exits(house.esker(), ["dump", "latest:words"], 0)), "one two");
     assert_eq!(stdout(&exits(house.esker(), ["dump", "latest:pipe"], 0)), "from outside\n");
     assert_eq!(stdout(&exits(house.esker(), ["dump", "latest:files/a"], 0)), "a");
+    let lines = json_lines(&exits(house.esker(), ["restore", "latest", "--target", "out", "--verify", "--json"], 0).stdout);
+    let summary = lines.last().unwrap();
+    assert_eq!((&summary["files_verified"], &summary["streams_verified"]), (&3.into(), &2.into()), "{summary}");
     assert!(stdout(&exits(house.esker(), ["snapshots"], 0)).contains("pipe (ended without status)"));
 }
 
