@@ -3,7 +3,7 @@
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use super::common::{House, exits, json, stderr, stdout, text};
+use super::common::{House, exits, json, json_lines, stderr, stdout, text};
 
 impl House {
     /// Two snapshots of two folders; the first is forgotten.
@@ -163,4 +163,52 @@ fn limits_that_cannot_be_are_usage_errors() {
     for wrong in [["prune", "--max-unused", "200%"], ["prune", "--max-repack-size", "lots"], ["prune", "--grace", "soon"]] {
         exits(house.esker(), wrong, 2);
     }
+}
+
+#[test]
+fn unlock_shows_who_is_at_work_and_ends_whom_it_is_told_to() {
+    let house = House::with_something_to_free();
+    assert!(stdout(&exits(house.esker(), ["unlock"], 0)).contains("no run is under way"));
+    let mut running = house.slow_snapshot("[ -e go ]");
+    let lines = json_lines(&exits(house.esker(), ["unlock", "--json"], 0).stdout);
+    assert_eq!((&lines[0]["dead"], &lines[0]["ended"], &lines[1]["sessions_ended"]), (&false.into(), &false.into(), &0.into()));
+    assert_eq!(lines[0]["pid"], running.id());
+    let session = lines[0]["session"].as_str().unwrap().to_owned();
+    exits(house.esker(), ["unlock", "ffff"], 2);
+    exits(house.esker(), ["unlock", &session[..8], "--dry-run"], 0);
+
+    let said = stdout(&exits(house.esker(), ["prune"], 0));
+    assert!(said.contains("esker unlock") && said.contains(&session[..8]), "{said}");
+    let said = stdout(&exits(house.esker(), ["unlock", &session[..8]], 0));
+    assert!(said.contains("ended 1 session"), "{said}");
+    assert!(stdout(&exits(house.esker(), ["prune"], 0)).contains("freed"));
+    // The run that was alive all the same commits nothing, and says why.
+    house.write("go", b"");
+    assert_eq!(running.wait().unwrap().code(), Some(1));
+    assert!(stdout(&exits(house.esker(), ["unlock", "-n"], 0)).contains("no run is under way"));
+    exits(house.esker(), ["snapshot", "data"], 0);
+    exits(house.esker(), ["verify", "--read-data"], 0);
+}
+
+#[test]
+fn unlock_ends_what_was_killed_here_without_being_told_whom() {
+    let house = House::with_something_to_free();
+    let mut running = house.slow_snapshot("[ -e go ]");
+    running.kill().unwrap();
+    running.wait().unwrap();
+    house.write("go", b"");
+    let dry = json_lines(&exits(house.esker(), ["unlock", "-n", "--json"], 0).stdout);
+    assert_eq!((&dry[0]["dead"], &dry[1]["sessions_ended"]), (&true.into(), &0.into()));
+    assert!(stdout(&exits(house.esker(), ["unlock"], 0)).contains("ended 1 session"));
+    let said = stdout(&exits(house.esker(), ["prune"], 0));
+    assert!(said.contains("freed") && !said.contains("abandoned"), "{said}");
+}
+
+#[test]
+fn a_writer_key_unlocks_nobody() {
+    let house = House::with_something_to_free();
+    exits(house.esker(), ["key", "export", "--output", "writer.key"], 0);
+    let mut command = house.esker();
+    command.env_remove("ESKER_PASSWORD").env("ESKER_KEY_FILE", house.path("writer.key"));
+    exits(command, ["unlock"], 12);
 }

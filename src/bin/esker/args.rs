@@ -12,7 +12,7 @@ mod retention;
 pub use copy::{Copy, From, FromSecret, Guard, Mirror};
 pub use doctor::{Doctor, DoctorStore, DoctorWhat};
 pub use key::{Key, KeyAction, NewPassword};
-pub use prune::Prune;
+pub use prune::{Prune, Unlock};
 pub use repair::{Parity, ParityAction, Recover, Repair, RepairAction, RepairPacks, RepairSnapshots};
 pub use retention::{Forget, Status, Tag, Undelete};
 
@@ -183,6 +183,8 @@ pub enum Command {
     Prune(Prune),
     /// Bring back snapshots that were forgotten, until their space is freed
     Undelete(Undelete),
+    /// Show the runs that a prune waits for, and end those that are dead; nothing is ever locked
+    Unlock(Unlock),
     /// Change tags and comments, and pin snapshots against every rule
     Tag(Tag),
     /// Is the newest snapshot fresh and complete, and was what is stored read back? For monitoring

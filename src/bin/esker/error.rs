@@ -174,7 +174,9 @@ fn of_repository(error: &RepositoryError) -> Report {
         E::NewerFeatures(_) => Report::new(ExitCode::Failed, error).hint("a newer esker wrote this; update this one"),
         E::Cache(_) => Report::new(ExitCode::Failed, error)
             .hint("is the disk of the cache full? `esker cache path` says where it is; it may be deleted"),
-        E::Format(_) | E::Crypto(_) | E::Keyslot(_) | E::Rng(_) | E::SnapshotAmbiguous { .. } | E::Revoked | E::Stopped => {
+        E::Revoked => Report::new(ExitCode::Failed, error)
+            .hint("it was taken for dead (`esker unlock`, or two weeks of silence); run it again: what it stored is used"),
+        E::Format(_) | E::Crypto(_) | E::Keyslot(_) | E::Rng(_) | E::SnapshotAmbiguous { .. } | E::Stopped => {
             Report::new(ExitCode::Failed, error)
         }
     }

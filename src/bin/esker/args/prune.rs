@@ -1,4 +1,4 @@
-//! The command line of `prune`.
+//! The command lines of `prune` and `unlock`.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -34,6 +34,31 @@ pub struct Prune {
     #[arg(long)]
     pub force: bool,
     /// Say what would be freed, change nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+}
+
+/// `unlock`
+#[derive(Args, Debug)]
+#[command(
+    long_about = "Show the runs that a prune waits for, and end those that are dead.\n\n\
+        Nothing is ever locked. But a backup that was killed leaves a session, and a prune keeps what it may rely on: until the next run on \
+        the same machine sees that it is dead, or for two weeks, when nobody can see it: in a container that is gone, or on a machine that \
+        is. Ended by mistake, a run that lives fails at its end and commits nothing; what it stored is used by the next one.",
+    after_help = "\
+Examples:
+  esker unlock --dry-run               who is at work, and who is dead
+  esker unlock                         end those whose process, on this machine, is gone
+  esker unlock 3fa2                    end this one, wherever it ran"
+)]
+pub struct Unlock {
+    /// End these; without any, those whose process is gone from this machine
+    #[arg(value_name = "SESSION", conflicts_with = "remove_all")]
+    pub sessions: Vec<String>,
+    /// End all of them, also those that may be at work
+    #[arg(long)]
+    pub remove_all: bool,
+    /// Show them and end none
     #[arg(short = 'n', long)]
     pub dry_run: bool,
 }

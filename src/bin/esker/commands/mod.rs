@@ -27,6 +27,7 @@ mod stats;
 mod status;
 mod tag;
 mod undelete;
+mod unlock;
 mod verify;
 
 use std::cell::OnceCell;
@@ -144,6 +145,7 @@ fn command(command: Command, context: &mut Context) -> Result<ExitCode> {
         Command::Forget(options) => forget::run(&options, context),
         Command::Prune(options) => prune::run(&options, context),
         Command::Undelete(options) => undelete::run(&options, context),
+        Command::Unlock(options) => unlock::run(&options, context),
         Command::Tag(options) => tag::run(&options, context),
         Command::Status(options) => status::run(&options, context),
         Command::Repair(options) => repair::run(&options, context),

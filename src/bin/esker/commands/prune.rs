@@ -88,6 +88,7 @@ pub fn print(summary: &PruneSummary, dry_run: bool, seconds: f64, context: &mut 
         for waiting in &summary.waiting {
             context.out.remark(&format!("  {}", waiting_line(waiting)))?;
         }
+        context.out.remark("one that you know to be dead, in a container or on a machine that is gone: esker unlock SESSION")?;
     }
     Ok(())
 }

@@ -1,0 +1,39 @@
+//! Sessions ended by hand: of runs that died where nobody can see it, in a container that is gone or on a machine that is.
+//!
+//! Nothing is locked, and yet a prune waits for every session. One that is ended wrongly costs its run the commit and nothing else: a
+//! revocation and a commit want the same name.
+
+use crate::format::session::Start;
+use crate::id::SessionId;
+use crate::repository::session::{is_dead_here, revoke};
+use crate::repository::{Repository, RepositoryError};
+
+/// A session that is not over.
+#[derive(Clone, Debug)]
+pub struct UnderWay {
+    /// Its id.
+    pub id: SessionId,
+    /// How it began; `None` when that cannot be read.
+    pub start: Option<Start>,
+    /// Is it proved that its process is gone?
+    pub is_dead: bool,
+}
+
+/// Every session that is not over, in the order in which they began.
+pub fn under_way(repository: &Repository) -> Result<Vec<UnderWay>, RepositoryError> {
+    let mut found = Vec::new();
+    for id in repository.sessions_under_way()? {
+        let start = repository.session_start(id)?.map(|opened| opened.start);
+        let is_dead = start.as_ref().is_some_and(|start| is_dead_here(start, repository.host()));
+        found.push(UnderWay { id, start, is_dead });
+    }
+    found.sort_by_key(|session| (session.start.as_ref().map(|start| start.time), session.id));
+    Ok(found)
+}
+
+/// Ends a session. False: it has committed, and there is nothing to end. Owners only.
+pub fn end(repository: &Repository, id: SessionId) -> Result<bool, RepositoryError> {
+    repository.need_owner("ending another run's session")?;
+    repository.need_write_features()?;
+    revoke(repository, id, "an owner ended it")
+}
