@@ -111,6 +111,14 @@ impl Place {
         id
     }
 
+    fn forget(&self, owner: &Repository, id: SnapshotId) {
+        let stored = owner.snapshot(&id).unwrap().unwrap();
+        let time = stored.snapshot.time;
+        let record = Forgotten { snapshot: id, hash: stored.hash, time, reason: "test".to_owned(), extra: Vec::new() };
+        let (hash, sealed) = forgotten::seal(owner.sealer(), &record).unwrap();
+        self.store.create(&ObjectName::Forgotten(id, hash).name(), &[&sealed]).unwrap();
+    }
+
     fn doubted(&self) -> BTreeSet<SnapshotId> {
         let survey = survey(&self.open()).unwrap();
         survey.snapshots.iter().filter(|found| found.quarantined.is_some()).map(|found| found.stored.id).collect()
@@ -236,6 +244,28 @@ fn what_a_run_of_the_old_generation_commits_afterwards_is_kept_and_doubted() {
 }
 
 #[test]
+fn a_prune_after_a_rotation_takes_nothing_from_a_run_that_began_before_it() {
+    let mut place = Place::new();
+    let bytes = noise(1, 300 * KIB);
+    let owner = place.open();
+    let gone = small::commit(&owner, &Files::from([("a".to_owned(), bytes.clone())]), None);
+    place.commit_with(&owner, "b", &noise(2, 300 * KIB));
+    place.forget(&owner, gone);
+    // It counts on a chunk that only the forgotten snapshot needs.
+    let old = place.try_with(&place.writer_line()).unwrap();
+    let writer = place.begin(&old, &bytes);
+    place.rotate();
+    let options = PruneOptions { force: true, max_unused: MaxUnused::Bytes(0), ..PruneOptions::default() };
+    let summary = prune::run(&place.open(), &options, &small::quiet(), &Stop::new()).unwrap();
+    assert_eq!((summary.packs_deleted, summary.waiting.len()), (0, 1), "{summary:?}");
+    assert!(summary.packs_condemned > 0);
+    let late = place.finish(writer, &bytes);
+    prune::run(&place.open(), &options, &small::quiet(), &Stop::new()).unwrap();
+    assert_eq!(place.doubted(), BTreeSet::from([late]));
+    place.check();
+}
+
+#[test]
 fn old_generations_are_pruned_like_new_ones() {
     let mut place = Place::new();
     let keep = noise(1, 150 * KIB);
@@ -247,16 +277,7 @@ fn old_generations_are_pruned_like_new_ones() {
     let host = place.try_with(&place.writer_line()).unwrap();
     place.commit_with(&host, "keep", &keep);
     let owner = place.open();
-    let hash = owner.snapshot(&gone).unwrap().unwrap().hash;
-    let record = Forgotten {
-        snapshot: gone,
-        hash,
-        time: place.open().snapshots().unwrap().snapshots[0].snapshot.time,
-        reason: "test".to_owned(),
-        extra: Vec::new(),
-    };
-    let (hash, sealed) = forgotten::seal(owner.sealer(), &record).unwrap();
-    place.store.create(&ObjectName::Forgotten(gone, hash).name(), &[&sealed]).unwrap();
+    place.forget(&owner, gone);
     let options = PruneOptions { max_unused: MaxUnused::Bytes(0), ..PruneOptions::default() };
     let summary = prune::run(&owner, &options, &small::quiet(), &Stop::new()).unwrap();
     assert!(summary.packs_deleted > 0 && summary.bytes_unused == 0, "{summary:?}");
