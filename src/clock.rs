@@ -11,6 +11,18 @@ pub struct Timestamp {
     pub nanoseconds: u32,
 }
 
+/// How far the clock here is ahead of a server's, as a part of a sentence: `12 s ahead of the server's`.
+pub fn ahead_in_words(ahead_seconds: i64) -> String {
+    let time = match ahead_seconds.unsigned_abs() {
+        0 => return "the same as the server's".to_owned(),
+        seconds @ 1..=119 => format!("{seconds} s"),
+        seconds @ 120..=7_199 => format!("{} minutes", (seconds + 30) / 60),
+        seconds @ 7_200..=172_799 => format!("{} hours", (seconds + 1_800) / 3_600),
+        seconds => format!("{} days", (seconds + 43_200) / 86_400),
+    };
+    format!("{time} {} the server's", if ahead_seconds < 0 { "behind" } else { "ahead of" })
+}
+
 /// Where time comes from. No guard of a delete or a commit ever depends on it.
 pub trait Clock: Send + Sync {
     /// The wall clock.
@@ -134,5 +146,17 @@ impl Rng for SeededRng {
         let turn = self.next.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         blake3::Hasher::new_keyed(&self.seed).update(&turn.to_le_bytes()).finalize_xof().fill(bytes);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_are_said_in_words() {
+        assert_eq!(ahead_in_words(0), "the same as the server's");
+        assert_eq!(ahead_in_words(-2), "2 s behind the server's");
+        assert_eq!(ahead_in_words(400_000), "5 days ahead of the server's");
     }
 }

@@ -15,7 +15,6 @@ use crate::repository::host_state::PlaceHash;
 use crate::repository::{Repository, RepositoryError};
 use crate::store::{ReadUnit, Store};
 
-pub use clocks::sentence as clock_sentence;
 use trial::Trial;
 
 /// How hard to try.

@@ -1,6 +1,8 @@
 //! Whether the clock here and the one of the server agree. Nothing that deletes or commits ever asks a clock; but servers that check
 //! signatures refuse requests from far away in time, and a snapshot's time decides what the keep rules drop.
 
+use crate::clock::ahead_in_words;
+
 /// Above this a person is warned: a third of what S3 stands.
 const WARN_SECONDS: u64 = 5 * 60;
 /// Two clocks that are read in whole seconds say nothing about less.
@@ -25,21 +27,9 @@ pub(super) fn remark(ahead_seconds: i64) -> Option<String> {
         format!(
             "this machine's clock is {}: from 15 minutes on S3 servers refuse every request, and snapshots get times that keep rules do \
              not believe; set the one that is wrong (here: timedatectl set-ntp true)",
-            sentence(ahead_seconds)
+            ahead_in_words(ahead_seconds)
         )
     })
-}
-
-/// `12 s ahead of the server's`, as a part of a sentence.
-pub fn sentence(ahead_seconds: i64) -> String {
-    let time = match ahead_seconds.unsigned_abs() {
-        0 => return "the same as the server's".to_owned(),
-        seconds @ 1..=119 => format!("{seconds} s"),
-        seconds @ 120..=7_199 => format!("{} minutes", (seconds + 30) / 60),
-        seconds @ 7_200..=172_799 => format!("{} hours", (seconds + 1_800) / 3_600),
-        seconds => format!("{} days", (seconds + 43_200) / 86_400),
-    };
-    format!("{time} {} the server's", if ahead_seconds < 0 { "behind" } else { "ahead of" })
 }
 
 #[cfg(test)]
@@ -61,12 +51,5 @@ mod tests {
         assert!(remark(301).unwrap().starts_with("this machine's clock is 5 minutes ahead of the server's: from 15 minutes"));
         assert!(remark(-90_000).unwrap().contains("25 hours behind the server's"));
         assert!(remark(i64::MIN).unwrap().contains("timedatectl"));
-    }
-
-    #[test]
-    fn differences_are_said_in_words() {
-        assert_eq!(sentence(0), "the same as the server's");
-        assert_eq!(sentence(-2), "2 s behind the server's");
-        assert_eq!(sentence(400_000), "5 days ahead of the server's");
     }
 }

@@ -3,7 +3,7 @@
 use opendal::{Error, ErrorKind};
 
 use super::date::Dates;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, ahead_in_words};
 use crate::store::{Name, StoreError};
 
 /// A request that failed.
@@ -76,8 +76,7 @@ fn by_how_much(ahead_seconds: i64) -> String {
     if ahead_seconds.unsigned_abs() < 60 {
         return String::new();
     }
-    let direction = if ahead_seconds < 0 { "behind" } else { "ahead of" };
-    format!(" ({} s {direction} the server's)", ahead_seconds.unsigned_abs())
+    format!(" ({})", ahead_in_words(ahead_seconds))
 }
 
 /// What a person who gave none has to do, at each kind of store.

@@ -65,7 +65,7 @@ fn show(found: &Probe, place: &str, holds_repository: bool, context: &mut Contex
         _ => {}
     }
     if let Some(ahead) = found.clock_ahead_seconds {
-        context.out.line(&format!("  this machine's clock is {}", probe::clock_sentence(ahead)))?;
+        context.out.line(&format!("  this machine's clock is {}", esker::clock::ahead_in_words(ahead)))?;
     }
     match holds_repository {
         true => context.out.line("  a repository is there; `esker status` says which class it was made with"),
