@@ -7,8 +7,7 @@ mod small;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use esker::format::forgotten::{self, Forgotten};
-use esker::format::names::{self, ObjectName};
+use esker::format::names;
 use esker::id::{ObjectHash, SnapshotId};
 use esker::mirror::{self, Deleted, MirrorError, MirrorOptions, MirrorSummary};
 use esker::monitor::{Quiet, Stop};
@@ -58,11 +57,7 @@ fn source() -> (Memory, String, Arc<Repository>) {
 }
 
 fn forget(repository: &Repository, id: SnapshotId) {
-    let hash = repository.snapshot(&id).unwrap().unwrap().hash;
-    let time = repository.clock().now();
-    let record = Forgotten { snapshot: id, hash, time, reason: "test".to_owned(), extra: Vec::new() };
-    let (hash, sealed) = forgotten::seal(repository.sealer(), &record).unwrap();
-    repository.store().create(&ObjectName::Forgotten(id, hash).name(), &[&sealed]).unwrap();
+    repository.forget(id, repository.snapshot_hash(&id).unwrap(), "test").unwrap();
 }
 
 fn prune(store: &Memory, line: &str) {

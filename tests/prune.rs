@@ -12,7 +12,6 @@ use std::time::Duration;
 use esker::clock::{Clock, ManualClock, SeededRng};
 use esker::crypto::{ChunkType, Passphrase};
 use esker::format::config::{self, Config, StoreClass};
-use esker::format::forgotten::{self, Forgotten};
 use esker::format::gc::{self, Condemn, Verdict};
 use esker::format::index;
 use esker::format::keyslot::Level;
@@ -91,11 +90,7 @@ impl Place {
 
     fn forget(&mut self, id: SnapshotId) {
         let repository = self.open();
-        let stored = repository.snapshot(&id).unwrap().unwrap();
-        let record =
-            Forgotten { snapshot: id, hash: stored.hash, time: self.clock.now(), reason: "test".to_owned(), extra: Vec::new() };
-        let (hash, sealed) = forgotten::seal(repository.sealer(), &record).unwrap();
-        self.store.create(&ObjectName::Forgotten(id, hash).name(), &[&sealed]).unwrap();
+        repository.forget(id, repository.snapshot_hash(&id).unwrap(), "test").unwrap();
         self.expected.remove(&id);
     }
 

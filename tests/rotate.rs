@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use esker::clock::{ManualClock, SeededRng};
 use esker::crypto::{Argon2Cost, ChunkType, Passphrase};
 use esker::format::config::StoreClass;
-use esker::format::forgotten::{self, Forgotten};
 use esker::format::keyslot::Level;
 use esker::format::names::{self, ObjectName};
 use esker::format::tree::{Content, Item, NodeKind};
@@ -109,14 +108,6 @@ impl Place {
         let id = small::commit_source(writer, content, None);
         self.expected.insert(id, Files::from([("file".to_owned(), bytes.to_vec())]));
         id
-    }
-
-    fn forget(&self, owner: &Repository, id: SnapshotId) {
-        let stored = owner.snapshot(&id).unwrap().unwrap();
-        let time = stored.snapshot.time;
-        let record = Forgotten { snapshot: id, hash: stored.hash, time, reason: "test".to_owned(), extra: Vec::new() };
-        let (hash, sealed) = forgotten::seal(owner.sealer(), &record).unwrap();
-        self.store.create(&ObjectName::Forgotten(id, hash).name(), &[&sealed]).unwrap();
     }
 
     fn doubted(&self) -> BTreeSet<SnapshotId> {
@@ -250,7 +241,7 @@ fn a_prune_after_a_rotation_takes_nothing_from_a_run_that_began_before_it() {
     let owner = place.open();
     let gone = small::commit(&owner, &Files::from([("a".to_owned(), bytes.clone())]), None);
     place.commit_with(&owner, "b", &noise(2, 300 * KIB));
-    place.forget(&owner, gone);
+    owner.forget(gone, owner.snapshot_hash(&gone).unwrap(), "test").unwrap();
     // It counts on a chunk that only the forgotten snapshot needs.
     let old = place.try_with(&place.writer_line()).unwrap();
     let writer = place.begin(&old, &bytes);
@@ -277,7 +268,7 @@ fn old_generations_are_pruned_like_new_ones() {
     let host = place.try_with(&place.writer_line()).unwrap();
     place.commit_with(&host, "keep", &keep);
     let owner = place.open();
-    place.forget(&owner, gone);
+    owner.forget(gone, owner.snapshot_hash(&gone).unwrap(), "test").unwrap();
     let options = PruneOptions { max_unused: MaxUnused::Bytes(0), ..PruneOptions::default() };
     let summary = prune::run(&owner, &options, &small::quiet(), &Stop::new()).unwrap();
     assert!(summary.packs_deleted > 0 && summary.bytes_unused == 0, "{summary:?}");

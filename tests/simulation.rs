@@ -19,9 +19,7 @@ use std::time::Duration;
 use esker::clock::{Clock, ManualClock, SeededRng, Timestamp};
 use esker::crypto::ChunkType;
 use esker::format::folder;
-use esker::format::forgotten::{self, Forgotten};
 use esker::format::keyslot::Level;
-use esker::format::names::ObjectName;
 use esker::format::tree::{Content, Item, Node, NodeKind};
 use esker::id::SnapshotId;
 use esker::monitor::{Quiet, Stop};
@@ -442,16 +440,8 @@ impl Simulation {
     fn forget(&self, repository: &Repository) -> Result<(), RepositoryError> {
         let list = repository.snapshots()?.snapshots;
         let Some(chosen) = list.get(self.choose(list.len() as u64) as usize) else { return Ok(()) };
-        let record = Forgotten {
-            snapshot: chosen.id,
-            hash: chosen.hash,
-            time: repository.clock().now(),
-            reason: "test".to_owned(),
-            extra: Vec::new(),
-        };
-        let (hash, sealed) = forgotten::seal(repository.sealer(), &record)?;
         self.world.lock().unwrap().forgotten.insert(chosen.id);
-        repository.store().create(&ObjectName::Forgotten(chosen.id, hash).name(), &[&sealed])?;
+        repository.forget(chosen.id, chosen.hash, "test")?;
         self.world.lock().unwrap().count(Event::Forgotten);
         Ok(())
     }

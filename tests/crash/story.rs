@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use esker::clock::{ManualClock, SeededRng};
-use esker::format::forgotten::{self, Forgotten};
-use esker::format::names::ObjectName;
 use esker::id::SnapshotId;
 use esker::monitor::Stop;
 use esker::prune::{self, MaxUnused, PruneError, PruneOptions, PruneSummary};
@@ -224,11 +222,7 @@ impl Author {
 }
 
 pub fn forget(repository: &Repository, id: SnapshotId) {
-    let stored = repository.snapshot(&id).unwrap().unwrap();
-    let time = repository.clock().now();
-    let record = Forgotten { snapshot: id, hash: stored.hash, time, reason: "test".to_owned(), extra: Vec::new() };
-    let (hash, sealed) = forgotten::seal(repository.sealer(), &record).unwrap();
-    repository.store().create(&ObjectName::Forgotten(id, hash).name(), &[&sealed]).unwrap();
+    repository.forget(id, repository.snapshot_hash(&id).unwrap(), "test").unwrap();
 }
 
 /// Frees all it can, also what no forget explains: a power cut leaves packs that nobody came to need.
