@@ -76,7 +76,7 @@ fn a_running_backup_is_waited_for_by_name_and_never_waits_itself() {
     let mut running = house.slow_snapshot("[ -e go ]");
     let before = house.repository_bytes();
     let said = stdout(&exits(house.esker(), ["prune"], 0));
-    assert!(said.contains("nothing to free") && said.contains("will be freed by the next prune"), "{said}");
+    assert!(said.contains("nothing freed yet") && said.contains("will be freed by the next prune"), "{said}");
     assert!(said.contains(&format!("process {}", running.id())), "{said}");
     assert_eq!(house.repository_bytes(), before);
     house.write("go", b"");

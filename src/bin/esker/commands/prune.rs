@@ -65,9 +65,12 @@ pub fn print(summary: &PruneSummary, dry_run: bool, seconds: f64, context: &mut 
             words::size(summary.bytes_written)
         ))?;
     }
-    context.out.remark(&match summary.packs_deleted {
-        0 => format!("nothing to free, in {}", words::duration(seconds)),
-        deleted => format!("freed {} in {}, in {}", words::size(summary.bytes_deleted), packs(deleted), words::duration(seconds)),
+    context.out.remark(&match (summary.packs_deleted, summary.packs_waiting) {
+        (0, 0) => format!("nothing to free, in {}", words::duration(seconds)),
+        (0, _) => format!("nothing freed yet, in {}", words::duration(seconds)),
+        (deleted, _) => {
+            format!("freed {} in {}, in {}", words::size(summary.bytes_deleted), packs(deleted), words::duration(seconds))
+        }
     })?;
     if summary.too_full_to_repack {
         context.out.remark("the store is too full to repack partly used packs: run it once more")?;
