@@ -18,7 +18,7 @@ use esker::id::SnapshotId;
 use esker::monitor::{Monitor, Problem, Stop};
 use esker::prune::rotate::{Rotation, rotate};
 use esker::prune::survey::survey;
-use esker::prune::{self, MaxUnused, PruneOptions};
+use esker::prune::{self, MaxUnused, PruneOptions, Pruner};
 use esker::repository::writer::{Named, Writer, WriterOptions};
 use esker::repository::{Environment, InitOptions, NewSlot, Reader, Repository, RepositoryError, Secret};
 use esker::store::faults::FaultyStore;
@@ -253,6 +253,30 @@ fn a_prune_after_a_rotation_takes_nothing_from_a_run_that_began_before_it() {
     let late = place.finish(writer, &bytes);
     prune::run(&place.open(), &options, &small::quiet(), &Stop::new()).unwrap();
     assert_eq!(place.doubted(), BTreeSet::from([late]));
+    place.check();
+}
+
+#[test]
+fn a_prune_that_began_before_a_rotation_takes_nothing_from_a_run_of_the_new_generation() {
+    let mut place = Place::new();
+    let bytes = noise(1, 300 * KIB);
+    place.commit_with(&place.open(), "a", &noise(2, 300 * KIB));
+    let options = PruneOptions { force: true, max_unused: MaxUnused::Bytes(0), ..PruneOptions::default() };
+    let begin = |place: &Place| Pruner::begin(&place.open(), options.clone(), &small::quiet(), &Stop::new()).unwrap();
+    let mut before = begin(&place);
+    place.rotate();
+    // A pack of the new generation that no snapshot needs, and a run that counts on it.
+    let host = place.try_with(&place.writer_line()).unwrap();
+    place.begin(&host, &bytes).abandon();
+    let writer = place.begin(&host, &bytes);
+    let refused = before.condemn().map_err(|error| error.to_string());
+    assert!(refused.as_ref().is_err_and(|why| why.contains("rotated while this ran")), "{refused:?}");
+    // Nor does it decide what one of the new generation condemned.
+    let mut decides = begin(&place);
+    assert!(decides.condemn().unwrap());
+    let refused = before.sweep().map_err(|error| error.to_string());
+    assert!(refused.as_ref().is_err_and(|why| why.contains("rotated while this ran")), "{refused:?}");
+    place.finish(writer, &bytes);
     place.check();
 }
 

@@ -9,6 +9,7 @@ use crate::cache::{ChunkKey, Copy, PackNumber};
 use crate::crypto::ChunkType;
 use crate::format::pack::{Directory, PackFacts, RowEncoding};
 use crate::id::{ChunkId, PackId};
+use crate::planted;
 use crate::repository::bits::Bits;
 use crate::repository::{Reader, RepositoryError, reindex};
 
@@ -36,10 +37,16 @@ pub(super) fn share(directory: &Directory, row: u32) -> u64 {
     u64::from(frame.sealed_length) * length / u64::from(frame.raw_length.max(1))
 }
 
-/// Facts of a pack from the cache.
+/// Facts of a pack from the cache. One of a later generation than this run's is an error: writers of that generation take records that this
+/// run seals for empty, so none of them may name a pack that they use.
 pub(super) fn facts(reader: &Reader, pack: PackNumber) -> Result<Option<PackFacts>, PruneError> {
     let row = reader.with_known(|cache, _| cache.pack(pack)).map_err(RepositoryError::from)?;
-    Ok(row.map(|row| reindex::facts_of(&row)).transpose()?)
+    let facts = row.map(|row| reindex::facts_of(&row)).transpose()?;
+    let is_later = |facts: &PackFacts| facts.generation() > reader.repository().keys().generation();
+    match facts.as_ref().is_some_and(is_later) && !planted::is("later-generation-condemned") {
+        true => Err(RepositoryError::rotated_meanwhile().into()),
+        false => Ok(facts),
+    }
 }
 
 /// Chooses among the packs `from`. Where a chunk has several copies, the one in the pack that is used most anyhow, and one in a pack that

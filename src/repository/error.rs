@@ -149,6 +149,11 @@ pub enum RepositoryError {
 }
 
 impl RepositoryError {
+    /// Something is of a later generation than the one this run writes in.
+    pub(crate) fn rotated_meanwhile() -> Self {
+        Self::Inconclusive("the key was rotated while this ran; run it again".to_owned())
+    }
+
     /// `FormatError` of a named object.
     pub fn object(object: impl ToString) -> impl FnOnce(FormatError) -> Self {
         let object = object.to_string();

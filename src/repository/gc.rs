@@ -188,15 +188,15 @@ struct Listed {
 
 /// Both kinds of record, as far as reading them is the same.
 trait Record: Sized {
-    fn open(repository: &Repository, number: u64, sealed: &[u8]) -> Result<Self, FormatError>;
+    fn open(repository: &Repository, number: u64, sealed: &[u8]) -> Result<gc::Opened<Self>, FormatError>;
     fn encode(&self) -> Result<Vec<u8>, FormatError>;
     fn decode(body: &[u8]) -> Result<Self, FormatError>;
     fn empty(number: u64) -> Self;
 }
 
 impl Record for Condemn {
-    fn open(repository: &Repository, number: u64, sealed: &[u8]) -> Result<Self, FormatError> {
-        gc::open_condemn(&repository.opener, number, sealed).map(|opened| opened.record)
+    fn open(repository: &Repository, number: u64, sealed: &[u8]) -> Result<gc::Opened<Self>, FormatError> {
+        gc::open_condemn(&repository.opener, number, sealed)
     }
     fn encode(&self) -> Result<Vec<u8>, FormatError> {
         self.encode()
@@ -211,8 +211,8 @@ impl Record for Condemn {
 }
 
 impl Record for Verdict {
-    fn open(repository: &Repository, number: u64, sealed: &[u8]) -> Result<Self, FormatError> {
-        gc::open_verdict(&repository.opener, number, sealed).map(|opened| opened.record)
+    fn open(repository: &Repository, number: u64, sealed: &[u8]) -> Result<gc::Opened<Self>, FormatError> {
+        gc::open_verdict(&repository.opener, number, sealed)
     }
     fn encode(&self) -> Result<Vec<u8>, FormatError> {
         self.encode()
@@ -282,7 +282,10 @@ fn load<T: Record>(
         return Ok(Slot::Unreadable(FormatError::field("gc record", "bytes", "do not hash to the name")));
     }
     match T::open(repository, number, &sealed) {
-        Ok(record) => {
+        // Only an owner opens it, who opened the repository before a rotation. What it would decide, writers of the new generation would not
+        // read, and what it would store, nobody would believe.
+        Ok(opened) if opened.sealed_in > repository.keys.generation() => Err(RepositoryError::rotated_meanwhile()),
+        Ok(gc::Opened { record, .. }) => {
             cache.put_meta(&note, Some(&[&hash.0[..], &record.encode()?].concat()))?;
             Ok(Slot::Read(record, hash))
         }
