@@ -6,7 +6,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+bold='' plain=''; [ ! -t 1 ] || { bold=$'\033[1m' plain=$'\033[0m'; }
+say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 # Shown where a person looks, also when the output of the command is caught.
 exec 3>&1
 run() { printf '  $ %s\n' "${*/#"$esker"/esker}" >&3; "$@"; }
