@@ -129,10 +129,10 @@ impl Repository {
         Ok(revoked)
     }
 
-    /// Sessions that are not over, and whose run has not said that it ended: under way, or dead.
+    /// Sessions that are not over: under way, or dead. Also one that says it is closed, for a prune waits for that too: whoever may write
+    /// can say so of any session.
     pub fn sessions_under_way(&self) -> Result<Vec<SessionId>, RepositoryError> {
-        let mut sessions = self.session_names()?;
-        sessions.retain(|_, session| !session.names.iter().any(|name| name.last_part() == "closed"));
+        let sessions = self.session_names()?;
         let over = if sessions.is_empty() { HashSet::new() } else { self.ended_sessions()? };
         Ok(sessions.into_keys().filter(|id| !over.contains(id)).collect())
     }

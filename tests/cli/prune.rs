@@ -174,6 +174,9 @@ fn unlock_shows_who_is_at_work_and_ends_whom_it_is_told_to() {
     assert_eq!((&lines[0]["dead"], &lines[0]["ended"], &lines[1]["sessions_ended"]), (&false.into(), &false.into(), &0.into()));
     assert_eq!(lines[0]["pid"], running.id());
     let session = lines[0]["session"].as_str().unwrap().to_owned();
+    // That somebody says it is closed hides no session that a prune waits for.
+    house.write(format!("repo/sessions/{session}/closed"), b"whatever");
+    assert_eq!(json_lines(&exits(house.esker(), ["unlock", "-n", "--json"], 0).stdout).len(), 2);
     exits(house.esker(), ["unlock", "ffff"], 2);
     exits(house.esker(), ["unlock", &session[..8], "--dry-run"], 0);
 
