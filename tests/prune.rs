@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use esker::clock::{Clock, ManualClock, SeededRng};
-use esker::crypto::{ChunkType, Passphrase};
+use esker::clock::{Clock, ManualClock};
+use esker::crypto::Passphrase;
 use esker::format::config::{self, Config, StoreClass};
 use esker::format::gc::{self, Condemn, Verdict};
 use esker::format::index;
@@ -20,7 +20,7 @@ use esker::format::tree::{Content, Item, NodeKind};
 use esker::id::{ObjectHash, PackId, SnapshotId};
 use esker::monitor::Stop;
 use esker::prune::{self, MaxUnused, PruneError, PruneOptions, PruneSummary, Pruner};
-use esker::repository::writer::{Named, Writer, WriterOptions};
+use esker::repository::writer::{Writer, WriterOptions};
 use esker::repository::{Environment, Reader, Repository, Secret};
 use esker::store::faults::{FaultyStore, Verb};
 use esker::store::{MemoryStore, Name, Store};
@@ -63,18 +63,14 @@ impl Place {
 
     fn environment(&self) -> Environment {
         Environment {
-            store: self.store.clone(),
             clock: self.clock.clone(),
-            rng: Arc::new(SeededRng::new(self.seeds.fetch_add(1, Ordering::SeqCst))),
-            host: "host".to_owned(),
             caches: Some(self.caches.path().to_owned()),
-            states: None,
+            ..small::environment(self.store.clone(), self.seeds.fetch_add(1, Ordering::SeqCst))
         }
     }
 
     fn with(&self, line: &str) -> Arc<Repository> {
-        let secret = Secret::KeyLine(Zeroizing::new(line.to_owned()));
-        Arc::new(Repository::open(self.environment(), &secret, None).unwrap())
+        small::open_in(self.environment(), line).unwrap()
     }
 
     fn open(&self) -> Arc<Repository> {
@@ -161,12 +157,8 @@ impl Place {
 
     /// Commits one file made of one chunk through a writer that is already running.
     fn finish(&mut self, mut writer: Writer, bytes: &[u8]) -> SnapshotId {
-        self.place(&mut writer, bytes);
-        let id = chunk_id(writer.repository(), bytes);
-        let items = vec![Item::Chunk { id, length: bytes.len() as u64 }];
-        let node = small::node("file", NodeKind::File, bytes.len() as u64, Content { level: 0, items });
-        let content = small::store_folder(&mut writer, vec![node]);
-        let id = small::commit_source(writer, content, None);
+        small::place_chunk(&mut writer, bytes);
+        let id = small::commit_chunk(writer, bytes);
         self.expected.insert(id, Files::from([("file".to_owned(), bytes.to_vec())]));
         id
     }
@@ -193,8 +185,7 @@ impl Place {
 
     /// Stores a chunk or uses the one that is there; was it new?
     fn place(&self, writer: &mut Writer, bytes: &[u8]) -> bool {
-        let named = Named { chunk_type: ChunkType::Data, id: chunk_id(writer.repository(), bytes), bytes };
-        writer.place(&[named]).unwrap()[0].new
+        small::place_chunk(writer, bytes)
     }
 
     /// Lets a writer acknowledge.
@@ -228,8 +219,7 @@ impl Scene {
     /// The same repository through another store, in another process: a cache of its own.
     fn opened(&self, store: Arc<dyn Store>, caches: &tempfile::TempDir) -> Arc<Repository> {
         let environment = Environment { store, caches: Some(caches.path().to_owned()), ..self.place.environment() };
-        let secret = Secret::KeyLine(Zeroizing::new(self.place.owner.clone()));
-        Arc::new(Repository::open(environment, &secret, None).unwrap())
+        small::open_in(environment, &self.place.owner).unwrap()
     }
 }
 
@@ -240,12 +230,8 @@ fn everything() -> PruneOptions {
 /// Commits one file of one chunk; its id.
 fn snapshot_of(repository: &Arc<Repository>, bytes: &[u8]) -> SnapshotId {
     let mut writer = small::writer(repository);
-    let id = chunk_id(repository, bytes);
-    writer.place(&[Named { chunk_type: ChunkType::Data, id, bytes }]).unwrap();
-    let items = vec![Item::Chunk { id, length: bytes.len() as u64 }];
-    let node = small::node("file", NodeKind::File, bytes.len() as u64, Content { level: 0, items });
-    let content = small::store_folder(&mut writer, vec![node]);
-    small::commit_source(writer, content, None)
+    small::place_chunk(&mut writer, bytes);
+    small::commit_chunk(writer, bytes)
 }
 
 #[test]

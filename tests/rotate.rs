@@ -1,4 +1,4 @@
-//! `key rotate`: writer keys that were given out are void, nothing that was there is doubted or lost, and it may be cut off anywhere.
+//! `key rotate`: writer keys that were given out are void, nothing that was there is quarantined or lost, and it may be cut off anywhere.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
@@ -8,29 +8,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use esker::clock::{ManualClock, SeededRng};
-use esker::crypto::{Argon2Cost, ChunkType, Passphrase};
+use esker::crypto::{Argon2Cost, Passphrase};
 use esker::format::config::StoreClass;
 use esker::format::keyslot::Level;
 use esker::format::names::{self, ObjectName};
-use esker::format::tree::{Content, Item, NodeKind};
 use esker::id::SnapshotId;
 use esker::monitor::{Monitor, Problem, Stop};
 use esker::prune::rotate::{Rotation, rotate};
 use esker::prune::survey::survey;
 use esker::prune::{self, MaxUnused, PruneOptions, Pruner};
-use esker::repository::writer::{Named, Writer, WriterOptions};
-use esker::repository::{Environment, InitOptions, NewSlot, Reader, Repository, RepositoryError, Secret};
+use esker::repository::writer::{Writer, WriterOptions};
+use esker::repository::{Environment, InitOptions, NewSlot, Reader, Repository, RepositoryError};
 use esker::store::faults::FaultyStore;
 use esker::store::{MemoryStore, Store};
 use esker::verify::ReadData;
-use small::{Files, chunk_id, noise};
-use zeroize::Zeroizing;
+use small::{Files, noise};
 
 /// A repository in memory, with an owner's host, and what its snapshots must restore to.
 struct Place {
     store: Arc<FaultyStore<MemoryStore>>,
-    clock: Arc<ManualClock>,
     seeds: AtomicU64,
     owner: String,
     folder: tempfile::TempDir,
@@ -45,7 +41,6 @@ impl Place {
     fn of(class: StoreClass) -> Self {
         let mut place = Self {
             store: Arc::new(FaultyStore::new(MemoryStore::new())),
-            clock: Arc::new(ManualClock::at(1_790_000_000)),
             seeds: AtomicU64::new(1),
             owner: String::new(),
             folder: tempfile::tempdir().unwrap(),
@@ -60,18 +55,14 @@ impl Place {
 
     fn environment(&self) -> Environment {
         Environment {
-            store: self.store.clone(),
-            clock: self.clock.clone(),
-            rng: Arc::new(SeededRng::new(self.seeds.fetch_add(1, Ordering::SeqCst))),
-            host: "host".to_owned(),
             caches: Some(self.folder.path().join("caches")),
             states: Some(self.folder.path().join("states")),
+            ..small::environment(self.store.clone(), self.seeds.fetch_add(1, Ordering::SeqCst))
         }
     }
 
     fn try_with(&self, line: &str) -> Result<Arc<Repository>, RepositoryError> {
-        let secret = Secret::KeyLine(Zeroizing::new(line.to_owned()));
-        Repository::open(self.environment(), &secret, None).map(Arc::new)
+        small::open_in(self.environment(), line)
     }
 
     fn open(&self) -> Arc<Repository> {
@@ -96,21 +87,18 @@ impl Place {
     /// A run that is under way: it has stored a chunk.
     fn begin(&self, repository: &Arc<Repository>, bytes: &[u8]) -> Writer {
         let mut writer = Writer::begin(repository, WriterOptions::default(), &small::quiet(), &Stop::new()).unwrap();
-        writer.place(&[Named { chunk_type: ChunkType::Data, id: chunk_id(repository, bytes), bytes }]).unwrap();
+        small::place_chunk(&mut writer, bytes);
         writer.flush().unwrap();
         writer
     }
 
-    fn finish(&mut self, mut writer: Writer, bytes: &[u8]) -> SnapshotId {
-        let items = vec![Item::Chunk { id: chunk_id(writer.repository(), bytes), length: bytes.len() as u64 }];
-        let node = small::node("file", NodeKind::File, bytes.len() as u64, Content { level: 0, items });
-        let content = small::store_folder(&mut writer, vec![node]);
-        let id = small::commit_source(writer, content, None);
+    fn finish(&mut self, writer: Writer, bytes: &[u8]) -> SnapshotId {
+        let id = small::commit_chunk(writer, bytes);
         self.expected.insert(id, Files::from([("file".to_owned(), bytes.to_vec())]));
         id
     }
 
-    fn doubted(&self) -> BTreeSet<SnapshotId> {
+    fn quarantined(&self) -> BTreeSet<SnapshotId> {
         let survey = survey(&self.open()).unwrap();
         survey.snapshots.iter().filter(|found| found.quarantined.is_some()).map(|found| found.stored.id).collect()
     }
@@ -161,12 +149,12 @@ fn after_a_rotation_old_writer_keys_are_void_and_new_ones_write() {
         assert_eq!(host.keys().generation(), 2);
         place.commit_with(&host, "a", &bytes);
         assert!(place.packs() > packs, "nothing is deduplicated against what the old key could have prepared");
-        assert_eq!(place.doubted(), BTreeSet::new());
+        assert_eq!(place.quarantined(), BTreeSet::new());
         place.check();
         // And once more, over two generations.
         assert_eq!(place.rotate().listed.len(), 2);
         assert!(is_void(place.try_with(&stolen)));
-        assert_eq!(place.doubted(), BTreeSet::new());
+        assert_eq!(place.quarantined(), BTreeSet::new());
         place.check();
     }
 }
@@ -186,7 +174,7 @@ fn a_rotation_cut_off_at_any_write_doubts_nothing_and_the_next_one_finishes_it()
         let cut = rotate(&owner, false);
         place.store.stop_after(None);
         drop(owner);
-        assert_eq!(place.doubted(), BTreeSet::new(), "after {writes} writes");
+        assert_eq!(place.quarantined(), BTreeSet::new(), "after {writes} writes");
         let unfinished = place.open().is_rotation_unfinished();
         if unfinished {
             assert!(is_void(place.try_with(&stolen)));
@@ -204,7 +192,7 @@ fn a_rotation_cut_off_at_any_write_doubts_nothing_and_the_next_one_finishes_it()
         assert!(place.open().keyslots().unwrap().iter().all(|slot| slot.level == Level::Owner));
         let host = place.try_with(&place.writer_line()).unwrap();
         place.commit_with(&host, "d", &noise(4, 50 * KIB));
-        assert_eq!(place.doubted(), BTreeSet::new());
+        assert_eq!(place.quarantined(), BTreeSet::new());
         place.check();
         if cut.is_ok() {
             break;
@@ -223,14 +211,14 @@ fn what_a_run_of_the_old_generation_commits_afterwards_is_kept_and_doubted() {
     let rotation = place.rotate();
     assert_eq!((rotation.listed, rotation.under_way.len()), (vec![before], 1));
     let late = place.finish(writer, &bytes);
-    assert_eq!(place.doubted(), BTreeSet::from([late]));
+    assert_eq!(place.quarantined(), BTreeSet::from([late]));
     // A prune takes nothing from it.
     prune::run(&place.open(), &PruneOptions::default(), &small::quiet(), &Stop::new()).unwrap();
     place.check();
     // Rotating again makes it no better.
     let again = place.rotate();
-    assert_eq!((again.listed, again.doubted), (vec![before], vec![late]));
-    assert_eq!(place.doubted(), BTreeSet::from([late]));
+    assert_eq!((again.listed, again.quarantined), (vec![before], vec![late]));
+    assert_eq!(place.quarantined(), BTreeSet::from([late]));
     place.check();
 }
 
@@ -252,7 +240,7 @@ fn a_prune_after_a_rotation_takes_nothing_from_a_run_that_began_before_it() {
     assert!(summary.packs_condemned > 0);
     let late = place.finish(writer, &bytes);
     prune::run(&place.open(), &options, &small::quiet(), &Stop::new()).unwrap();
-    assert_eq!(place.doubted(), BTreeSet::from([late]));
+    assert_eq!(place.quarantined(), BTreeSet::from([late]));
     place.check();
 }
 

@@ -1,11 +1,12 @@
 //! Raising the generation of the writer secret: after a host was in somebody else's hands. Page `format-spec/keys.md`, "Rotation".
 //!
 //! The order is what makes it safe to stop anywhere. First the snapshots that are believed are listed by notes, so that at no moment one
-//! of them is doubted; then a config names the next generation, and nobody begins to write in the old one; then the keyslots go that give
+//! of them is quarantined; then a config names the next generation, and nobody begins to write in the old one; then the keyslots go that give
 //! a key nobody needs; then a config is sealed in the new generation, and with it writers of that one begin. A rotation that was cut off
 //! before the first config changed nothing that counts; one that was cut off after it is finished by the next.
 
 use crate::format::keyslot::Level;
+use crate::format::names::ObjectName;
 use crate::format::note::Value;
 use crate::id::{ObjectHash, SessionId, SnapshotId};
 use crate::planted;
@@ -21,11 +22,11 @@ pub struct Rotation {
     pub generation: u32,
     /// Snapshots that go on to count.
     pub listed: Vec<SnapshotId>,
-    /// Snapshots that were doubted before, and are now doubted for good.
-    pub doubted: Vec<SnapshotId>,
+    /// Snapshots that were quarantined before, and are now for good.
+    pub quarantined: Vec<SnapshotId>,
     /// Keyslots with a writer key, removed.
     pub keyslots: Vec<ObjectHash>,
-    /// Sessions that may be under way in the old generation: what they commit will be doubted.
+    /// Sessions that may be under way in the old generation: what they commit will be quarantined.
     pub under_way: Vec<SessionId>,
 }
 
@@ -46,8 +47,9 @@ pub fn rotate(repository: &Repository, dry_run: bool) -> Result<Rotation, Reposi
     };
     if let Some(survey) = &looked_at {
         rotation.generation = before.saturating_add(1);
-        let (doubted, believed): (Vec<_>, Vec<_>) = survey.snapshots.iter().partition(|surveyed| surveyed.quarantined.is_some());
-        rotation.doubted = doubted.iter().map(|surveyed| surveyed.stored.id).collect();
+        let (quarantined, believed): (Vec<_>, Vec<_>) =
+            survey.snapshots.iter().partition(|surveyed| surveyed.quarantined.is_some());
+        rotation.quarantined = quarantined.iter().map(|surveyed| surveyed.stored.id).collect();
         rotation.listed = believed.iter().map(|surveyed| surveyed.stored.id).collect();
         // One whose object is damaged may be mended one day, and then it is what it was.
         rotation.listed.extend(survey.damaged.iter().map(|(id, _)| *id));
@@ -65,7 +67,7 @@ pub fn rotate(repository: &Repository, dry_run: bool) -> Result<Rotation, Reposi
         }
     }
     for id in &rotation.keyslots {
-        repository.remove_keyslot(&id.to_hex())?;
+        repository.store().delete(&ObjectName::Keyslot(*id).name())?;
     }
     repository.change_config(|_| {})?;
     Ok(rotation)

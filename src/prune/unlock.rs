@@ -19,8 +19,12 @@ pub struct UnderWay {
     pub is_dead: bool,
 }
 
-/// Every session that is not over, in the order in which they began.
+/// What a writer key is refused.
+const WHAT: &str = "ending another run's session";
+
+/// Every session that is not over, in the order in which they began. Owners only: they may end them.
 pub fn under_way(repository: &Repository) -> Result<Vec<UnderWay>, RepositoryError> {
+    repository.need_owner(WHAT)?;
     let mut found = Vec::new();
     for id in repository.sessions_under_way()? {
         let start = repository.session_start(id)?.map(|opened| opened.start);
@@ -33,7 +37,7 @@ pub fn under_way(repository: &Repository) -> Result<Vec<UnderWay>, RepositoryErr
 
 /// Ends a session. False: it has committed, and there is nothing to end. Owners only.
 pub fn end(repository: &Repository, id: SessionId) -> Result<bool, RepositoryError> {
-    repository.need_owner("ending another run's session")?;
+    repository.need_owner(WHAT)?;
     repository.need_write_features()?;
     revoke(repository, id, "an owner ended it")
 }

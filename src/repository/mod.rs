@@ -39,6 +39,7 @@ pub use reader::{BadCopy, FactsFrom, Location, Reader};
 pub use sessions::{SessionNames, SessionState};
 pub use snapshots::{Forgone, SnapshotList, StoredSnapshot};
 pub use tombstones::Tombstones;
+pub use trees::parts;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};

@@ -10,6 +10,11 @@ use crate::repository::{Reader, RepositoryError};
 /// Gets a path and a node, and says whether to go into it if it is a folder.
 pub type Visit<'a, E> = dyn FnMut(&[u8], &Node) -> Result<bool, E> + 'a;
 
+/// The parts of a path as a person may type it: between slashes, without those that mean nothing.
+pub fn parts(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|&byte| byte == b'/').filter(|part| !part.is_empty() && *part != b".")
+}
+
 impl Reader {
     /// Calls `each` for every leaf item of a content, in order: data chunks and holes of a file, tree chunks of a folder.
     pub fn for_each_item<E: From<RepositoryError>>(
@@ -45,7 +50,7 @@ impl Reader {
     /// The node at `path` (parts separated by `/`, empty parts ignored) below a folder; `None` for the folder itself.
     pub fn resolve(&self, root: &Content, path: &[u8], snapshot: &str) -> Result<Option<Node>, RepositoryError> {
         let mut found: Option<Node> = None;
-        for part in path.split(|&byte| byte == b'/').filter(|part| !part.is_empty() && *part != b".") {
+        for part in parts(path) {
             let missing = || RepositoryError::PathNotFound {
                 path: String::from_utf8_lossy(path).into_owned(),
                 snapshot: snapshot.to_owned(),

@@ -5,7 +5,7 @@
 
 use crate::filesystem::Target;
 use crate::format::snapshot::Stream;
-use crate::repository::{Repository, StoredSnapshot};
+use crate::repository::{Repository, StoredSnapshot, parts};
 use crate::restore::plan::join;
 use crate::restore::select::Selected;
 use crate::restore::tally::count;
@@ -36,19 +36,19 @@ impl StreamProof {
     }
 
     /// To be fed with all of it.
-    pub(super) fn begin(&self) -> Proving {
-        Proving { stream: self.stream.clone(), bytes: 0, mac: self.keyed.clone() }
+    pub(super) fn begin(&self) -> Proving<'_> {
+        Proving { stream: &self.stream, bytes: 0, mac: self.keyed.clone() }
     }
 }
 
 /// A stream on its way.
-pub(super) struct Proving {
-    stream: Stream,
+pub(super) struct Proving<'a> {
+    stream: &'a Stream,
     bytes: u64,
     mac: blake3::Hasher,
 }
 
-impl Proving {
+impl Proving<'_> {
     /// The next bytes.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len() as u64;
@@ -75,12 +75,13 @@ impl Run<'_> {
                 continue;
             }
             let (detail, damage) = match self.holds(target, path, proof) {
-                Ok(true) => {
+                Ok(Some(true)) => {
                     count(&self.tally.streams_verified);
                     continue;
                 }
                 // Its pieces were read back and are those of the snapshot.
-                Ok(false) => ("it is not the stream that was taken: its length or MAC differs".to_owned(), true),
+                Ok(Some(false)) => ("it is not the stream that was taken: its length or MAC differs".to_owned(), true),
+                Ok(None) => ("it is not there any more".to_owned(), false),
                 Err(RestoreError::Filesystem(error)) => (format!("cannot be read back: {error}"), false),
                 Err(error) => return Err(error),
             };
@@ -89,11 +90,12 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn holds(&self, target: &Target, path: &[u8], proof: &StreamProof) -> Result<bool, RestoreError> {
+    /// Is it what was taken? `None`: there is no such file.
+    fn holds(&self, target: &Target, path: &[u8], proof: &StreamProof) -> Result<Option<bool>, RestoreError> {
         let slash = path.iter().rposition(|byte| *byte == b'/');
         let (folder, name) = slash.map_or((&[][..], path), |slash| (&path[..slash], &path[slash + 1..]));
         let folder = target.folder(folder)?;
-        let Some(mut found) = folder.look_up(name)? else { return Ok(false) };
+        let Some(mut found) = folder.look_up(name)? else { return Ok(None) };
         let file = folder.open_file(&mut found)?;
         file.will_be_read_through();
         let (mut proving, mut buffer, mut at) = (proof.begin(), vec![0; READ_BYTES], 0u64);
@@ -105,7 +107,7 @@ impl Run<'_> {
             proving.feed(&buffer[..read]);
             at += read as u64;
             if read < buffer.len() {
-                return Ok(proving.is_proved());
+                return Ok(Some(proving.is_proved()));
             }
         }
     }
@@ -113,7 +115,7 @@ impl Run<'_> {
     /// Is this file among what the patterns let through?
     fn selects(&self, path: &[u8]) -> bool {
         let (mut within, mut above) = (self.selection.starts_selected(), Vec::new());
-        let mut parts = path.split(|byte| *byte == b'/').peekable();
+        let mut parts = parts(path).peekable();
         while let Some(part) = parts.next() {
             above = join(&above, part);
             match self.selection.select(&above, parts.peek().is_some(), within) {
@@ -128,8 +130,7 @@ impl Run<'_> {
 
 /// Without what means nothing in a path that somebody typed.
 fn plain(path: &[u8]) -> Vec<u8> {
-    let parts = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".");
-    parts.fold(Vec::new(), |above, part| join(&above, part))
+    parts(path).fold(Vec::new(), |above, part| join(&above, part))
 }
 
 /// Where a path of the snapshot goes, when `below` is restored: a folder's content into the target, a file under its own name.

@@ -162,7 +162,7 @@ fn read(reader: &Reader, job: Job) -> Result<Part, RepositoryError> {
     Ok(Part::Bytes(texts))
 }
 
-fn write_zeros(out: &mut dyn Write, length: u64, proving: &mut Option<Proving>, stop: &Stop) -> Result<(), RestoreError> {
+fn write_zeros(out: &mut dyn Write, length: u64, proving: &mut Option<Proving<'_>>, stop: &Stop) -> Result<(), RestoreError> {
     let mut left = length;
     while left > 0 {
         if stop.requested() {

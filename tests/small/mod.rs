@@ -84,8 +84,12 @@ fn init_with(store: Arc<dyn Store>, options: &InitOptions) -> (Arc<Repository>, 
 }
 
 pub fn open(store: Arc<dyn Store>, line: &str) -> Result<Arc<Repository>, RepositoryError> {
+    open_in(environment(store, 2), line)
+}
+
+pub fn open_in(environment: Environment, line: &str) -> Result<Arc<Repository>, RepositoryError> {
     let secret = Secret::KeyLine(Zeroizing::new(line.to_owned()));
-    Repository::open(environment(store, 2), &secret, None).map(Arc::new)
+    Repository::open(environment, &secret, None).map(Arc::new)
 }
 
 pub fn quiet() -> Arc<dyn Monitor> {
@@ -171,6 +175,20 @@ pub fn commit(repository: &Arc<Repository>, files: &Files, previous: Option<(Sna
     }
     let content = store_folder(&mut writer, top.into_values().collect());
     commit_source(writer, content, previous)
+}
+
+/// Stores bytes as one chunk or uses the one that is there; was it new?
+pub fn place_chunk(writer: &mut Writer, bytes: &[u8]) -> bool {
+    let named = Named { chunk_type: ChunkType::Data, id: chunk_id(writer.repository(), bytes), bytes };
+    writer.place(&[named]).unwrap()[0].new
+}
+
+/// Commits a snapshot of `file`, which is these bytes in one chunk that was placed.
+pub fn commit_chunk(mut writer: Writer, bytes: &[u8]) -> SnapshotId {
+    let items = vec![Item::Chunk { id: chunk_id(writer.repository(), bytes), length: bytes.len() as u64 }];
+    let node = node("file", NodeKind::File, bytes.len() as u64, Content { level: 0, items });
+    let content = store_folder(&mut writer, vec![node]);
+    commit_source(writer, content, None)
 }
 
 /// Commits a snapshot whose one source `data` is this folder.

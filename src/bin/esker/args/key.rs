@@ -47,7 +47,7 @@ pub enum KeyAction {
     ///
     /// Raises the generation of the writer secret. Hosts need a new key afterwards; passwords and keys of owners stay as they are. What
     /// is there goes on to count, and nothing new is deduplicated against it: the next snapshot of each host stores everything once more.
-    /// What a run commits that began before is doubted: shown, kept, and never `latest`. Cut off anywhere, the next one finishes it.
+    /// What a run commits that began before is quarantined: shown, kept, and never `latest`. Cut off anywhere, the next one finishes it.
     #[command(after_help = "\
 Examples:
   esker key rotate --dry-run

@@ -123,7 +123,7 @@ fn rotate(dry_run: bool, context: &mut Context) -> Result<()> {
             "generation_before": done.before,
             "generation": done.generation,
             "snapshots_listed": ids(&done.listed),
-            "snapshots_doubted": ids(&done.doubted),
+            "snapshots_quarantined": ids(&done.quarantined),
             "keyslots_removed": done.keyslots.iter().map(|id| id.to_hex()).collect::<Vec<_>>(),
             "sessions_under_way": done.under_way.iter().map(|id| id.to_hex()).collect::<Vec<_>>(),
         }));
@@ -150,9 +150,9 @@ fn rotated(done: &Rotation, dry_run: bool) -> Vec<String> {
             },
         ),
     });
-    if !done.doubted.is_empty() {
-        let which = done.doubted.iter().map(|id| id.short()).collect::<Vec<_>>().join(", ");
-        lines.push(format!("doubted before, and for good now: {which}"));
+    if !done.quarantined.is_empty() {
+        let which = done.quarantined.iter().map(|id| id.short()).collect::<Vec<_>>().join(", ");
+        lines.push(format!("quarantined before, and for good now: {which}"));
     }
     if !done.keyslots.is_empty() {
         let slots = words::counted(done.keyslots.len() as u64, "keyslot", "keyslots");
@@ -161,7 +161,7 @@ fn rotated(done: &Rotation, dry_run: bool) -> Vec<String> {
     if !done.under_way.is_empty() {
         let runs = words::counted(done.under_way.len() as u64, "run", "runs");
         lines.push(format!(
-            "{runs} may be under way or dead; a snapshot that one of them still commits will be doubted: take it again"
+            "{runs} may be under way or dead; a snapshot that one of them still commits will be quarantined: take it again"
         ));
     }
     if dry_run {

@@ -23,7 +23,6 @@ enum Fate {
 /// Ends those that were named, or else those that are proved to be dead, and shows all.
 pub fn run(options: &Unlock, context: &mut Context) -> Result<ExitCode> {
     let repository = context.open()?;
-    repository.need_owner("ending another run's session")?;
     let sessions = unlock::under_way(&repository)?;
     let mut wanted = vec![options.remove_all; sessions.len()];
     for name in &options.sessions {
