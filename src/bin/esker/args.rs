@@ -266,9 +266,11 @@ Examples:
   esker snapshot --command ldap='slapcat -n 1'     a command's output; it must end with status 0
   esker snapshot --preset authentik                PostgreSQL, Redis and directories of an authentik installation
   esker --config /etc/esker.toml snapshot          the sources of a config file
+  esker --config /etc/esker.toml snapshot /srv/x   these, and one directory more
+  esker --config /etc/esker.toml snapshot --only media --only certs
 
-A source name is 1 to 64 of a-z 0-9 . _ - and begins with a letter or digit. Sources given here replace those of the config
-file. When a required source fails nothing is committed and the exit code is 4; when an optional source fails, or a file
+A source name is 1 to 64 of a-z 0-9 . _ - and begins with a letter or digit. Sources given here come beside those of the
+config file; --only takes some of all of them. When a required source fails nothing is committed and the exit code is 4; when an optional source fails, or a file
 cannot be read, the snapshot is committed, marked incomplete, and the exit code is 3.")]
 pub struct Snapshot {
     /// Directories, each named by its last part
@@ -306,6 +308,10 @@ pub struct Snapshot {
     /// Where the service is installed: the folder of its compose file and .env
     #[arg(long, value_name = "DIR", requires = "preset", value_hint = ValueHint::DirPath, help_heading = "Sources")]
     pub preset_dir: Option<PathBuf>,
+
+    /// Take only this source, of those of the config file and of the command line (may be given several times)
+    #[arg(long, value_name = "NAME", help_heading = "Sources")]
+    pub only: Vec<String>,
 
     /// This source may fail: the snapshot is then marked incomplete instead of not taken
     #[arg(long, value_name = "NAME", help_heading = "Sources")]

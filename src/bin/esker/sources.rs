@@ -1,7 +1,9 @@
 //! From flags and the config file to the sources of one snapshot. Mistakes are found here, before a password is asked for.
 
+mod asked;
+
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 use esker::monitor::Stop;
@@ -12,11 +14,12 @@ use esker::source::redis::{RedisOptions, RedisSource};
 use esker::source::stdin::StdinSource;
 use esker::source::{DirectorySource, Source, SourceError, check_sources};
 
-use crate::args::{Named, Preset, Snapshot};
+use crate::args::Snapshot;
 use crate::error::Usage;
 use crate::secret::password_file;
-use crate::settings::{AuthentikEntry, PostgresEntry, PostgresFormat, RedisEntry, Settings, SourceEntry, StdinEntry, Words};
+use crate::settings::{AuthentikEntry, PostgresEntry, PostgresFormat, Settings, SourceEntry};
 use crate::terminal::escape::{escape, unescape};
+use asked::Chosen;
 
 /// Who hears of things that are no errors, and may ask to stop.
 pub struct Tell<'a> {
@@ -26,83 +29,21 @@ pub struct Tell<'a> {
     pub stop: &'a Stop,
 }
 
-/// The sources of the command line; without any there, those of the config file.
+/// The sources of the config file and those of the command line; of all of them only what `--only` names.
 pub fn gather(options: &Snapshot, settings: &Settings, tell: &Tell<'_>) -> Result<Vec<Source>> {
-    let mut entries = of_flags(options)?;
-    if entries.iter().any(holds_password) {
-        (tell.warn)(
-            "a password stands in the arguments, where every user of this machine can read it; use password-file in a config file",
-        );
-    }
-    if entries.is_empty() {
-        entries = settings.sources.clone();
-    }
-    if entries.is_empty() {
-        return Err(Usage::new("there is nothing to take a snapshot of")
-            .hint("name a directory or another source (`esker snapshot --help`), or sources in a config file")
-            .into());
-    }
+    let asked = asked::all(options, settings, tell.warn)?;
     let excludes = excludes(options, settings)?;
-    let mut sources = Vec::new();
-    for entry in &entries {
-        build(entry, &excludes, &options.optional, tell, &mut sources)?;
+    let mut chosen = Chosen::new(&options.only);
+    for one in asked::needed(&asked, &options.only)? {
+        let mut sources = Vec::new();
+        build(&one.entry, &excludes, &options.optional, tell, &mut sources)?;
+        chosen.add(sources, &one.place)?;
     }
-    for name in &options.optional {
-        if !sources.iter().any(|source| source.name() == name) {
-            let known = sources.iter().map(|source| source.name()).collect::<Vec<_>>().join(", ");
-            return Err(Usage::new(format!("--optional {name:?} names no source; there are: {known}")).into());
-        }
-    }
-    check_paths(&sources)?;
+    let sources = chosen.finish(&options.optional)?;
     check_sources(&sources).map_err(|error| {
         Usage::new(error).hint("a name of your choice: --dir NAME=PATH, --command NAME=..., `name` in a config file")
     })?;
     Ok(sources)
-}
-
-fn of_flags(options: &Snapshot) -> Result<Vec<SourceEntry>> {
-    let mut entries = Vec::new();
-    let mut add = |name: Option<String>, fill: &dyn Fn(&mut SourceEntry)| {
-        let mut entry = SourceEntry { name, ..SourceEntry::default() };
-        fill(&mut entry);
-        entries.push(entry);
-    };
-    for named in &options.postgres {
-        let connection = text_of(named, "--postgres")?;
-        add(Some(named.name.clone()), &|entry| {
-            entry.postgres = Some(PostgresEntry { connection: connection.clone(), ..PostgresEntry::default() });
-        });
-    }
-    for named in &options.redis {
-        let url = text_of(named, "--redis")?;
-        add(Some(named.name.clone()), &|entry| {
-            entry.redis = Some(RedisEntry { url: url.clone(), password_file: None, rdb_file: None });
-        });
-    }
-    if let Some(Preset::Authentik) = options.preset {
-        add(None, &|entry| {
-            entry.authentik = Some(AuthentikEntry { directory: options.preset_dir.clone(), ..AuthentikEntry::default() })
-        });
-    }
-    for named in &options.command {
-        let line = text_of(named, "--command")?;
-        add(Some(named.name.clone()), &|entry| entry.command = Some(Words::Line(line.clone())));
-    }
-    if let Some(name) = &options.stdin {
-        add(Some(name.clone()), &|entry| entry.stdin = Some(StdinEntry { trailer: options.stdin_trailer.clone() }));
-    }
-    for named in &options.dir {
-        add(Some(named.name.clone()), &|entry| entry.directory = Some(PathBuf::from(&named.value)));
-    }
-    for path in &options.paths {
-        add(None, &|entry| entry.directory = Some(path.clone()));
-    }
-    Ok(entries)
-}
-
-fn text_of(named: &Named, flag: &str) -> Result<String> {
-    let text = named.value.to_str().ok_or_else(|| Usage::new(format!("{flag} {}: not UTF-8 text", named.name)))?;
-    Ok(text.to_owned())
 }
 
 /// Patterns for every directory: of the config file, then of the flags.
@@ -117,16 +58,6 @@ fn excludes(options: &Snapshot, settings: &Settings) -> Result<Vec<String>> {
         patterns.extend(lines.map(|line| line.strip_prefix("\\#").map_or_else(|| line.to_owned(), |rest| format!("#{rest}"))));
     }
     Ok(patterns)
-}
-
-/// A password in a connection string or URL.
-fn holds_password(entry: &SourceEntry) -> bool {
-    let of_postgres = |postgres: &PostgresEntry| {
-        postgres.connection.contains("password=")
-            || postgres.connection.split('@').next().is_some_and(|login| login.matches(':').count() > 1)
-    };
-    let of_redis = |redis: &RedisEntry| RedisOptions::from_url("x", &redis.url).is_ok_and(|options| options.password.is_some());
-    entry.postgres.as_ref().is_some_and(of_postgres) || entry.redis.as_ref().is_some_and(of_redis)
 }
 
 fn build(entry: &SourceEntry, excludes: &[String], optional: &[String], tell: &Tell<'_>, sources: &mut Vec<Source>) -> Result<()> {
@@ -247,20 +178,6 @@ fn name_of(path: &Path) -> Result<String> {
             .into());
     }
     Ok(name)
-}
-
-/// One directory given twice is told as that, before it is told as a clash of names.
-fn check_paths(sources: &[Source]) -> Result<()> {
-    let mut seen = Vec::new();
-    for source in sources {
-        let Source::Directory(directory) = source else { continue };
-        let path = directory.path.canonicalize().unwrap_or_else(|_| directory.path.clone());
-        if seen.contains(&path) {
-            return Err(Usage::new(format!("{} is given twice", escape(directory.path.as_os_str().as_bytes()))).into());
-        }
-        seen.push(path);
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -33,6 +33,9 @@ impl Words {
 #[derive(Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SourceEntry {
+    /// The config file that it stands in; none: the command line.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
     /// What it is called in the snapshot; a directory may go without and is called by its last part.
     pub name: Option<String>,
     /// May it fail?

@@ -60,12 +60,11 @@ impl std::fmt::Display for Scalar {
 pub(super) fn read(path: &Path, profile: Option<&str>) -> Result<Section> {
     let shown = escape(path.as_os_str().as_bytes());
     let text = std::fs::read_to_string(path).map_err(|error| Usage::new(format!("config file {shown}: {error}")))?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    parse(&text, profile, folder).map_err(|error| Usage::new(format!("config file {shown}: {error}")).into())
+    parse(&text, profile, path).map_err(|error| Usage::new(format!("config file {shown}: {error}")).into())
 }
 
-/// The same, from its text; `folder` is what relative paths are relative to.
-pub(super) fn parse(text: &str, profile: Option<&str>, folder: &Path) -> Result<Section, String> {
+/// The same, from its text; its name says what relative paths are relative to.
+pub(super) fn parse(text: &str, profile: Option<&str>, path: &Path) -> Result<Section, String> {
     let mut section: Section = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
     let mut profiles = std::mem::take(&mut section.profile);
     for (name, inner) in &profiles {
@@ -78,11 +77,16 @@ pub(super) fn parse(text: &str, profile: Option<&str>, folder: &Path) -> Result<
         let chosen = profiles.remove(name).ok_or_else(|| format!("there is no profile {name:?} (there are: {known})"))?;
         section = over(section, chosen);
     }
-    resolve(&mut section, folder);
-    for source in section.source.iter().flatten() {
+    resolve(&mut section, folder_of(path));
+    for source in section.source.iter_mut().flatten() {
         source.check()?;
+        source.file = Some(path.to_owned());
     }
     Ok(section)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The profile's answer where it has one. A secret of the profile replaces every secret above it.
@@ -155,7 +159,7 @@ mod tests {
     const EXAMPLE: &str = include_str!("../../../../examples/esker.toml");
 
     fn with(text: &str, profile: Option<&str>) -> Result<Section, String> {
-        parse(text, profile, Path::new("/etc/esker"))
+        parse(text, profile, Path::new("/etc/esker/esker.toml"))
     }
 
     fn error(text: &str) -> String {

@@ -61,7 +61,7 @@ mod tests {
     }
 
     fn with(text: &str, profile: Option<&str>) -> Result<Section, String> {
-        parse(text, profile, std::path::Path::new("/etc/esker"))
+        parse(text, profile, std::path::Path::new("/etc/esker/esker.toml"))
     }
 
     #[test]
