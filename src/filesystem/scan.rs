@@ -20,6 +20,7 @@ use super::exclude::Excludes;
 use super::folder::Folder;
 use super::metadata::Found;
 use super::owners::Owners;
+use crate::format::tree::LeftOut;
 use crate::monitor::{Problem, Stop};
 
 /// What a scan delivers and what it leaves out.
@@ -31,8 +32,10 @@ pub struct ScanOptions {
     pub one_file_system: bool,
     /// Of a folder with a valid `CACHEDIR.TAG` deliver only that file.
     pub exclude_caches: bool,
-    /// Of a folder that holds an entry called so deliver only that entry.
-    pub exclude_if_present: Vec<Vec<u8>>,
+    /// Of a folder that holds such a file deliver only that file.
+    pub exclude_if_present: Vec<Mark>,
+    /// Leave out files of more bytes.
+    pub exclude_larger_than: Option<u64>,
     /// Entries (device, inode) that are left out wherever they are met, such as the repository itself.
     pub skip: Vec<(u64, u64)>,
     /// Threads that list ahead of the consumer.
@@ -48,10 +51,59 @@ impl Default for ScanOptions {
             one_file_system: false,
             exclude_caches: false,
             exclude_if_present: Vec::new(),
+            exclude_larger_than: None,
             skip: Vec::new(),
             threads: crate::parallel::cores(),
             depth_max: 250,
         }
+    }
+}
+
+/// A file that marks its folder as not to be backed up.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mark {
+    /// What it is called.
+    pub name: Vec<u8>,
+    /// What it begins with; empty: whatever it holds, and of whatever kind it is.
+    pub header: Vec<u8>,
+}
+
+/// How many entries were left out, by reason. A folder counts once, whatever it holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LeftOutCounts {
+    /// They match a pattern.
+    pub by_pattern: u64,
+    /// They are files larger than wanted.
+    pub by_size: u64,
+    /// They stand in a folder that is marked as a cache, or by a file.
+    pub marked: u64,
+    /// They are folders where another file system is mounted.
+    pub other_file_systems: u64,
+    /// They are the repository or esker's cache.
+    pub own: u64,
+}
+
+impl LeftOutCounts {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.by_pattern + self.by_size + self.marked + self.other_file_systems + self.own
+    }
+
+    /// Adds those of another folder or source.
+    pub fn add(&mut self, other: &Self) {
+        self.by_pattern += other.by_pattern;
+        self.by_size += other.by_size;
+        self.marked += other.marked;
+        self.other_file_systems += other.other_file_systems;
+        self.own += other.own;
+    }
+
+    /// What the node of a folder says when these of its entries were left out.
+    pub(super) fn bits(&self) -> LeftOut {
+        LeftOut::BY_RULE
+            .when(self.by_pattern + self.by_size > 0)
+            .and(LeftOut::MARKED.when(self.marked > 0))
+            .and(LeftOut::OWN.when(self.own > 0))
     }
 }
 
@@ -138,8 +190,8 @@ pub struct ScanSummary {
     pub folders: u64,
     /// Entries of all folders, folders among them.
     pub entries: u64,
-    /// Entries left out by patterns, marks or [`ScanOptions::skip`]; an excluded folder counts once.
-    pub excluded: u64,
+    /// Entries left out on request.
+    pub left_out: LeftOutCounts,
     /// Troubles other than vanished entries.
     pub troubles: u64,
     /// The root held nothing at all, not even something excluded: perhaps what should be mounted there is not.
@@ -191,10 +243,10 @@ pub fn scan<E: From<ScanError>>(
                 return Err(ScanError::Stopped.into());
             }
             if let Some(listing) = next.take() {
-                let Listing { entered, jobs, excluded, .. } = listing;
+                let Listing { entered, jobs, left_out, .. } = listing;
                 summary.folders += 1;
                 summary.entries += entered.entries.len() as u64;
-                summary.excluded += excluded;
+                summary.left_out.add(&left_out);
                 summary.troubles += entered.troubles.iter().filter(|trouble| !trouble.vanished).count() as u64;
                 ahead.offer(&jobs);
                 open.push((entered.path.clone(), jobs.into_iter()));

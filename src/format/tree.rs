@@ -1,5 +1,9 @@
 //! Tree nodes and the lists that hold content: page `format-spec/tree.md`.
 
+mod extra;
+
+pub use extra::LeftOut;
+
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, Bytes};
 

@@ -24,7 +24,7 @@ impl Selection {
     /// Patterns of `--include` and `--exclude`.
     pub fn new(include: &[String], exclude: &[String]) -> Result<Self, ExcludeError> {
         // Both have one meaning of a pattern; that one is called after leaving out is history.
-        Ok(Self { include: Excludes::new(include, &[])?, exclude: Excludes::new(exclude, &[])? })
+        Ok(Self { include: Excludes::new(include)?, exclude: Excludes::new(exclude)? })
     }
 
     /// Is all that a folder holds selected with it, unless a pattern leaves it out?

@@ -4,6 +4,7 @@
 //! its last row and its last subfolder are there. The readers' results are taken in order, on this thread, which is the one that
 //! decides known or new.
 
+mod facts;
 mod reading;
 
 use std::collections::{HashMap, VecDeque};
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use crate::cache;
 use crate::clock::Timestamp;
 use crate::crypto::ChunkType;
-use crate::filesystem::{self, Entered, FileStat, FileSystems, Found, ScanOptions, Step};
+use crate::filesystem::{self, Entered, Excludes, FileStat, FileSystems, Found, LeftOutCounts, ScanOptions, Step};
 use crate::format::tree::{self, Node, NodeKind, XattrValue};
 use crate::monitor::{Monitor, Problem, Stop};
 use crate::parallel::{OrderedPool, cores};
@@ -55,10 +56,20 @@ pub struct Taken {
     pub node: Node,
     /// Bytes of its files.
     pub bytes: u64,
+    /// What the snapshot says about it.
+    pub facts: Vec<(String, String)>,
+    /// How much was left out on request.
+    pub left_out: LeftOutCounts,
+    /// Patterns that left nothing out, as they were given.
+    pub unused_patterns: Vec<String>,
 }
 
-/// Stores one directory.
-pub fn take(context: Context<'_>, source: &DirectorySource, options: &ScanOptions) -> Result<Taken, SnapshotError> {
+/// Stores one directory; `skip` are the entries (device, inode) that are never taken.
+pub fn take(context: Context<'_>, source: &DirectorySource, skip: Vec<(u64, u64)>) -> Result<Taken, SnapshotError> {
+    let root = std::path::absolute(&source.path).unwrap_or_else(|_| source.path.clone());
+    let excludes = Excludes::of_source(&source.excludes, &source.excludes_any_case, &root)
+        .map_err(|error| SnapshotError::Sources(format!("source {:?}: {error}", source.name)))?;
+    let options = ScanOptions { excludes, skip, ..facts::scan_options(source) };
     let workshop = Arc::clone(&context.workshop);
     let readers = OrderedPool::new("esker-read", cores(), cores() * 2, move |batch: Vec<ToRead>| {
         batch.into_iter().map(|job| workshop.read(job)).collect::<Vec<_>>()
@@ -76,14 +87,15 @@ pub fn take(context: Context<'_>, source: &DirectorySource, options: &ScanOption
         root: None,
         bytes: 0,
     };
-    filesystem::scan(&source.path, options, stop, |step| match step {
+    let seen = filesystem::scan(&source.path, &options, stop, |step| match step {
         Step::Enter(entered) => taker.enter(*entered),
         Step::Leave { .. } => taker.leave(),
     })?;
     let (mut node, bytes) = taker.finish()?;
     node.name = source.name.clone().into_bytes();
     monitor.current(b"");
-    Ok(Taken { node, bytes })
+    let (left_out, unused_patterns) = (seen.left_out, options.excludes.unused());
+    Ok(Taken { node, bytes, facts: facts::of(source, &root, &left_out), left_out, unused_patterns })
 }
 
 /// A row of a folder that is being put together.

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::CacheError;
-use crate::filesystem::{FilesystemError, ScanError};
+use crate::filesystem::{FilesystemError, LeftOutCounts, ScanError};
 use crate::format::FormatError;
 use crate::format::snapshot::Snapshot;
 use crate::id::SnapshotId;
@@ -74,6 +74,10 @@ pub struct SourceSummary {
     pub bytes: u64,
     /// How long it took.
     pub duration: Duration,
+    /// How many entries of it were left out on request.
+    pub left_out: LeftOutCounts,
+    /// Exclude patterns that left nothing of it out, as they were given.
+    pub unused_patterns: Vec<String>,
 }
 
 /// What a run did.

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use crate::chunker::Chunker;
 use crate::clock::Timestamp;
-use crate::filesystem::{Excludes, FileSystems, Owners, ScanOptions};
+use crate::filesystem::{FileSystems, LeftOutCounts, Owners};
 use crate::format::snapshot::{self as format, Snapshot};
 use crate::format::tree::{self, Node, NodeKind};
 use crate::id::SnapshotId;
 use crate::monitor::{Monitor, Phase, Problem, Stop};
 use crate::repository::RepositoryError;
 use crate::repository::writer::Writer;
-use crate::snapshot::directory::{self, Context};
+use crate::snapshot::directory::{self, Context, Taken as TakenDirectory};
 use crate::snapshot::files::Workshop;
 use crate::snapshot::pending::PendingStates;
 use crate::snapshot::stream::{Sink, StreamPlan};
@@ -58,6 +58,8 @@ struct Part {
     bytes: u64,
     streams: Vec<format::Stream>,
     facts: Vec<(String, String)>,
+    left_out: LeftOutCounts,
+    unused_patterns: Vec<String>,
 }
 
 /// Takes every source; any error means that nothing is to be committed.
@@ -100,7 +102,15 @@ pub fn all(
         run.writer.begin_source()?;
         let part = run.source(source, optional)?;
         let duration: Duration = clock.monotonic().saturating_sub(at);
-        summaries.push(SourceSummary { name: name.clone(), kind, status: part.status, bytes: part.bytes, duration });
+        summaries.push(SourceSummary {
+            name: name.clone(),
+            kind,
+            status: part.status,
+            bytes: part.bytes,
+            duration,
+            left_out: part.left_out,
+            unused_patterns: part.unused_patterns,
+        });
         entries.push(format::SourceEntry {
             name: name.clone(),
             kind: kind.as_str().to_owned(),
@@ -179,6 +189,8 @@ impl Run<'_> {
                     bytes: 0,
                     streams: Vec::new(),
                     facts: vec![("error".to_owned(), reason)],
+                    left_out: LeftOutCounts::default(),
+                    unused_patterns: Vec::new(),
                 })
             }
             Err(SnapshotError::SourceFailed { reason, .. }) => Err(SnapshotError::SourceFailed { name, reason }),
@@ -188,8 +200,7 @@ impl Run<'_> {
 
     fn directory(&mut self, source: &DirectorySource) -> Result<Part, SnapshotError> {
         source.check()?;
-        let excludes = Excludes::new(&source.excludes, &[]).map_err(|error| SnapshotError::Sources(error.to_string()))?;
-        let options = ScanOptions { excludes, skip: self.never(), ..ScanOptions::default() };
+        let skip = self.never();
         let context = Context {
             writer: &mut *self.writer,
             workshop: Arc::clone(&self.workshop),
@@ -203,25 +214,30 @@ impl Run<'_> {
             monitor: self.monitor,
             stop: self.stop,
         };
-        let taken = match directory::take(context, source, &options) {
+        let taken = match directory::take(context, source, skip) {
             // A folder that cannot be walked at all is a source that failed.
             Err(SnapshotError::Scan(error)) => {
                 return Err(SnapshotError::SourceFailed { name: source.name.clone(), reason: error.to_string() });
             }
             other => other?,
         };
-        let mut facts = vec![("path".to_owned(), source.path.display().to_string())];
-        if !source.excludes.is_empty() {
-            facts.insert(0, ("exclude".to_owned(), source.excludes.join("\n")));
-        }
-        Ok(Part { node: Some(taken.node), status: SourceStatus::Ok, bytes: taken.bytes, streams: Vec::new(), facts })
+        let TakenDirectory { node, bytes, facts, left_out, unused_patterns } = taken;
+        Ok(Part { node: Some(node), status: SourceStatus::Ok, bytes, streams: Vec::new(), facts, left_out, unused_patterns })
     }
 
     fn streams(&mut self, source: &mut dyn StreamSource) -> Result<Part, SnapshotError> {
         let name = source.name().to_owned();
         let paths = source.prepare(self.stop)?;
         let mut files = Vec::new();
-        let mut part = Part { node: None, status: SourceStatus::Ok, bytes: 0, streams: Vec::new(), facts: Vec::new() };
+        let mut part = Part {
+            node: None,
+            status: SourceStatus::Ok,
+            bytes: 0,
+            streams: Vec::new(),
+            facts: Vec::new(),
+            left_out: LeftOutCounts::default(),
+            unused_patterns: Vec::new(),
+        };
         for (number, path) in paths.iter().enumerate() {
             self.writer.begin_source()?;
             let shown = if path.is_empty() { name.clone() } else { format!("{name}/{path}") };

@@ -1,6 +1,7 @@
 //! A folder as a source, and the checks before it is walked.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use super::SourceError;
 
@@ -15,8 +16,47 @@ pub struct DirectorySource {
     pub optional: bool,
     /// Patterns of what is left out, in gitignore's language, relative to the folder.
     pub excludes: Vec<String>,
+    /// Such patterns that do not tell upper from lower case.
+    pub excludes_any_case: Vec<String>,
+    /// Do not go into folders where another file system is mounted.
+    pub one_file_system: bool,
+    /// Of a folder with a valid `CACHEDIR.TAG` take only that file.
+    pub exclude_caches: bool,
+    /// Of a folder that holds such a file take only that file.
+    pub exclude_if_present: Vec<IfPresent>,
+    /// Leave out files of more bytes.
+    pub exclude_larger_than: Option<u64>,
     /// An empty folder is in order. Otherwise it counts as failed: most often a mount that is not there.
     pub allow_empty: bool,
+}
+
+/// A file that keeps its folder out of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IfPresent {
+    /// What it is called.
+    pub name: String,
+    /// What it begins with; empty: whatever it holds.
+    pub header: String,
+}
+
+impl FromStr for IfPresent {
+    type Err = String;
+
+    /// From `NAME` or `NAME:HEADER`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, header) = text.split_once(':').unwrap_or((text, ""));
+        if name.is_empty() || name.contains(['/', '\0']) || matches!(name, "." | "..") {
+            return Err(format!("{text:?} is not NAME or NAME:HEADER, with the name of a file in the folder"));
+        }
+        Ok(Self { name: name.to_owned(), header: header.to_owned() })
+    }
+}
+
+impl std::fmt::Display for IfPresent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)?;
+        if self.header.is_empty() { Ok(()) } else { write!(f, ":{}", self.header) }
+    }
 }
 
 impl DirectorySource {
@@ -74,6 +114,16 @@ mod tests {
         std::fs::create_dir(&empty).unwrap();
         assert!(text(&empty).contains("is empty: is something not mounted there?"));
         assert!(DirectorySource { allow_empty: true, ..DirectorySource::new("x", &empty) }.check().is_ok());
+    }
+
+    #[test]
+    fn the_mark_of_a_folder_reads_back_as_it_was_written() {
+        for text in [".nobackup", "TAG:Signature: 8a47", "x:"] {
+            assert_eq!(text.parse::<IfPresent>().unwrap().to_string(), text.trim_end_matches(':'));
+        }
+        for text in ["", ":header", "a/b", "..", "."] {
+            assert!(text.parse::<IfPresent>().is_err(), "{text}");
+        }
     }
 
     /// A folder where an empty file system is mounted; none where the test may not mount.

@@ -26,7 +26,7 @@ pub mod stdin;
 
 use std::io::Read;
 
-pub use directory::DirectorySource;
+pub use directory::{DirectorySource, IfPresent};
 pub use environment::Environment;
 pub use error::{Ended, SourceError};
 pub use name::{check_name, check_sources};

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::Result;
+use esker::filesystem::{Excludes, lines_of_file};
 use esker::monitor::Stop;
 use esker::source::authentik::{self, AuthentikOptions};
 use esker::source::command::{CommandOptions, CommandSource};
@@ -40,6 +41,7 @@ pub fn gather(options: &Snapshot, settings: &Settings, tell: &Tell<'_>) -> Resul
         chosen.add(sources, &one.place)?;
     }
     let sources = chosen.finish(&options.optional)?;
+    check_patterns(&sources)?;
     check_sources(&sources).map_err(|error| {
         Usage::new(error).hint("a name of your choice: --dir NAME=PATH, --command NAME=..., `name` in a config file")
     })?;
@@ -53,9 +55,7 @@ fn excludes(options: &Snapshot, settings: &Settings) -> Result<Vec<String>> {
     for path in settings.exclude_files.iter().chain(&options.exclude_file) {
         let text = std::fs::read_to_string(path)
             .map_err(|error| Usage::new(format!("exclude file {}: {error}", escape(path.as_os_str().as_bytes()))))?;
-        // In a file a line that begins with # is a comment; a pattern of the command line never is.
-        let lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
-        patterns.extend(lines.map(|line| line.strip_prefix("\\#").map_or_else(|| line.to_owned(), |rest| format!("#{rest}"))));
+        patterns.extend(lines_of_file(&text));
     }
     Ok(patterns)
 }
@@ -178,6 +178,15 @@ fn name_of(path: &Path) -> Result<String> {
             .into());
     }
     Ok(name)
+}
+
+/// A pattern that cannot work is found before a password is asked for.
+fn check_patterns(sources: &[Source]) -> Result<()> {
+    for source in sources {
+        let Source::Directory(directory) = source else { continue };
+        Excludes::of_source(&directory.excludes, &directory.excludes_any_case, Path::new("/")).map_err(Usage::new)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::{Entered, FolderState, ScanError};
+use super::{Entered, FolderState, LeftOutCounts, ScanError};
 use crate::filesystem::folder::Folder;
 use crate::filesystem::metadata::Found;
 
@@ -44,7 +44,7 @@ pub(super) struct Listing {
     pub entered: Box<Entered>,
     /// Its folders, in order.
     pub jobs: Vec<Arc<Job>>,
-    pub excluded: u64,
+    pub left_out: LeftOutCounts,
     /// The file system gave no entry at all.
     pub was_empty: bool,
 }
@@ -235,7 +235,7 @@ mod tests {
             state: FolderState::Listed,
             troubles: Vec::new(),
         };
-        Listing { entered: Box::new(entered), jobs: Vec::new(), excluded: 0, was_empty: false }
+        Listing { entered: Box::new(entered), jobs: Vec::new(), left_out: LeftOutCounts::default(), was_empty: false }
     }
 
     fn jobs(paths: impl IntoIterator<Item = impl Into<String>>) -> Vec<Arc<Job>> {

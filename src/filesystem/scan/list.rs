@@ -8,11 +8,11 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, statat};
 use rustix::io::Errno;
 
 use super::ahead::{Job, Listing};
-use super::{Entered, FolderState, ScanOptions, Trouble};
+use super::{Entered, FolderState, LeftOutCounts, Mark, ScanOptions, Trouble};
 use crate::filesystem::error::FilesystemError;
 use crate::filesystem::folder::{Folder, Listed, join, open_beneath};
 use crate::filesystem::metadata::{Found, found, kind};
-use crate::format::tree::NodeKind;
+use crate::format::tree::{LeftOut, NodeKind};
 use crate::monitor::Stop;
 
 /// How a valid cache tag begins (<https://bford.info/cachedir/>).
@@ -64,15 +64,24 @@ impl<'a> Lister<'a> {
         self.unlisted(&job.path, job.row.clone(), state, Some(detail(error)))
     }
 
-    fn unlisted(&self, path: &[u8], folder: Found, state: FolderState, detail: Option<String>) -> Listing {
+    fn unlisted(&self, path: &[u8], mut folder: Found, state: FolderState, detail: Option<String>) -> Listing {
         let vanished = state == FolderState::Vanished;
+        folder.node.leave_out(match state {
+            FolderState::Listed | FolderState::Vanished => LeftOut::NOTHING,
+            FolderState::Unreadable => LeftOut::UNREAD,
+            FolderState::OtherFileSystem => LeftOut::OTHER_FILE_SYSTEM,
+            FolderState::Marked => LeftOut::MARKED,
+            FolderState::TooDeep => LeftOut::TOO_DEEP,
+        });
+        let other_file_systems = u64::from(state == FolderState::OtherFileSystem);
+        let left_out = LeftOutCounts { other_file_systems, ..LeftOutCounts::default() };
         let troubles = detail.map(|detail| Trouble { path: join(self.root, path), vanished, detail }).into_iter().collect();
         let entered = Entered { path: path.to_vec(), folder, entries: Vec::new(), dir: None, state, troubles };
-        Listing { entered: Box::new(entered), jobs: Vec::new(), excluded: 0, was_empty: false }
+        Listing { entered: Box::new(entered), jobs: Vec::new(), left_out, was_empty: false }
     }
 
-    fn list_open(&self, dir: Arc<Folder>, path: Vec<u8>, folder: Found, depth: usize) -> Listing {
-        let mut excluded = 0;
+    fn list_open(&self, dir: Arc<Folder>, path: Vec<u8>, mut folder: Found, depth: usize) -> Listing {
+        let mut left_out = LeftOutCounts::default();
         let mut seen = false;
         let mut full = path.clone();
         if !full.is_empty() {
@@ -88,7 +97,7 @@ impl<'a> Lister<'a> {
             full.truncate(prefix);
             full.extend_from_slice(name);
             let out = excludes.excluded(&full, kind == FileType::Directory);
-            excluded += u64::from(out);
+            left_out.by_pattern += u64::from(out);
             !out
         });
         let mut rows = match rows {
@@ -101,18 +110,20 @@ impl<'a> Lister<'a> {
         let mut state = FolderState::Listed;
         if let Some(mark) = self.mark(&dir, &rows) {
             state = FolderState::Marked;
-            excluded += rows.len() as u64 - 1;
+            left_out.marked += rows.len() as u64 - 1;
             rows.retain(|row| row.name == mark);
         }
         let mut troubles = Vec::new();
-        let entries = self.look_at(&dir, rows, &mut full, prefix, &mut excluded, &mut troubles);
+        let entries = self.look_at(&dir, rows, &mut full, prefix, &mut left_out, &mut troubles);
         let jobs = entries
             .iter()
             .filter(|entry| entry.node.kind == NodeKind::Folder)
             .map(|entry| Arc::new(Job::new(join(&path, &entry.node.name), entry.clone(), depth + 1, Arc::clone(&dir))))
             .collect();
+        folder.node.leave_out(left_out.bits());
+        folder.node.leave_out(LeftOut::UNREAD.when(troubles.iter().any(|trouble| !trouble.vanished)));
         let entered = Entered { path, folder, entries, dir: Some(dir), state, troubles };
-        Listing { entered: Box::new(entered), jobs, excluded, was_empty: !seen }
+        Listing { entered: Box::new(entered), jobs, left_out, was_empty: !seen }
     }
 
     fn look_at(
@@ -121,7 +132,7 @@ impl<'a> Lister<'a> {
         mut rows: Vec<Listed>,
         full: &mut Vec<u8>,
         prefix: usize,
-        excluded: &mut u64,
+        left_out: &mut LeftOutCounts,
         troubles: &mut Vec<Trouble>,
     ) -> Vec<Found> {
         // In the order of inodes, which is that of their place on many disks: the order of a listing is that of a hash.
@@ -145,7 +156,7 @@ impl<'a> Lister<'a> {
                 full.extend_from_slice(&row.name);
                 let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
                 if self.options.excludes.excluded(full, is_folder) {
-                    *excluded += 1;
+                    left_out.by_pattern += 1;
                     continue;
                 }
             }
@@ -155,7 +166,9 @@ impl<'a> Lister<'a> {
             }
             let Some(entry) = found(row.name, &stat) else { continue };
             if self.options.skip.contains(&(entry.stat.dev, entry.stat.ino)) {
-                *excluded += 1;
+                left_out.own += 1;
+            } else if self.options.exclude_larger_than.is_some_and(|limit| entry.node.size > limit) {
+                left_out.by_size += 1;
             } else {
                 entries.push(entry);
             }
@@ -175,8 +188,9 @@ impl<'a> Lister<'a> {
             return None;
         }
         let mark = rows.iter().find(|row| {
-            options.exclude_if_present.contains(&row.name)
-                || (options.exclude_caches && row.name == CACHE_TAG_NAME && is_cache_tag(dir))
+            let is_mark = |mark: &Mark| mark.name == row.name && begins_with(dir, &mark.name, &mark.header);
+            options.exclude_if_present.iter().any(is_mark)
+                || (options.exclude_caches && row.name == CACHE_TAG_NAME && begins_with(dir, CACHE_TAG_NAME, CACHE_TAG))
         })?;
         Some(mark.name.clone())
     }
@@ -190,8 +204,12 @@ fn detail(error: &FilesystemError) -> String {
     }
 }
 
-fn is_cache_tag(dir: &Folder) -> bool {
-    let Ok(fd) = open_beneath(dir, CACHE_TAG_NAME, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()) else { return false };
-    let mut start = [0; CACHE_TAG.len()];
-    rustix::io::pread(&fd, &mut start, 0).is_ok_and(|length| length == start.len()) && start == CACHE_TAG
+/// Does the file begin with these bytes? Nothing at all is asked of a file when they are none.
+fn begins_with(dir: &Folder, name: &[u8], header: &[u8]) -> bool {
+    if header.is_empty() {
+        return true;
+    }
+    let Ok(fd) = open_beneath(dir, name, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()) else { return false };
+    let mut start = vec![0; header.len()];
+    rustix::io::pread(&fd, &mut start, 0).is_ok_and(|length| length == start.len()) && start == header
 }

@@ -3,6 +3,7 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::*;
+use crate::format::tree::LeftOut;
 
 fn names(entries: &[Found]) -> Vec<String> {
     entries.iter().map(|found| String::from_utf8_lossy(&found.node.name).into_owned()).collect()
@@ -77,23 +78,57 @@ fn what_is_excluded_is_counted_and_not_gone_into() {
         let repo = std::fs::metadata(dir.path().join("repo")).unwrap();
         vec![(repo.dev(), repo.ino())]
     };
-    let excludes = Excludes::new(&["*.tmp".to_owned(), "/cache".to_owned()], &[]).unwrap();
+    let excludes = Excludes::new(&["*.tmp".to_owned(), "/cache".to_owned()]).unwrap();
     let options = ScanOptions { excludes, skip, ..ScanOptions::default() };
     assert_eq!(steps(dir.path(), &options), ["+ [keep sub]", "+sub [cache]", "+sub/cache [2]", "-sub/cache", "-sub", "-"]);
     let summary = walk(dir.path(), &options, |_| ()).unwrap();
-    assert_eq!(summary, ScanSummary { folders: 3, entries: 4, excluded: 4, troubles: 0, root_is_empty: false });
+    let left_out = LeftOutCounts { by_pattern: 3, own: 1, ..LeftOutCounts::default() };
+    assert_eq!(summary, ScanSummary { folders: 3, entries: 4, left_out, troubles: 0, root_is_empty: false });
 }
 
 #[test]
 fn of_a_marked_folder_only_the_mark_is_delivered() {
     let dir = tempfile::tempdir().unwrap();
-    make(dir.path(), &["a/CACHEDIR.TAG", "a/big", "a/sub/x", "b/CACHEDIR.TAG", "b/kept", "c/.nobackup", "c/big"]);
+    make(dir.path(), &["a/CACHEDIR.TAG", "a/big", "a/sub/x", "b/CACHEDIR.TAG", "b/kept", "c/.nobackup", "c/big", "d/mark", "d/x"]);
     std::fs::write(dir.path().join("a/CACHEDIR.TAG"), "Signature: 8a477f597d28d172789f06886806bc55\n# made by x").unwrap();
-    let options = ScanOptions { exclude_caches: true, exclude_if_present: vec![b".nobackup".to_vec()], ..ScanOptions::default() };
+    let mark = |name: &[u8], header: &[u8]| Mark { name: name.to_vec(), header: header.to_vec() };
+    let marks = [mark(b".nobackup", b""), mark(b"mark", b"not this")];
+    let options = ScanOptions { exclude_caches: true, exclude_if_present: marks.to_vec(), ..ScanOptions::default() };
     assert_eq!(
         steps(dir.path(), &options),
-        ["+ [a b c]", "+a [CACHEDIR.TAG]", "-a", "+b [CACHEDIR.TAG kept]", "-b", "+c [.nobackup]", "-c", "-"]
+        [
+            "+ [a b c d]",
+            "+a [CACHEDIR.TAG]",
+            "-a",
+            "+b [CACHEDIR.TAG kept]",
+            "-b",
+            "+c [.nobackup]",
+            "-c",
+            "+d [mark x]",
+            "-d",
+            "-"
+        ]
     );
+    std::fs::write(dir.path().join("d/mark"), "not this, please").unwrap();
+    assert!(steps(dir.path(), &options).contains(&"+d [mark]".to_owned()));
+}
+
+#[test]
+fn files_above_a_size_are_left_out_and_their_folder_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    make(dir.path(), &["a/small", "b/small"]);
+    std::fs::write(dir.path().join("a/big"), [0; 11]).unwrap();
+    std::fs::write(dir.path().join("b/just"), [0; 10]).unwrap();
+    let options = ScanOptions { exclude_larger_than: Some(10), ..ScanOptions::default() };
+    let mut left_out = Vec::new();
+    let summary = walk(dir.path(), &options, |step| {
+        if let Step::Enter(entered) = step {
+            left_out.push((entered.path.clone(), entered.folder.node.left_out()));
+        }
+    });
+    assert_eq!(summary.unwrap().left_out.by_size, 1);
+    let expected = [(&b""[..], LeftOut::NOTHING), (b"a", LeftOut::BY_RULE), (b"b", LeftOut::NOTHING)];
+    assert_eq!(left_out, expected.map(|(path, bits)| (path.to_vec(), bits)));
 }
 
 #[test]
@@ -101,7 +136,7 @@ fn an_empty_root_is_told_from_one_whose_entries_are_excluded() {
     let dir = tempfile::tempdir().unwrap();
     assert!(walk(dir.path(), &ScanOptions::default(), |_| ()).unwrap().root_is_empty);
     make(dir.path(), &["x"]);
-    let options = ScanOptions { excludes: Excludes::new(&["x".to_owned()], &[]).unwrap(), ..ScanOptions::default() };
+    let options = ScanOptions { excludes: Excludes::new(&["x".to_owned()]).unwrap(), ..ScanOptions::default() };
     assert!(!walk(dir.path(), &options, |_| ()).unwrap().root_is_empty);
 }
 

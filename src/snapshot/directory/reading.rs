@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Taker, stat_of};
 use crate::crypto::ChunkType;
 use crate::filesystem::{self, Found, Segment};
-use crate::format::tree::{self, Content};
+use crate::format::tree::{self, Content, LeftOut};
 use crate::repository::writer::Named;
 use crate::snapshot::files::{Run, ToRead, WasRead};
 use crate::snapshot::pending::Seen;
@@ -175,6 +175,7 @@ impl Taker<'_> {
     fn could_not_read(&mut self, key: u64, found: &Found, vanished: bool, detail: String) -> Result<(), SnapshotError> {
         if let Some(level) = self.levels.get_mut(&key) {
             level.awaited -= 1;
+            level.node.leave_out(LeftOut::UNREAD.when(!vanished));
             let path = self.levels.get(&key).map(|level| self.path_of(&level.path, &found.node.name));
             self.trouble(path.unwrap_or_default(), vanished, detail);
         }

@@ -69,7 +69,7 @@ impl Patterns {
         if let Some(pattern) = lowered.iter().find(|pattern| pattern.starts_with('!')) {
             return Err(Usage::new(format!("pattern {pattern:?} would find nothing; a name that begins with ! is '[!]...'")).into());
         }
-        let inner = Excludes::new(&lowered, &[]).map_err(Usage::new)?;
+        let inner = Excludes::new(&lowered).map_err(Usage::new)?;
         Ok(Self { inner, ignore_case })
     }
 
