@@ -1,4 +1,4 @@
-//! authentik as its compose file deploys it, backed up and restored as the README says, by the real program: a real PostgreSQL and a
+//! authentik as its compose file deploys it, backed up and restored as docs/restore.md says, by the real program: a real PostgreSQL and a
 //! real Redis stand in for the containers, and a small `docker` hands commands on to them.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
@@ -160,7 +160,7 @@ fn same(one: &Path, other: &Path) {
 }
 
 #[test]
-fn a_compose_deployment_of_authentik_is_backed_up_and_restored_as_the_readme_says() {
+fn a_compose_deployment_of_authentik_is_backed_up_and_restored_as_the_page_says() {
     let deployment = Deployment::start();
     deployment.succeed(&["init", "--kdf", "low"]);
     deployment.succeed(&["snapshot"]);

@@ -1,12 +1,11 @@
-//! Every file of `examples/` is what its kind must be, and every `esker` command in them, and in README.md and SECURITY.md, is one that the
-//! program takes.
+//! Every file of `examples/` is what its kind must be. The program takes every `esker` command in them and in the pages.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -32,7 +31,7 @@ fn of_kind(endings: &[&str]) -> Vec<PathBuf> {
     found
 }
 
-fn read(path: &Path) -> String {
+pub fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
@@ -127,7 +126,7 @@ fn units_of_systemd_are_sections_of_settings_that_it_knows() {
 }
 
 /// The commands in a text: from the word `esker` (after a prompt, a variable, a path, `sudo`) to the end of the command.
-fn commands(text: &str) -> Vec<Vec<String>> {
+pub fn commands(text: &str) -> Vec<Vec<String>> {
     let joined = text.replace("\\\n", " ");
     let mut found = Vec::new();
     for line in joined.lines() {
@@ -182,7 +181,7 @@ fn split(line: &str) -> Vec<Vec<String>> {
 }
 
 /// What stands in fences of a page, or the whole of any other file.
-fn scripts(path: &Path) -> String {
+pub fn scripts(path: &Path) -> String {
     let text = read(path);
     if path.extension().is_none_or(|ending| ending != "md") {
         return text;
@@ -201,7 +200,7 @@ fn scripts(path: &Path) -> String {
 
 #[test]
 fn every_command_in_the_examples_and_the_pages_is_one_that_the_program_takes() {
-    let mut pages: Vec<PathBuf> = ["README.md", "SECURITY.md"].iter().map(|page| root().join(page)).collect();
+    let mut pages = crate::examples::pages::pages();
     pages.extend(examples());
     let mut seen = 0;
     for path in pages {
