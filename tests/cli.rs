@@ -12,6 +12,7 @@ mod cli {
     mod forget;
     mod help;
     mod json;
+    mod junk;
     mod keys;
     mod look;
     mod prune;

@@ -59,6 +59,14 @@ pub enum FormatError {
         /// Which thing.
         what: &'static str,
     },
+    /// The disk does not give its bytes: a bad sector, or the wrong mode of a file.
+    #[error("{what}: cannot be read: {why}")]
+    Unreadable {
+        /// Which thing.
+        what: &'static str,
+        /// What the disk answered.
+        why: String,
+    },
     /// Authentic, but not in the one form the format allows.
     #[error("{what}: not written in the one canonical form")]
     NotCanonical {

@@ -72,8 +72,6 @@ pub const XATTRS_SIZE_MAX: usize = 64 << 10;
 pub const DEPTH_MAX: usize = 256;
 /// Sources of a snapshot.
 pub const SOURCES_MAX: usize = 256;
-/// Keyslots that are tried with one passphrase.
-pub const KEYSLOTS_TRIED_MAX: usize = 32;
 
 /// The least length of the form that hides all but the order of magnitude: Padmé, at most 12 % above `length`.
 pub fn padme(length: u64) -> u64 {

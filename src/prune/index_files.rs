@@ -11,7 +11,7 @@ use crate::format::{limits, names};
 use crate::id::{IndexId, PackId};
 use crate::planted;
 use crate::repository::packing::create_same;
-use crate::repository::{Repository, RepositoryError};
+use crate::repository::{Repository, RepositoryError, listed};
 use crate::store::StoreError;
 
 /// An index file smaller than this is small.
@@ -153,11 +153,16 @@ impl Pruner {
             let packs: Vec<PackId> = match kept {
                 Some(kept) => kept.chunks_exact(PackId::SIZE).filter_map(PackId::from_slice).collect(),
                 None => {
-                    let sealed = match self.repository.store().get(&entry.name, limits::INDEX_SIZE_MAX) {
-                        Ok(sealed) => sealed,
-                        // Merged by somebody else, or larger than any: not ours to replace.
-                        Err(StoreError::NotFound(_) | StoreError::Size { .. }) => continue,
-                        Err(error) => return Err(error.into()),
+                    let sealed = match self.repository.get_listed(&entry.name, limits::INDEX_SIZE_MAX) {
+                        Ok(Some(sealed)) => sealed,
+                        // Merged by another prune.
+                        Ok(None) => continue,
+                        // Larger than any, or unreadable: nothing in it is needed, since its packs are known from themselves.
+                        Err(error) => {
+                            listed::fault(error)?;
+                            rotten.push(id);
+                            continue;
+                        }
                     };
                     // One that is whole and does not open may be of a newer program; its packs are known from themselves.
                     let Ok(file) = index::open(self.repository.opener(), id, &sealed) else {

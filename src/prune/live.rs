@@ -11,6 +11,7 @@ use crate::format::tree::Content;
 use crate::format::{forgotten, limits, revocation, snapshot};
 use crate::id::{ObjectHash, SessionId, SnapshotId};
 use crate::parallel;
+use crate::repository::listed::{self, HASH_OF_TOO_LARGE};
 use crate::repository::{Repository, RepositoryError};
 use crate::store::StoreError;
 
@@ -107,18 +108,18 @@ pub(super) fn list(
 fn read(repository: &Repository, known: &mut Known, ids: Vec<SnapshotId>) -> Result<(), RepositoryError> {
     let found = Mutex::new(Vec::new());
     parallel::for_each(READERS.min(ids.len()), ids.into_iter(), |id| -> Result<(), RepositoryError> {
-        let stand = match repository.store().get(&names::snapshot_name(id), limits::SNAPSHOT_SIZE_MAX) {
-            Ok(sealed) if revocation::stands_here(&sealed) => Stand::Revocation,
-            Ok(sealed) => {
+        let stand = match repository.get_listed(&names::snapshot_name(id), limits::SNAPSHOT_SIZE_MAX) {
+            Ok(Some(sealed)) if revocation::stands_here(&sealed) => Stand::Revocation,
+            Ok(Some(sealed)) => {
                 let opened = snapshot::open(repository.opener(), id, &sealed);
                 Stand::Snapshot(
                     names::hash_of(&[&sealed]),
                     opened.map(|opened| opened.snapshot.root).map_err(|error| error.to_string()),
                 )
             }
-            Err(StoreError::NotFound(_)) => return Ok(()),
-            Err(error @ StoreError::Size { .. }) => Stand::Snapshot(ObjectHash([0; 32]), Err(error.to_string())),
-            Err(error) => return Err(error.into()),
+            Ok(None) => return Ok(()),
+            // An owner forgets what is too large under this hash; what the disk cannot read has none, and no tombstone fits it.
+            Err(error) => Stand::Snapshot(HASH_OF_TOO_LARGE, Err(listed::fault(error)?)),
         };
         found.lock().unwrap_or_else(PoisonError::into_inner).push((id, stand));
         Ok(())
@@ -139,10 +140,13 @@ fn list_forgotten(repository: &Repository, cache: &mut Cache) -> Result<HashSet<
             good.insert((id, of));
             continue;
         }
-        let sealed = match repository.store().get(&name, limits::FORGOTTEN_SIZE_MAX) {
-            Ok(sealed) => sealed,
-            Err(StoreError::Size { .. }) => continue,
-            Err(error) => return Err(error.into()),
+        let sealed = match repository.get_listed(&name, limits::FORGOTTEN_SIZE_MAX) {
+            Ok(Some(sealed)) => sealed,
+            Ok(None) => return Err(RepositoryError::from(StoreError::NotFound(name)).into()),
+            Err(error) => {
+                listed::fault(error)?;
+                continue;
+            }
         };
         // Without a good owner_mac it forgets nothing: a thief with a writer key could have made it.
         if names::hash_of(&[&sealed]) == hash

@@ -8,7 +8,7 @@ use crate::format::config::{self, Config, StoreClass};
 use crate::format::limits;
 use crate::format::names::{self, ObjectName};
 use crate::repository::open::{InForce, config_name, is_config, newest_config};
-use crate::repository::{Repository, RepositoryError};
+use crate::repository::{Repository, RepositoryError, listed};
 use crate::store::{Name, StoreError};
 
 impl Repository {
@@ -56,7 +56,12 @@ impl Repository {
         // The one before is one with the number before, also when an owner does not obey it: its name is taken for ever.
         let previous = match last == in_force {
             true => hash,
-            false => names::hash_of(&[&self.store.get(&name, limits::CONFIG_SIZE_MAX)?]),
+            false => match self.get_listed(&name, limits::CONFIG_SIZE_MAX) {
+                Ok(Some(sealed)) => names::hash_of(&[&sealed]),
+                Ok(None) => return Err(StoreError::NotFound(name).into()),
+                // No config is as large: its name is taken, and the chain goes on from the one in force.
+                Err(error) => listed::fault(error).map(|_| hash)?,
+            },
         };
         let Some(number) = last.checked_add(1) else {
             return Err(RepositoryError::Inconclusive("there is no number left for a config".to_owned()));

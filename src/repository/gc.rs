@@ -17,7 +17,7 @@ use crate::format::names::{self, ObjectName};
 use crate::format::{FormatError, gc, limits};
 use crate::id::{ObjectHash, PackId};
 use crate::planted;
-use crate::repository::{Repository, RepositoryError};
+use crate::repository::{Repository, RepositoryError, listed};
 use crate::store::{Name, StoreError};
 
 /// What stands under a name in `gc/`.
@@ -240,10 +240,10 @@ fn past(repository: &Repository, cache: &mut Cache, newest: &[Option<Name>; 2]) 
     let past = cache.meta(PAST)?.and_then(|kept| Some(u64::from_le_bytes(kept.try_into().ok()?))).unwrap_or(0);
     for name in newest.iter().flatten() {
         let Some(kept) = cache.meta(&note(repository, past, name))? else { continue };
-        let same = match repository.store.get(name, limits::GC_SIZE_MAX) {
-            Ok(sealed) => kept.starts_with(&names::hash_of(&[&sealed]).0),
-            Err(StoreError::Size { .. }) => false,
-            Err(error) => return Err(error.into()),
+        let same = match repository.get_listed(name, limits::GC_SIZE_MAX) {
+            Ok(Some(sealed)) => kept.starts_with(&names::hash_of(&[&sealed]).0),
+            Ok(None) => return Err(StoreError::NotFound(name.clone()).into()),
+            Err(error) => listed::fault(error).map(|_| false)?,
         };
         if !same {
             cache.put_meta(PAST, Some(&(past + 1).to_le_bytes()))?;
@@ -269,13 +269,12 @@ fn load<T: Record>(
     {
         return Ok(Slot::Read(record, ObjectHash(*hash)));
     }
-    let sealed = match repository.store.get(&name, limits::GC_SIZE_MAX) {
-        Ok(sealed) => sealed,
-        // Larger than any record: as unreadable as one that does not open, and no reason to stop every command.
-        Err(StoreError::Size { size, .. }) => {
-            return Ok(Slot::Unreadable(FormatError::TooLong { what: "gc record", length: size, most: limits::GC_SIZE_MAX }));
-        }
-        Err(error) => return Err(error.into()),
+    let sealed = match repository.get_listed(&name, limits::GC_SIZE_MAX) {
+        Ok(Some(sealed)) => sealed,
+        Ok(None) => return Err(StoreError::NotFound(name).into()),
+        // As unreadable as one that does not open, and no reason to stop every command.
+        Err(RepositoryError::Object { source, .. }) => return Ok(Slot::Unreadable(source)),
+        Err(error) => return Err(error),
     };
     let hash = names::hash_of(&[&sealed]);
     if expected.is_some_and(|expected| expected != hash) {

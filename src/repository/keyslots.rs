@@ -9,7 +9,7 @@ use crate::format::names::ObjectName;
 use crate::format::{FormatError, Opener, limits, names};
 use crate::id::{ObjectHash, RepositoryId};
 use crate::repository::open::newest_config;
-use crate::repository::{Environment, Repository, RepositoryError, create_same};
+use crate::repository::{Environment, Repository, RepositoryError, create_same, listed};
 use crate::store::{Name, Store, StoreError};
 
 /// A keyslot to be made.
@@ -70,13 +70,11 @@ fn load(store: &dyn Store) -> Result<Vec<StoredSlot>, RepositoryError> {
     let mut slots = Vec::with_capacity(listed.len());
     for (name, id) in listed {
         // One fixed size: anything else is refused before it is read.
-        let slot = match store.get(&name, limits::KEYSLOT_SIZE as u64) {
-            Ok(bytes) => Keyslot::parse(&bytes),
-            Err(StoreError::Size { size, .. }) => {
-                Err(FormatError::TooLong { what: "keyslot", length: size, most: limits::KEYSLOT_SIZE as u64 })
-            }
-            Err(StoreError::NotFound(_)) => continue,
-            Err(error) => return Err(error.into()),
+        let slot = match listed::get(store, &name, limits::KEYSLOT_SIZE as u64) {
+            Ok(Some(bytes)) => Keyslot::parse(&bytes),
+            Ok(None) => continue,
+            Err(RepositoryError::Object { source, .. }) => Err(source),
+            Err(error) => return Err(error),
         };
         slots.push(StoredSlot { id, slot });
     }
@@ -99,7 +97,7 @@ pub(super) fn owner_root(
     passphrase: &Passphrase,
 ) -> Result<Option<RootKey>, RepositoryError> {
     let stored = if ids.is_empty() { Vec::new() } else { load(store)? };
-    for stored in stored.into_iter().filter(|stored| ids.contains(&stored.id)).take(limits::KEYSLOTS_TRIED_MAX) {
+    for stored in stored.into_iter().filter(|stored| ids.contains(&stored.id)) {
         let Ok(slot) = stored.slot else { continue };
         if matches!(slot.kdf, Kdf::Argon2id(_))
             && let Ok(Opened { key: SlotKey::Owner(root), .. }) = slot.open_with_passphrase(passphrase)
@@ -122,7 +120,7 @@ pub(super) fn delete(store: &dyn Store, ids: &[ObjectHash]) {
     }
 }
 
-/// Tries the keyslots in turn, cheapest first, at most 32.
+/// Tries the keyslots of the kind of this secret in turn, cheapest first.
 pub(super) fn unlock(
     environment: &Environment,
     passphrase: &Passphrase,
@@ -148,8 +146,14 @@ pub(super) fn unlock(
     }
     // Costs nothing to try and never collides with a password: 256 bits with a checksum.
     let recovery = passphrase.as_recovery_key();
+    // A stranger who can write to the store may add keyslots of any kind and number. So a recovery key is tried on the slots of recovery
+    // keys alone, which costs next to nothing each, and a password on those of passwords, the cheapest first: a forged one then never
+    // delays more than a try of the real one takes. None is left out.
+    slots.retain(|(_, slot)| match slot.kdf {
+        Kdf::Recovery => recovery.is_some(),
+        Kdf::Argon2id(_) => recovery.is_none() || wanted.is_some(),
+    });
     slots.sort_by_key(|(id, slot)| (cost(&slot.kdf), *id));
-    slots.truncate(limits::KEYSLOTS_TRIED_MAX);
     // Of two `init`s at once the loser may have died before it took its keyslots away; its password may be the same.
     let of_several = slots.iter().any(|(_, slot)| slot.repository_id != slots[0].1.repository_id);
     let (mut tried, mut foreign) = (0, None);

@@ -14,6 +14,7 @@ mod host_state;
 mod init;
 mod keyslots;
 pub mod ledger;
+pub mod listed;
 mod notes;
 mod open;
 pub mod packing;

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Repository, RepositoryError};
+use super::{Repository, RepositoryError, listed};
 use crate::cache::{Cache, CacheError};
 use crate::clock::Timestamp;
 use crate::format::names::{self, ObjectName};
@@ -218,10 +218,10 @@ impl Repository {
             Ok(_) | Err(CacheError::Reset(_)) => {}
             Err(error) => return Err(error.into()),
         }
-        let sealed = match self.store.get(name, size_max) {
-            Ok(sealed) => sealed,
-            Err(error @ (StoreError::Size { .. } | StoreError::NotFound(_))) => return Ok(Err(error.to_string())),
-            Err(error) => return Err(error.into()),
+        let sealed = match self.get_listed(name, size_max) {
+            Ok(Some(sealed)) => sealed,
+            Ok(None) => return Ok(Err(StoreError::NotFound(name.clone()).to_string())),
+            Err(error) => return listed::fault(error).map(Err),
         };
         if names::hash_of(&[&sealed]) != *hash {
             return Ok(Err("its bytes do not hash to its name".to_owned()));

@@ -10,8 +10,7 @@ use crate::format::names::{self, ObjectName};
 use crate::format::{FormatError, Opener, Sealer, limits};
 use crate::id::ObjectHash;
 use crate::repository::host_state::HostState;
-use crate::repository::keyslots;
-use crate::repository::{Repository, RepositoryError};
+use crate::repository::{Repository, RepositoryError, keyslots, listed};
 use crate::store::{Name, Store, StoreError};
 
 /// Where a repository is and what it is opened with.
@@ -158,7 +157,16 @@ pub(super) fn newest_config(store: &dyn Store, keys: &Keys, opener: &Opener) -> 
         if best.as_ref().is_some_and(|best| best.number > number) {
             break;
         }
-        let sealed = store.get(&name, limits::CONFIG_SIZE_MAX)?;
+        let sealed = match listed::get(store, &name, limits::CONFIG_SIZE_MAX) {
+            Ok(Some(sealed)) => sealed,
+            Ok(None) => return Err(StoreError::NotFound(name).into()),
+            // No config is as large, so this is none. One that cannot be read may be the one in force.
+            Err(RepositoryError::Object { source: source @ FormatError::TooLong { .. }, .. }) => {
+                failed.get_or_insert((name, source));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let found = names::hash_of(&[&sealed]);
         let opened = match hash {
             Some(hash) if hash != found => Err(FormatError::field("config", "bytes", "do not hash to the name")),

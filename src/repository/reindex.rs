@@ -16,7 +16,7 @@ use crate::parallel::{self, Feed};
 use crate::planted;
 use crate::repository::gc::GcState;
 use crate::repository::view::View;
-use crate::repository::{Repository, RepositoryError, gc};
+use crate::repository::{Repository, RepositoryError, gc, listed};
 use crate::store::{ReadUnit, StoreError, get_widened};
 
 /// How often an index file that vanished between its listing and its reading makes sync begin again: a prune merges index files.
@@ -91,7 +91,18 @@ fn read_index_files(
         if known.contains(&id) {
             continue;
         }
-        let sealed = repository.store.get(&entry.name, limits::INDEX_SIZE_MAX)?;
+        let ignored = |why: &str| {
+            let subject = entry.name.as_str().as_bytes().to_vec();
+            monitor.problem(Problem { subject, detail: format!("index file ignored: {why}") });
+        };
+        let sealed = match repository.get_listed(&entry.name, limits::INDEX_SIZE_MAX) {
+            Ok(Some(sealed)) => sealed,
+            Ok(None) => return Err(StoreError::NotFound(entry.name).into()),
+            Err(error) => {
+                ignored(&listed::fault(error)?);
+                continue;
+            }
+        };
         match index::open(&repository.opener, id, &sealed) {
             Ok(file) => {
                 add_facts(cache, &file.packs, Some(id))?;
@@ -101,14 +112,28 @@ fn read_index_files(
             Err(FormatError::OtherGeneration { generation, .. }) if generation < repository.keys.generation() => {
                 mark_indexed(cache, &id, &[])?;
             }
-            // Not fatal: its packs are indexed from their own directories by whoever can open them, and used by nobody else.
-            Err(error) => monitor.problem(Problem {
-                subject: entry.name.as_str().as_bytes().to_vec(),
-                detail: format!("index file ignored: {error}"),
-            }),
+            // Not fatal: an owner indexes its packs from their own directories, and a writer does not rely on them.
+            Err(error) => {
+                ignored(&error.to_string());
+                if is_junk_for_ever(&error) && names::hash_of(&[&sealed]).0 == id.0 {
+                    mark_indexed(cache, &id, &[])?;
+                }
+            }
         }
     }
     Ok(gone)
+}
+
+/// Can no program and no repair ever make something of an object whose bytes are those of its name? Then it is not read again.
+fn is_junk_for_ever(error: &FormatError) -> bool {
+    matches!(
+        error,
+        FormatError::TooShort { .. }
+            | FormatError::WrongMagic { .. }
+            | FormatError::WrongType { .. }
+            | FormatError::WrongCommitment { .. }
+            | FormatError::Damaged { .. }
+    )
 }
 
 /// Packs that are there and known, and that no index file names which is left; but for those that are known to need one.

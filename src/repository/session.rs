@@ -2,11 +2,11 @@
 
 use crate::clock;
 use crate::format::config::StoreClass;
-use crate::format::limits;
 use crate::format::names::{self, ObjectName};
 use crate::format::revocation::{self, Revocation};
 use crate::format::session::{self, Acknowledgement, Closed, Start};
 use crate::format::snapshot::{self, Snapshot};
+use crate::format::{FormatError, limits};
 use crate::id::{ObjectHash, PackId, SessionId, SnapshotId};
 use crate::planted;
 use crate::repository::packing::create_same;
@@ -131,8 +131,13 @@ pub fn revoke(repository: &Repository, session: SessionId, reason: &str) -> Resu
         Ok(()) => Ok(true),
         // What stands there tells: somebody's revocation (ours, if the reply was lost), or the snapshot.
         Err(StoreError::AlreadyExists(_)) => {
-            let found = repository.store.get(&name, limits::SNAPSHOT_SIZE_MAX)?;
-            Ok(revocation::stands_here(&found))
+            match repository.get_listed(&name, limits::SNAPSHOT_SIZE_MAX) {
+                Ok(Some(found)) => Ok(revocation::stands_here(&found)),
+                Ok(None) => Err(RepositoryError::Inconclusive(format!("{name} is said to exist, and then not to"))),
+                // Larger than any snapshot: the name is taken, and nothing was committed under it.
+                Err(RepositoryError::Object { source: FormatError::TooLong { .. }, .. }) => Ok(true),
+                Err(error) => Err(error),
+            }
         }
         Err(error) => Err(error.into()),
     }

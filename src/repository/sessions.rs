@@ -7,8 +7,8 @@ use crate::format::session::{self, OpenedStart};
 use crate::format::{FormatError, limits};
 use crate::id::{ObjectHash, PackId, SessionId};
 use crate::repository::session::{is_dead_here, revoke};
-use crate::repository::{Repository, RepositoryError};
-use crate::store::{Name, StoreError};
+use crate::repository::{Repository, RepositoryError, listed};
+use crate::store::Name;
 
 /// The names of one session's records, as they were listed.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -94,12 +94,10 @@ impl Repository {
     }
 
     fn session_record(&self, id: SessionId, number: u32) -> Result<Option<Vec<u8>>, RepositoryError> {
-        match self.store.get(&ObjectName::SessionRecord(id, number).name(), limits::SESSION_SIZE_MAX) {
-            Ok(sealed) => Ok(Some(sealed)),
-            Err(StoreError::NotFound(_)) => Ok(None),
-            // Larger than any record: it opens as little as an empty one.
-            Err(StoreError::Size { .. }) => Ok(Some(Vec::new())),
-            Err(error) => Err(error.into()),
+        match self.get_listed(&ObjectName::SessionRecord(id, number).name(), limits::SESSION_SIZE_MAX) {
+            // Larger than any record, or unreadable: it opens as little as an empty one.
+            Err(error @ RepositoryError::Object { .. }) => listed::fault(error).map(|_| Some(Vec::new())),
+            other => other,
         }
     }
 

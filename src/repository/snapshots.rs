@@ -2,8 +2,9 @@
 
 use crate::clock::Timestamp;
 use crate::format::snapshot::Snapshot;
-use crate::format::{limits, names, revocation, snapshot};
+use crate::format::{FormatError, limits, names, revocation, snapshot};
 use crate::id::{ObjectHash, SnapshotId};
+use crate::repository::listed::{self, HASH_OF_TOO_LARGE};
 use crate::repository::{Repository, RepositoryError};
 use crate::store::StoreError;
 
@@ -74,7 +75,13 @@ impl Repository {
         }
         for (id, error) in std::mem::take(&mut list.damaged) {
             // What was given up need not open.
-            let buried = tombstones.mentions(id) && tombstones.of(id, self.snapshot_hash(&id)?).is_some();
+            let buried = tombstones.mentions(id)
+                && match self.snapshot_hash(&id) {
+                    Ok(hash) => tombstones.of(id, hash).is_some(),
+                    // Freed since it was opened.
+                    Err(RepositoryError::Store(StoreError::NotFound(_))) => true,
+                    Err(error) => listed::fault(error).map(|_| false)?,
+                };
             list.damaged.extend((!buried).then_some((id, error)));
         }
         for stored in std::mem::take(&mut list.snapshots) {
@@ -89,16 +96,22 @@ impl Repository {
         Ok(list)
     }
 
-    /// BLAKE3 of what stands under its name, whether it opens or not.
+    /// BLAKE3 of the object under its name, whether it opens or not; [`HASH_OF_TOO_LARGE`] when it is larger than any
+    /// snapshot.
     pub fn snapshot_hash(&self, id: &SnapshotId) -> Result<ObjectHash, RepositoryError> {
-        let sealed = self.store.get(&names::snapshot_name(*id), limits::SNAPSHOT_SIZE_MAX)?;
-        Ok(names::hash_of(&[&sealed]))
+        let name = names::snapshot_name(*id);
+        match self.get_listed(&name, limits::SNAPSHOT_SIZE_MAX) {
+            Ok(Some(sealed)) => Ok(names::hash_of(&[&sealed])),
+            Ok(None) => Err(StoreError::NotFound(name).into()),
+            Err(RepositoryError::Object { source: FormatError::TooLong { .. }, .. }) => Ok(HASH_OF_TOO_LARGE),
+            Err(error) => Err(error),
+        }
     }
 
     /// Opens one; `None` when a revocation stands under its name.
     pub fn snapshot(&self, id: &SnapshotId) -> Result<Option<StoredSnapshot>, RepositoryError> {
         let name = names::snapshot_name(*id);
-        let sealed = self.store.get(&name, limits::SNAPSHOT_SIZE_MAX)?;
+        let sealed = self.get_listed(&name, limits::SNAPSHOT_SIZE_MAX)?.ok_or(StoreError::NotFound(name.clone()))?;
         let hash = ObjectHash(*blake3::hash(&sealed).as_bytes());
         if revocation::stands_here(&sealed) {
             return Ok(None);
@@ -107,9 +120,24 @@ impl Repository {
         Ok(Some(StoredSnapshot { id: *id, snapshot: opened.snapshot, generation: opened.generation, hash }))
     }
 
+    /// The snapshot of this id, unless it was forgotten. Opens no other one.
+    fn snapshot_by_id(&self, id: &SnapshotId) -> Result<Option<StoredSnapshot>, RepositoryError> {
+        self.need_owner("reading snapshots")?;
+        let stored = match self.snapshot(id) {
+            Err(RepositoryError::Store(StoreError::NotFound(_))) => None,
+            other => other?,
+        };
+        let Some(stored) = stored else { return Ok(None) };
+        let is_forgotten = self.tombstones()?.of(stored.id, stored.hash).is_some();
+        Ok((!is_forgotten).then_some(stored))
+    }
+
     /// Finds by `latest`, `latest~N`, or a prefix of the id; `filter` narrows what `latest` counts.
     pub fn find_snapshot(&self, wanted: &str, filter: &dyn Fn(&Snapshot) -> bool) -> Result<StoredSnapshot, RepositoryError> {
         let missing = || RepositoryError::SnapshotNotFound(wanted.to_owned());
+        if let Some(id) = SnapshotId::from_hex(wanted) {
+            return self.snapshot_by_id(&id)?.ok_or_else(missing);
+        }
         let mut list = self.snapshots()?;
         if let Some(rest) = wanted.strip_prefix("latest") {
             let back: usize = match rest {
