@@ -142,7 +142,7 @@ fn list_forgotten(repository: &Repository, cache: &mut Cache) -> Result<HashSet<
         }
         let sealed = match repository.get_listed(&name, limits::FORGOTTEN_SIZE_MAX) {
             Ok(Some(sealed)) => sealed,
-            Ok(None) => return Err(RepositoryError::from(StoreError::NotFound(name)).into()),
+            Ok(None) => return Err(StoreError::NotFound(name).into()),
             Err(error) => {
                 listed::fault(error)?;
                 continue;
