@@ -20,6 +20,7 @@ mod cli {
     mod secrets;
     mod sources;
     mod status;
+    mod warnings;
 }
 
 /// Bytes that do not compress, the same for one seed.

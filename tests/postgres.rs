@@ -203,7 +203,7 @@ fn roles_come_without_passwords_when_the_user_may_not_read_them() {
     let globals = String::from_utf8_lossy(&streams["globals.sql"]);
     assert!(globals.contains("CREATE ROLE authentik") && !globals.contains("SCRAM"), "{globals}");
     assert_eq!(fact(&source, "globals").as_deref(), Some("without role passwords"));
-    assert!(source.remarks().iter().any(|remark| remark.contains("without their passwords")));
+    assert!(source.warnings().iter().any(|warning| warning.contains("have no passwords")));
 }
 
 #[test]
@@ -265,7 +265,7 @@ fn rows_left_out_and_the_version_of_authentik_are_recorded() {
     assert_eq!(server.psql("restored", "SELECT * FROM counted"), "0");
     assert_eq!(fact(&source, "exclude_table_data").as_deref(), Some("public.events"));
     assert_eq!(fact(&source, "authentik_version").as_deref(), Some("2024.10.5"));
-    assert!(source.remarks().iter().any(|remark| remark.contains("public.events")));
+    assert!(source.warnings().iter().any(|warning| warning.contains("public.events")));
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn a_streamed_rdb_loads_in_another_server_with_the_same_keys() {
         assert_eq!(fact(&source, "rdb_checksum").as_deref(), Some("checked"));
         assert_eq!(fact(&source, "method").as_deref(), Some("replication"));
         assert!(redis.cli(&["INFO", "server"]).contains(&fact(&source, "server_version").unwrap()));
-        assert!(source.remarks().is_empty());
+        assert!(source.warnings().is_empty());
     }
 }
 
@@ -125,14 +125,14 @@ fn passwords_and_users_with_few_rights_work_and_wrong_ones_do_not() {
 }
 
 #[test]
-fn a_server_without_checksums_is_noted() {
+fn a_server_without_checksums_is_a_warning() {
     let redis = Redis::start(&["--rdbchecksum", "no"]);
     fill(&redis);
     let mut source = source(&redis.url());
     let rdb = take(&mut source).unwrap();
     assert!(rdb.ends_with(&[0; 8]));
     assert_eq!(fact(&source, "rdb_checksum").as_deref(), Some("off"));
-    assert!(source.remarks()[0].contains("rdbchecksum no"));
+    assert!(source.warnings()[0].contains("rdbchecksum no"));
 }
 
 #[test]

@@ -16,6 +16,8 @@ const WHAT: &str = "snapshot";
 pub const SOURCE_NAME_SIZE_MAX: usize = 64;
 /// Extra field of a copy: id of the repository it was taken in, and its id there.
 pub const EXTRA_ORIGINAL: u16 = 1;
+/// The key of a fact that says in one sentence what a restore of the source will lack.
+pub const FACT_WARNING: &str = "warning";
 
 /// How a source ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -146,7 +148,19 @@ pub fn is_source_name(name: &str) -> bool {
         && bytes.iter().all(|&byte| plain(byte) || matches!(byte, b'.' | b'_' | b'-'))
 }
 
+impl SourceEntry {
+    /// What a restore of it will lack, as it was known when the snapshot was taken: one sentence each.
+    pub fn warnings(&self) -> impl Iterator<Item = &str> {
+        self.facts.iter().filter(|(key, _)| key == FACT_WARNING).map(|(_, text)| text.as_str())
+    }
+}
+
 impl Snapshot {
+    /// The warnings of all its sources, each with the name of its source.
+    pub fn warnings(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.sources.iter().flat_map(|source| source.warnings().map(|text| (source.name.as_str(), text)))
+    }
+
     /// Complete: every source that had to be whole is.
     pub fn is_complete(&self) -> bool {
         self.incomplete.is_empty()

@@ -58,6 +58,8 @@ pub struct Taken {
     pub bytes: u64,
     /// What the snapshot says about it.
     pub facts: Vec<(String, String)>,
+    /// What a restore of it will lack, one plain sentence each.
+    pub warnings: Vec<String>,
     /// How much was left out on request.
     pub left_out: LeftOutCounts,
     /// Patterns that left nothing out, as they were given.
@@ -95,7 +97,7 @@ pub fn take(context: Context<'_>, source: &DirectorySource, skip: Vec<(u64, u64)
     node.name = source.name.clone().into_bytes();
     monitor.current(b"");
     let (left_out, unused_patterns) = (seen.left_out, options.excludes.unused());
-    Ok(Taken { node, bytes, facts: facts::of(source, &root, &left_out), left_out, unused_patterns })
+    Ok(Taken { node, bytes, facts: facts::of(source, &root, &left_out), warnings: Vec::new(), left_out, unused_patterns })
 }
 
 /// A row of a folder that is being put together.

@@ -14,6 +14,7 @@ mod pending;
 mod state;
 mod stream;
 mod take;
+mod warnings;
 
 pub use counts::{Counts, Reasons};
 
@@ -74,6 +75,8 @@ pub struct SourceSummary {
     pub bytes: u64,
     /// How long it took.
     pub duration: Duration,
+    /// What a restore of it will lack, one plain sentence each; recorded in the snapshot.
+    pub warnings: Vec<String>,
     /// How many entries of it were left out on request.
     pub left_out: LeftOutCounts,
     /// Exclude patterns that left nothing of it out, as they were given.

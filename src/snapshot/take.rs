@@ -16,7 +16,7 @@ use crate::snapshot::directory::{self, Context, Taken as TakenDirectory};
 use crate::snapshot::files::Workshop;
 use crate::snapshot::pending::PendingStates;
 use crate::snapshot::stream::{Sink, StreamPlan};
-use crate::snapshot::{Counts, Reasons, SnapshotError, SnapshotOptions, SourceStatus, SourceSummary, folder};
+use crate::snapshot::{Counts, Reasons, SnapshotError, SnapshotOptions, SourceStatus, SourceSummary, folder, warnings};
 use crate::source::{self, DirectorySource, Source, SourceError, SourceKind, StreamEnd, StreamSource};
 
 /// Everything read and stored; only the commit is left.
@@ -58,6 +58,7 @@ struct Part {
     bytes: u64,
     streams: Vec<format::Stream>,
     facts: Vec<(String, String)>,
+    warnings: Vec<String>,
     left_out: LeftOutCounts,
     unused_patterns: Vec<String>,
 }
@@ -108,6 +109,7 @@ pub fn all(
             status: part.status,
             bytes: part.bytes,
             duration,
+            warnings: part.warnings.clone(),
             left_out: part.left_out,
             unused_patterns: part.unused_patterns,
         });
@@ -123,7 +125,7 @@ pub fn all(
                 SourceStatus::WithoutStatus => format::SourceStatus::EndedWithoutStatus,
             },
             streams: part.streams,
-            facts: part.facts,
+            facts: warnings::record(part.facts, &part.warnings),
             extra: Vec::new(),
         });
         parts.extend(part.node);
@@ -189,6 +191,7 @@ impl Run<'_> {
                     bytes: 0,
                     streams: Vec::new(),
                     facts: vec![("error".to_owned(), reason)],
+                    warnings: Vec::new(),
                     left_out: LeftOutCounts::default(),
                     unused_patterns: Vec::new(),
                 })
@@ -221,8 +224,18 @@ impl Run<'_> {
             }
             other => other?,
         };
-        let TakenDirectory { node, bytes, facts, left_out, unused_patterns } = taken;
-        Ok(Part { node: Some(node), status: SourceStatus::Ok, bytes, streams: Vec::new(), facts, left_out, unused_patterns })
+        let TakenDirectory { node, bytes, facts, warnings, left_out, unused_patterns } = taken;
+        let warnings = warnings::gathered(source.warnings.iter().cloned().chain(warnings));
+        Ok(Part {
+            node: Some(node),
+            status: SourceStatus::Ok,
+            bytes,
+            streams: Vec::new(),
+            facts,
+            warnings,
+            left_out,
+            unused_patterns,
+        })
     }
 
     fn streams(&mut self, source: &mut dyn StreamSource) -> Result<Part, SnapshotError> {
@@ -235,6 +248,7 @@ impl Run<'_> {
             bytes: 0,
             streams: Vec::new(),
             facts: Vec::new(),
+            warnings: Vec::new(),
             left_out: LeftOutCounts::default(),
             unused_patterns: Vec::new(),
         };
@@ -254,6 +268,7 @@ impl Run<'_> {
             files.push(node);
         }
         part.facts = source.facts();
+        part.warnings = warnings::gathered(source.warnings());
         for remark in source.remarks() {
             self.monitor.note(&format!("{name}: {remark}"));
         }

@@ -28,6 +28,8 @@ pub struct DirectorySource {
     pub exclude_larger_than: Option<u64>,
     /// An empty folder is in order. Otherwise it counts as failed: most often a mount that is not there.
     pub allow_empty: bool,
+    /// What was known before the walk that a restore will lack: one plain sentence each, without a full stop.
+    pub warnings: Vec<String>,
 }
 
 /// A file that keeps its folder out of a snapshot.

@@ -72,7 +72,7 @@ pub enum StreamEnd {
 }
 
 /// A source that yields bytes. Used in this order, from one thread: `prepare`, then for each stream `open`, read to the end,
-/// `finish`; then `facts` and `remarks`.
+/// `finish`; then `facts`, `warnings` and `remarks`.
 pub trait StreamSource: Send {
     /// Its name in the snapshot.
     fn name(&self) -> &str;
@@ -89,7 +89,12 @@ pub trait StreamSource: Send {
     /// Tool and server versions, format, exclusions, application version: sorted (text, text) pairs for the snapshot. Complete
     /// only after the last stream has finished.
     fn facts(&self) -> Vec<(String, String)>;
-    /// Remarks for a person (fallbacks taken, things not included). Complete only after the last stream has finished.
+    /// What a restore from this snapshot will lack, or what makes one harder: one plain sentence each, without a full stop. Recorded
+    /// in the snapshot and always shown. Complete only after the last stream has finished.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+    /// What is good to know and lacks nothing (`-v`). Complete only after the last stream has finished.
     fn remarks(&self) -> Vec<String>;
 }
 

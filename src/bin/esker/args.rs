@@ -393,6 +393,9 @@ pub struct Snapshots {
     /// Those that were forgotten and are still there
     #[arg(long, conflicts_with = "snapshots")]
     pub forgotten: bool,
+    /// Also why each is incomplete, and the warnings about it
+    #[arg(long, conflicts_with = "forgotten")]
+    pub long: bool,
 }
 
 /// `ls`

@@ -69,6 +69,8 @@ pub struct PostgresOptions {
     pub bin_dir: Option<PathBuf>,
     /// May the snapshot be committed (as incomplete) when it fails?
     pub optional: bool,
+    /// Warnings of the caller, recorded beside those of this source.
+    pub warnings: Vec<String>,
     /// What the programs see of the environment.
     pub environment: Environment,
 }
@@ -91,6 +93,7 @@ impl PostgresOptions {
             command_prefix: Vec::new(),
             bin_dir: None,
             optional: false,
+            warnings: Vec::new(),
             environment: Environment::of_process(),
         })
     }
@@ -121,6 +124,7 @@ pub struct PostgresSource {
     _private: Option<tempfile::TempDir>,
     server: Option<Server>,
     streams: Vec<Stream>,
+    warnings: Vec<String>,
     remarks: Vec<String>,
 }
 
@@ -136,8 +140,16 @@ impl PostgresSource {
             return wrong("command_prefix asks for a terminal (-t): it would change the bytes of the dump; use -i alone");
         }
         let (environment, private) = credentials(&options)?;
-        let (stop, server, streams, remarks) = (Stop::new(), None, Vec::new(), Vec::new());
-        Ok(Self { options, stop, environment, _private: private, server, streams, remarks })
+        Ok(Self {
+            options,
+            stop: Stop::new(),
+            environment,
+            _private: private,
+            server: None,
+            streams: Vec::new(),
+            warnings: Vec::new(),
+            remarks: Vec::new(),
+        })
     }
 
     /// The streams to come, and what a person should know about the choice.
@@ -145,12 +157,12 @@ impl PostgresSource {
         let options = &self.options;
         let wanted: Vec<String> = if options.databases.is_empty() {
             let system = |name: &String| SYSTEM_DATABASES.contains(&name.as_str());
-            self.remarks.extend(
+            self.warnings.extend(
                 server
                     .closed
                     .iter()
                     .filter(|name| !system(name))
-                    .map(|name| format!("database {name:?} accepts no connections: it is not included")),
+                    .map(|name| format!("database {name:?} accepts no connections and is not in the snapshot")),
             );
             server.databases.iter().filter(|name| !system(name)).cloned().collect()
         } else {
@@ -172,7 +184,7 @@ impl PostgresSource {
         if options.globals {
             self.streams.push(Stream::Globals { passwords: server.reads_passwords });
             if !server.reads_passwords {
-                self.remarks.push("roles are kept without their passwords: this user may not read them (a superuser may)".into());
+                self.warnings.push("the roles have no passwords in the snapshot, because only a superuser may read them".into());
             }
         }
         if options.compression > 0 {
@@ -180,7 +192,8 @@ impl PostgresSource {
                 .push("compressed dumps deduplicate nothing: every snapshot will cost a whole dump (use compression 0)".into());
         }
         if !options.exclude_table_data.is_empty() {
-            self.remarks.push(format!("rows left out as asked: {}", options.exclude_table_data.join(", ")));
+            self.warnings
+                .push(format!("the rows of these tables are left out, as asked: {}", options.exclude_table_data.join(", ")));
         }
         Ok(())
     }
@@ -273,6 +286,7 @@ impl StreamSource for PostgresSource {
     }
     fn prepare(&mut self, stop: &Stop) -> Result<Vec<String>, SourceError> {
         self.stop = stop.clone();
+        self.warnings.clone_from(&self.options.warnings);
         self.remarks.clear();
         let mut server = Server::ask(&self.options, &self.environment, stop)?;
         self.plan(&server)?;
@@ -330,6 +344,9 @@ impl StreamSource for PostgresSource {
         let mut facts: Vec<_> = facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         facts.sort();
         facts
+    }
+    fn warnings(&self) -> Vec<String> {
+        self.warnings.clone()
     }
     fn remarks(&self) -> Vec<String> {
         self.remarks.clone()

@@ -55,7 +55,7 @@ impl RedisOptions {
 #[derive(Default, Clone)]
 struct Notes {
     facts: Vec<(String, String)>,
-    remarks: Vec<String>,
+    warnings: Vec<String>,
 }
 
 type SharedNotes = Arc<Mutex<Notes>>;
@@ -111,7 +111,7 @@ impl StreamSource for RedisSource {
         };
         let notes = Arc::clone(&self.notes);
         if let Ok(mut notes) = notes.lock() {
-            *notes = Notes { facts: vec![("method".into(), how.into())], remarks: Vec::new() };
+            *notes = Notes { facts: vec![("method".into(), how.into())], warnings: Vec::new() };
         }
         Ok(Box::new(RdbStream { reader, check: RdbCheck::default(), ended: false, what, notes }))
     }
@@ -120,8 +120,11 @@ impl StreamSource for RedisSource {
         facts.sort();
         facts
     }
+    fn warnings(&self) -> Vec<String> {
+        self.notes().warnings
+    }
     fn remarks(&self) -> Vec<String> {
-        self.notes().remarks
+        Vec::new()
     }
 }
 
@@ -154,7 +157,9 @@ impl RunningStream for RdbStream {
             notes.facts.push(("rdb_checksum".into(), if rdb.checksum { "checked" } else { "off" }.into()));
             notes.facts.extend(rdb.server.map(|version| ("server_version".into(), version)));
             if !rdb.checksum {
-                notes.remarks.push("Redis writes no checksum (rdbchecksum no): only the end of the RDB was checked".into());
+                notes
+                    .warnings
+                    .push("the server writes no checksum (rdbchecksum no), so only the end of the RDB was checked".into());
             }
         }
         Ok(StreamEnd::Ok)

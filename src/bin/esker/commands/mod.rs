@@ -29,6 +29,7 @@ mod tag;
 mod undelete;
 mod unlock;
 mod verify;
+mod warnings;
 
 use std::cell::OnceCell;
 use std::os::unix::ffi::OsStrExt;

@@ -11,7 +11,7 @@ use esker::snapshot::{self, SnapshotOptions, SnapshotSummary, SourceStatus, Sour
 use esker::store::location::Location;
 use serde_json::{Value, json};
 
-use super::{Context, holds_config, init, tag::until};
+use super::{Context, holds_config, init, tag::until, warnings};
 use crate::args::{Kdf, Snapshot};
 use crate::exit_code::ExitCode;
 use crate::sources::{self, Tell};
@@ -98,6 +98,9 @@ fn print(summary: &SnapshotSummary, context: &mut Context) -> Result<()> {
         Some(id) => context.out.remark(&format!("snapshot {} saved", id.short()))?,
         None => context.out.remark("dry run: nothing was stored")?,
     }
+    for (source, text) in warnings_of(summary) {
+        context.progress.warn(&format!("{source}: {text}"));
+    }
     if !summary.reasons.is_empty() {
         context.progress.warn(&format!(
             "the snapshot is incomplete: {} not in it, or not as it should be",
@@ -109,6 +112,11 @@ fn print(summary: &SnapshotSummary, context: &mut Context) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// The name of a source and what a restore of it will lack.
+fn warnings_of(summary: &SnapshotSummary) -> impl Iterator<Item = (&str, &str)> {
+    summary.sources.iter().flat_map(|source| source.warnings.iter().map(|text| (source.name.as_str(), text.as_str())))
 }
 
 fn source_line(source: &SourceSummary) -> String {
@@ -176,6 +184,7 @@ fn as_json(summary: &SnapshotSummary) -> Value {
         "total_bytes_processed": counts.bytes,
         "total_duration": summary.duration.as_secs_f64(),
         "sources": sources,
+        "warnings": warnings::as_json(warnings_of(summary)),
         "incomplete": !summary.reasons.is_empty(),
         "reasons": reasons,
         "reasons_count": summary.reasons.count,

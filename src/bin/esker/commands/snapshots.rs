@@ -7,7 +7,7 @@ use esker::prune::survey::{Survey, Surveyed};
 use esker::repository::{Forgone, StoredSnapshot};
 use serde_json::{Value, json};
 
-use super::{Context, forget, place};
+use super::{Context, forget, place, warnings};
 use crate::args::Snapshots;
 use crate::exit_code::ExitCode;
 use crate::terminal::escape::escape;
@@ -35,9 +35,27 @@ pub fn run(options: &Snapshots, context: &mut Context) -> Result<ExitCode> {
     } else {
         let rows = found.iter().map(|surveyed| row(&surveyed.stored, &surveyed.tags, &state(surveyed, &survey))).collect();
         context.out.line(&words::table(&["ID", "Time", "Host", "Tags", "Sources", "Files", "Size", ""], &[5, 6], rows))?;
+        if options.long {
+            for surveyed in &found {
+                details(&surveyed.stored, context)?;
+            }
+        }
         context.out.remark(&words::counted(found.len() as u64, "snapshot", "snapshots"))?;
     }
     Ok(ExitCode::Done)
+}
+
+/// What is missing in a snapshot, a line each: why it is incomplete, then what its sources could not take.
+fn details(stored: &StoredSnapshot, context: &mut Context) -> Result<()> {
+    let snapshot = &stored.snapshot;
+    for reason in &snapshot.incomplete {
+        context.out.line(&format!("{} incomplete: {}", stored.id.short(), escape(reason.as_bytes())))?;
+    }
+    for (source, text) in snapshot.warnings() {
+        let text = escape(format!("{source}: {text}").as_bytes());
+        context.out.line(&format!("{} warning: {text}", stored.id.short()))?;
+    }
+    Ok(())
 }
 
 /// Those that may still be brought back.
@@ -71,6 +89,7 @@ fn state(surveyed: &Surveyed, survey: &Survey) -> String {
     if let Some(why) = &surveyed.quarantined {
         words.push(format!("quarantined ({})", escape(why.as_bytes())));
     }
+    words.extend(warnings::mark(surveyed.stored.snapshot.warnings().count()));
     match survey.noted(surveyed) {
         Some(Keep::Until(time)) => words.push(format!("kept until {}", words::local_time(time))),
         Some(_) => words.push("kept".to_owned()),
@@ -160,6 +179,7 @@ pub fn plain_json(stored: &StoredSnapshot, tags: &[String]) -> Value {
         "source_details": details,
         "complete": snapshot.incomplete.is_empty(),
         "incomplete_reasons": snapshot.incomplete,
+        "warnings": warnings::as_json(snapshot.warnings()),
         "total_files": snapshot.totals.files,
         "total_bytes": snapshot.totals.bytes,
     })
