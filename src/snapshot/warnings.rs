@@ -13,7 +13,8 @@ pub fn gathered(warnings: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut surplus = 0;
     for mut warning in warnings {
         if warning.len() > LENGTH_MAX {
-            warning.truncate(warning.floor_char_boundary(LENGTH_MAX));
+            let end = (0..=LENGTH_MAX).rev().find(|&end| warning.is_char_boundary(end));
+            warning.truncate(end.unwrap_or(0));
             warning.push_str(" ...");
         }
         if warning.is_empty() || kept.contains(&warning) {
