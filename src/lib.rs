@@ -16,7 +16,7 @@
 //!  1                crypto        cache             keys | which pack holds which chunk (SQLite)
 //!  0   chunker   compress   parity   store          cut | squeeze | mend | names -> bytes
 //!      --------------------------------------------------------------------------------------
-//!  0   id   monitor   parallel   clock   planted    used by whoever needs them
+//!  0   id   monitor   parallel   clock   planted   notify    used by whoever needs them
 //! ```
 //!
 //! The library never prints and never exits; each room has its own small error.
@@ -25,6 +25,7 @@
 pub mod clock;
 pub mod id;
 pub mod monitor;
+pub mod notify;
 pub mod parallel;
 pub mod planted;
 

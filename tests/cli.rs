@@ -15,8 +15,10 @@ mod cli {
     mod junk;
     mod keys;
     mod look;
+    mod monitoring;
     mod prune;
     mod repair;
+    mod runs;
     mod secrets;
     mod sources;
     mod status;

@@ -49,6 +49,16 @@ pub struct SnapshotOptions {
     pub dry_run: bool,
     /// Files and folders that are never taken: the repository itself, the cache.
     pub never: Vec<PathBuf>,
+    /// Hears of each source before and after it is read.
+    pub around: Option<Arc<dyn Around>>,
+}
+
+/// Does something around each source: a user's hooks.
+pub trait Around: Send + Sync + std::fmt::Debug {
+    /// The source is about to be read. An error is the reason why it must not be: it counts as failed.
+    fn before(&self, source: &str, stop: &Stop) -> Result<(), String>;
+    /// The source was read, or failed for this reason. Called whenever `before` was.
+    fn after(&self, source: &str, failed: Option<&str>);
 }
 
 /// How a source ended.

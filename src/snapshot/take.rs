@@ -174,10 +174,16 @@ impl Run<'_> {
     fn source(&mut self, source: Source, optional: bool) -> Result<Part, SnapshotError> {
         let name = source.name().to_owned();
         self.monitor.note(&format!("source {name} ({})", source.kind().as_str()));
-        let taken = match source {
-            Source::Directory(directory) => self.directory(&directory),
-            Source::Stream(mut stream) => self.streams(&mut *stream),
+        let taken = match self.before(&name) {
+            Err(reason) => Err(SnapshotError::SourceFailed { name: name.clone(), reason }),
+            Ok(()) => match source {
+                Source::Directory(directory) => self.directory(&directory),
+                Source::Stream(mut stream) => self.streams(&mut *stream),
+            },
         };
+        if let Some(around) = &self.options.around {
+            around.after(&name, taken.as_ref().err().map(ToString::to_string).as_deref());
+        }
         match taken {
             Ok(part) => Ok(part),
             Err(error) if error.is_stop() || self.stop.requested() => Err(SnapshotError::Repository(RepositoryError::Stopped)),
@@ -199,6 +205,10 @@ impl Run<'_> {
             Err(SnapshotError::SourceFailed { reason, .. }) => Err(SnapshotError::SourceFailed { name, reason }),
             Err(error) => Err(error),
         }
+    }
+
+    fn before(&self, name: &str) -> Result<(), String> {
+        self.options.around.as_ref().map_or(Ok(()), |around| around.before(name, self.stop))
     }
 
     fn directory(&mut self, source: &DirectorySource) -> Result<Part, SnapshotError> {

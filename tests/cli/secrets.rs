@@ -81,3 +81,32 @@ fn the_recovery_key_is_printed_once_and_opens_the_repository() {
     let listed = text(&exits(house.esker(), ["key", "list"], 0).stdout);
     assert!(!listed.contains(&recovery));
 }
+
+#[test]
+fn a_secret_that_does_not_open_is_named_with_its_place() {
+    let house = House::with_repository();
+    house.write("esker.toml", b"password-file = 'password'\n");
+    let file = house.write("password", PASSWORD.as_bytes());
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let with = |variable: Option<(&str, &str)>| {
+        let mut command = house.esker();
+        command.env_remove("ESKER_PASSWORD").args(["-c", "esker.toml"]);
+        command.envs(variable);
+        command
+    };
+    assert_eq!(stderr(&exits(with(None), ["snapshots"], 0)), "");
+    // A variable that was left behind wins, so it is said, whether it opens or not.
+    let message = stderr(&exits(with(Some(("ESKER_PASSWORD", "stale"))), ["snapshots"], 12));
+    for word in
+        ["wrong password", "ESKER_PASSWORD in the environment", "instead of password-file in the config file esker.toml", "unset"]
+    {
+        assert!(message.contains(word), "{word}: {message}");
+    }
+    let message = stderr(&exits(with(Some(("ESKER_PASSWORD", PASSWORD))), ["snapshots"], 0));
+    assert!(message.contains("warning") && message.contains("ESKER_PASSWORD in the environment"), "{message}");
+    // A flag was meant.
+    assert_eq!(stderr(&exits(with(None), ["--password-file", "password", "snapshots"], 0)), "");
+    std::fs::write(&file, "other").unwrap();
+    let message = stderr(&exits(with(None), ["snapshots"], 12));
+    assert!(message.contains("password-file in the config file esker.toml"), "{message}");
+}

@@ -2,6 +2,7 @@
 //!
 //! Only shapes live here; what they mean together with the environment and the config file is decided in `settings`.
 
+mod config;
 mod copy;
 mod doctor;
 mod key;
@@ -9,6 +10,7 @@ mod prune;
 mod repair;
 mod retention;
 
+pub use config::{Config, ConfigAction};
 pub use copy::{Copy, From, FromSecret, Guard, Mirror};
 pub use doctor::{Doctor, DoctorStore, DoctorWhat};
 pub use key::{Key, KeyAction, NewPassword};
@@ -126,6 +128,14 @@ pub struct Global {
     #[arg(long, value_name = "DIR", env = "ESKER_CACHE_DIR", hide_env_values = true, global = true, value_hint = ValueHint::DirPath, help_heading = "Settings")]
     pub cache_dir: Option<PathBuf>,
 
+    /// Write everything that is said, and remarks that are not shown, to the end of FILE, with the time
+    #[arg(long, value_name = "FILE", env = "ESKER_LOG_FILE", hide_env_values = true, global = true, value_hint = ValueHint::FilePath, help_heading = "Output")]
+    pub log_file: Option<PathBuf>,
+
+    /// Print nothing, unless the exit code is another than 0: then everything. For cron
+    #[arg(long, global = true, conflicts_with = "quiet", help_heading = "Output")]
+    pub quiet_unless_failed: bool,
+
     /// Results as JSON on standard output; progress and errors as JSON on standard error
     #[arg(long, global = true, help_heading = "Output")]
     pub json: bool,
@@ -207,6 +217,8 @@ pub enum Command {
     Key(Key),
     /// The local cache: where it is, and emptying it
     Cache(Cache),
+    /// Check the config file, or show what it means
+    Config(Config),
     /// Is what esker leans on as it should be? `doctor store` tries a store
     Doctor(Doctor),
     /// Print shell completions
@@ -258,7 +270,7 @@ pub struct Init {
 }
 
 /// `snapshot`
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 #[command(after_help = "\
 Examples:
   esker snapshot /srv/media /srv/certs             two directories, named `media` and `certs`
@@ -348,6 +360,14 @@ pub struct Snapshot {
     /// Create the repository first when it does not exist
     #[arg(long, help_heading = "Snapshot")]
     pub init: bool,
+
+    /// Take it even while another run of this host writes to this repository
+    #[arg(long, help_heading = "Snapshot")]
+    pub allow_overlap: bool,
+
+    /// Wait so long for another run of this host to end, such as 10m, instead of ending at once
+    #[arg(long, value_name = "TIME", help_heading = "Snapshot", conflicts_with = "allow_overlap")]
+    pub wait_lock: Option<crate::settings::Span>,
 
     /// Read everything, say what would be stored, and store nothing
     #[arg(short = 'n', long, help_heading = "Snapshot", conflicts_with = "init")]

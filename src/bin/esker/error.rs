@@ -61,6 +61,25 @@ impl NoSecret {
     }
 }
 
+/// It was not done, for a reason outside of the library: another run, a hook. Exit code 1.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    message: String,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// Why.
+    pub fn new(message: impl fmt::Display) -> Self {
+        Self { message: message.to_string(), hint: None }
+    }
+    /// What to do about it.
+    pub fn hint(self, hint: impl fmt::Display) -> Self {
+        Self { hint: Some(hint.to_string()), ..self }
+    }
+}
+
 /// An error as it is shown.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Report {
@@ -73,12 +92,6 @@ pub struct Report {
 }
 
 impl Report {
-    /// Prints it and gives its exit code.
-    pub fn end(&self, json: bool) -> ExitCode {
-        self.print(json);
-        self.code
-    }
-
     fn new(code: ExitCode, message: impl fmt::Display) -> Self {
         Self { code, message: message.to_string(), hint: None }
     }
@@ -117,6 +130,9 @@ pub fn report(error: &anyhow::Error) -> Option<Report> {
         }
         if let Some(secret) = cause.downcast_ref::<NoSecret>() {
             return Some(Report { code: ExitCode::WrongKey, message: secret.message.clone(), hint: secret.hint.clone() });
+        }
+        if let Some(failure) = cause.downcast_ref::<Failure>() {
+            return Some(Report { code: ExitCode::Failed, message: failure.message.clone(), hint: failure.hint.clone() });
         }
         None.or_else(|| cause.downcast_ref().map(of_repository))
             .or_else(|| cause.downcast_ref().map(of_snapshot))

@@ -1,13 +1,15 @@
 //! The program `esker`: arguments in, words and exit code out.
 //!
 //! `args` is the command line, `settings` what it means together with the environment and the config file, `secret` where a password
-//! or key comes from; `commands` has one file for each command; `terminal` prints; `error` turns errors into messages and
+//! or key comes from; `hooks` and `monitoring` are what a config file may ask for around a run; `commands` has one file for each command; `terminal` prints; `error` turns errors into messages and
 //! `exit_code` into numbers. What the commands do is the library's.
 
 mod args;
 mod commands;
 mod error;
 mod exit_code;
+mod hooks;
+mod monitoring;
 mod secret;
 mod settings;
 mod signals;

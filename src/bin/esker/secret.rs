@@ -174,6 +174,8 @@ fn read_bounded(from: &mut dyn Read) -> Result<Zeroizing<Vec<u8>>> {
 /// Cuts one newline off the end. Several lines, none, or something other than text are a mistake rather than a password.
 fn only_line(bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>, &'static str> {
     let text = std::str::from_utf8(&bytes).map_err(|_| "is not UTF-8 text")?;
+    // A byte order mark is the mark of an editor, not the beginning of a password.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let line = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
     match line {
         "" => Err("is empty"),
@@ -227,6 +229,11 @@ mod tests {
         assert_eq!(password_of("secret\n").unwrap(), "secret");
         assert_eq!(password_of("secret\r\n").unwrap(), "secret");
         assert_eq!(password_of(" se cret ").unwrap(), " se cret ");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_not_part_of_the_password() {
+        assert_eq!(password_of("\u{feff}secret\n").unwrap(), "secret");
     }
 
     #[test]

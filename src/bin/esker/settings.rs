@@ -4,23 +4,37 @@
 //! file is strict: an unknown key is an error that names it and its line, because a misspelt `exclude` is a backup with a hole.
 
 mod entry;
-mod file;
+pub mod file;
+mod hooks;
 mod keep;
+#[cfg(test)]
+mod keys;
+mod monitor;
 mod opening;
+mod time;
+mod variables;
 
 pub use entry::{AuthentikEntry, PostgresEntry, PostgresFormat, RedisEntry, SourceEntry, StdinEntry, Words};
+pub use hooks::{Commands, Hooks, OnFailure};
 pub use keep::Keep;
+pub use monitor::{Message, MonitorEntry, When};
+pub use opening::Opening;
+pub use time::Span;
+pub use variables::looks_secret;
 
 use std::ffi::OsString;
 use std::num::NonZeroU64;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
 use esker::store::options::Options as StoreOptions;
 
 use crate::args::Global;
 use crate::error::Usage;
-use crate::secret::SecretSource;
+use crate::terminal::escape::escape;
 use file::Section;
 
 /// Everything a command needs to know beside its own flags.
@@ -30,7 +44,7 @@ pub struct Settings {
     /// What is said about its store.
     pub store: StoreOptions,
     /// What opens it.
-    pub secret: SecretSource,
+    pub opening: Opening,
     /// Try only this keyslot.
     pub slot: Option<String>,
     /// Where the cache lives; `None`: the user's cache folder.
@@ -47,6 +61,92 @@ pub struct Settings {
     pub sources: Vec<SourceEntry>,
     /// What `forget` keeps.
     pub keep: Option<Keep>,
+    /// What runs before and after.
+    pub hooks: Hooks,
+    /// Who is told.
+    pub monitor: MonitorEntry,
+    /// Where all that is said is written down too.
+    pub log_file: Option<PathBuf>,
+    /// How much is printed.
+    pub quiet: Quiet,
+}
+
+/// `quiet`
+#[derive(Deserialize, Serialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(from = "QuietValue", into = "QuietValue")]
+pub enum Quiet {
+    /// Everything.
+    #[default]
+    No,
+    /// `true`, as `-q`: errors, warnings and what was asked for.
+    Yes,
+    /// `"unless-failed"`: nothing, until the exit code is another than 0; then everything.
+    UnlessFailed,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(untagged, expecting = "true, false or \"unless-failed\"")]
+enum QuietValue {
+    Plain(bool),
+    Word(QuietWord),
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum QuietWord {
+    UnlessFailed,
+}
+
+impl From<QuietValue> for Quiet {
+    fn from(value: QuietValue) -> Self {
+        match value {
+            QuietValue::Plain(false) => Self::No,
+            QuietValue::Plain(true) => Self::Yes,
+            QuietValue::Word(QuietWord::UnlessFailed) => Self::UnlessFailed,
+        }
+    }
+}
+
+impl From<Quiet> for QuietValue {
+    fn from(quiet: Quiet) -> Self {
+        match quiet {
+            Quiet::No => Self::Plain(false),
+            Quiet::Yes => Self::Plain(true),
+            Quiet::UnlessFailed => Self::Word(QuietWord::UnlessFailed),
+        }
+    }
+}
+
+/// Commands of esker that hooks and monitors are for.
+#[derive(Deserialize, Serialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wrapped {
+    /// `snapshot`
+    Snapshot,
+    /// `forget`
+    Forget,
+    /// `prune`
+    Prune,
+    /// `verify`
+    Verify,
+    /// `copy`
+    Copy,
+    /// `mirror`
+    Mirror,
+}
+
+impl Wrapped {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Snapshot => "snapshot",
+            Self::Forget => "forget",
+            Self::Prune => "prune",
+            Self::Verify => "verify",
+            Self::Copy => "copy",
+            Self::Mirror => "mirror",
+        }
+    }
 }
 
 /// What the environment says beside the variables that belong to flags.
@@ -55,31 +155,47 @@ pub struct Environment {
     pub password: Option<OsString>,
     /// systemd's `CREDENTIALS_DIRECTORY`
     pub credentials: Option<PathBuf>,
+    /// Those of flags that name secrets, to tell the two apart.
+    pub variables: Vec<(&'static str, OsString)>,
 }
 
 impl Environment {
     /// That of this process.
     pub fn of_process() -> Self {
         let value = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        Self { password: value("ESKER_PASSWORD"), credentials: value("CREDENTIALS_DIRECTORY").map(PathBuf::from) }
+        let of_flags = ["ESKER_PASSWORD_FILE", "ESKER_PASSWORD_COMMAND", "ESKER_KEY_FILE"];
+        Self {
+            password: value("ESKER_PASSWORD"),
+            credentials: value("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+            variables: of_flags.into_iter().filter_map(|name| Some((name, value(name)?))).collect(),
+        }
     }
 }
 
 /// Puts everything together.
 pub fn load(global: &Global, environment: &Environment) -> Result<Settings> {
-    let mut section = match given(&global.config) {
-        Some(path) => file::read(path, global.profile.as_deref())?,
+    let section = match given(&global.config) {
+        Some(path) => {
+            let config = file::read(path, &|name| std::env::var_os(name))?;
+            config.choose(global.profile.as_deref()).map_err(|error| file::mistake(path, error))?
+        }
         None if global.profile.is_some() => {
             return Err(Usage::new("--profile needs a config file").hint("give --config FILE, or set ESKER_CONFIG").into());
         }
         None => Section::default(),
     };
-    let secret = opening::secret(global, environment, &mut section)?;
+    of_section(section, global, environment)
+}
+
+/// The same, with what the config file says read already.
+pub fn of_section(mut section: Section, global: &Global, environment: &Environment) -> Result<Settings> {
+    let file = given(&global.config).map(|path| format!(" {}", escape(path.as_os_str().as_bytes()))).unwrap_or_default();
+    let opening = opening::opening(global, environment, &mut section, &file)?;
     let store = store_options(global, &section)?;
     Ok(Settings {
         store,
         repository: global.repository.clone().or(section.repository.map(OsString::from)).filter(|place| !place.is_empty()),
-        secret,
+        opening,
         slot: global.slot.clone(),
         cache_dir: given(&global.cache_dir).cloned().or(section.cache_dir),
         host: section.host,
@@ -88,6 +204,16 @@ pub fn load(global: &Global, environment: &Environment) -> Result<Settings> {
         exclude_files: section.exclude_files.unwrap_or_default(),
         sources: section.source.unwrap_or_default(),
         keep: section.keep,
+        hooks: section.hooks.unwrap_or_default(),
+        monitor: section.monitor.unwrap_or_default(),
+        log_file: given(&global.log_file).cloned().or(section.log_file),
+        quiet: match (global.quiet, global.quiet_unless_failed) {
+            (true, _) => Quiet::Yes,
+            (false, true) => Quiet::UnlessFailed,
+            // Who asks for more gets it.
+            (false, false) if global.verbose > 0 => Quiet::No,
+            (false, false) => section.quiet.unwrap_or_default(),
+        },
     })
 }
 

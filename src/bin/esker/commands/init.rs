@@ -56,7 +56,7 @@ pub fn create(
         return Err(RepositoryError::AlreadyExists(environment.store.location()).into());
     }
     let location = environment.store.location();
-    let password = secret::load_new(&context.settings.secret, "password for the new repository", &|text| {
+    let password = secret::load_new(&context.settings.opening.source, "password for the new repository", &|text| {
         context.progress.warn(text);
     })?;
     let parity_percent = parity.unwrap_or(match context.location()? {

@@ -1,7 +1,9 @@
 //! One file for each command: reads its flags, calls the library, prints the result. What they share stands here.
 
+mod around;
 mod cache;
 mod completions;
+mod config;
 mod copy;
 mod diff;
 mod doctor;
@@ -50,10 +52,11 @@ use crate::args::{Arguments, Command, Global};
 use crate::error::{NoSecret, Report, Usage, report};
 use crate::exit_code::ExitCode;
 use crate::secret::{self, Secret};
-use crate::settings::{self, Environment, Settings};
+use crate::settings::{self, Environment, Quiet, Settings};
 use crate::signals::Signals;
+use crate::terminal::escape::escape;
 use crate::terminal::progress::{Mode, Progress};
-use crate::terminal::{Output, stderr_is_terminal, words};
+use crate::terminal::{Output, held, log, stderr_is_terminal, words};
 
 /// What every command has at hand.
 pub struct Context {
@@ -69,23 +72,78 @@ pub struct Context {
     pub signals: Signals,
     /// The store, once something asked for it.
     store: OnceCell<Arc<dyn Store>>,
+    /// What hooks and monitors are told of this run.
+    pub run: around::Run,
 }
 
 /// Runs one command from its arguments to its exit code; every error is printed here.
 pub fn run(arguments: Arguments) -> ExitCode {
-    let json = arguments.global.json;
-    let snapshot = matches!(arguments.command, Command::Snapshot(_));
+    let global = &arguments.global;
+    let (json, snapshot) = (global.json, matches!(arguments.command, Command::Snapshot(_)));
+    let mut out = Output::new(json, global.quiet);
+    let apart = match &arguments.command {
+        Command::Completions(options) => Some(completions::run(options, &mut out)),
+        Command::Man(options) => Some(man::run(options, &mut out)),
+        Command::Config(options) => Some(config::run(options, global, &mut out)),
+        _ => None,
+    };
     let signals = Signals::default();
-    let progress = Arc::new(progress(&arguments.global));
-    let result = dispatch(arguments, &signals, &progress);
-    progress.finish();
-    match result {
-        Ok(code) => code,
-        Err(error) => match report(&error) {
-            Some(found) => interrupted(&signals, snapshot).unwrap_or(found).end(json),
-            None => ExitCode::Signal(signal_hook::consts::SIGPIPE),
-        },
+    if let Some(result) = apart {
+        return Ended::of(&result, &signals, false).print(json);
     }
+    let settings = match settings::load(global, &Environment::of_process()) {
+        Ok(settings) => settings,
+        Err(error) => {
+            // What the file says about a log is not known; what the flag says is.
+            global.log_file.iter().for_each(|path| drop(log::open(path)));
+            return Ended::of(&Err(error), &signals, false).print(json);
+        }
+    };
+    out.quiet = settings.quiet == Quiet::Yes;
+    if settings.quiet == Quiet::UnlessFailed {
+        held::begin();
+    }
+    let progress = Arc::new(progress(global, settings.quiet));
+    open_log(&settings, &arguments.command, &progress);
+    let result = dispatch(arguments.command, settings, out, &signals, &progress);
+    progress.finish();
+    let code = Ended::of(&result, &signals, snapshot).print(json);
+    log::write(&format!("ended with exit code {}", code.number()));
+    held::end(code != ExitCode::Done);
+    code
+}
+
+/// How a command ended, and what is to be said about it.
+struct Ended {
+    code: ExitCode,
+    report: Option<Report>,
+}
+
+impl Ended {
+    fn of(result: &Result<ExitCode>, signals: &Signals, snapshot: bool) -> Self {
+        let report = match result {
+            Ok(code) => return Self { code: *code, report: None },
+            Err(error) => report(error).map(|found| interrupted(signals, snapshot).unwrap_or(found)),
+        };
+        let code = report.as_ref().map_or(ExitCode::Signal(signal_hook::consts::SIGPIPE), |report| report.code);
+        Self { code, report }
+    }
+
+    fn print(&self, json: bool) -> ExitCode {
+        self.report.iter().for_each(|report| report.print(json));
+        self.code
+    }
+}
+
+/// A log that cannot be opened is said, and no reason not to make a backup.
+fn open_log(settings: &Settings, command: &Command, progress: &Progress) {
+    let Some(path) = &settings.log_file else { return };
+    if let Err(error) = log::open(path) {
+        progress
+            .warn(&format!("the log file {} cannot be opened: {error}; going on without it", escape(path.as_os_str().as_bytes())));
+    }
+    let name = around::name(command).map_or_else(String::new, |name| format!(", {}", name.name()));
+    log::write(&format!("esker {}{name}, process {}", env!("CARGO_PKG_VERSION"), std::process::id()));
 }
 
 /// An operation that was asked to stop ends with whatever error it met first; the cause is the signal.
@@ -98,24 +156,17 @@ fn interrupted(signals: &Signals, snapshot: bool) -> Option<Report> {
     Some(Report { code: ExitCode::Signal(signal), message: message.to_owned(), hint: hint.map(str::to_owned) })
 }
 
-fn progress(global: &Global) -> Progress {
+fn progress(global: &Global, quiet: Quiet) -> Progress {
     let mode = match global {
-        global if global.quiet || global.no_progress => Mode::Silent,
+        _ if quiet != Quiet::No || global.no_progress => Mode::Silent,
         global if global.json => Mode::Json,
         _ if stderr_is_terminal() => Mode::Bar,
         _ => Mode::Lines,
     };
-    Progress::new(mode, global.json, global.quiet, global.verbose)
+    Progress::new(mode, global.json, quiet == Quiet::Yes, global.verbose)
 }
 
-fn dispatch(arguments: Arguments, signals: &Signals, progress: &Arc<Progress>) -> Result<ExitCode> {
-    let mut out = Output::new(arguments.global.json, arguments.global.quiet);
-    match &arguments.command {
-        Command::Completions(completions) => return completions::run(completions, &mut out),
-        Command::Man(man) => return man::run(man, &mut out),
-        _ => {}
-    }
-    let settings = settings::load(&arguments.global, &Environment::of_process())?;
+fn dispatch(command: Command, settings: Settings, out: Output, signals: &Signals, progress: &Arc<Progress>) -> Result<ExitCode> {
     let mut context = Context {
         settings,
         out,
@@ -123,8 +174,9 @@ fn dispatch(arguments: Arguments, signals: &Signals, progress: &Arc<Progress>) -
         stop: Stop::new(),
         signals: signals.clone(),
         store: OnceCell::new(),
+        run: around::Run::default(),
     };
-    let outcome = command(arguments.command, &mut context);
+    let outcome = around::run(command, &mut context);
     context.show_traffic();
     let code = outcome?;
     context.progress.finish();
@@ -159,6 +211,8 @@ fn command(command: Command, context: &mut Context) -> Result<ExitCode> {
         Command::Key(options) => key::run(&options, context),
         Command::Cache(options) => cache::run(&options, context),
         Command::Doctor(options) => doctor::run(&options, context),
+        // Needs no settings that hold together; `run` has seen to it.
+        Command::Config(_) => Ok(ExitCode::Done),
         Command::Completions(options) => completions::run(&options, &mut context.out),
         Command::Man(options) => man::run(&options, &mut context.out),
     }
@@ -169,10 +223,14 @@ impl Context {
     pub fn open(&mut self) -> Result<Arc<Repository>> {
         let environment = self.environment()?;
         // A place without a repository is told before a password is asked for. Where nobody is asked, opening tells it.
-        if self.settings.secret.may_ask() && !holds_config(&*environment.store)? {
+        let opening = &self.settings.opening;
+        if opening.source.may_ask() && !holds_config(&*environment.store)? {
             return Err(RepositoryError::NoRepository(environment.store.location()).into());
         }
-        let secret = match secret::load(&self.settings.secret, &|text| self.progress.warn(text))? {
+        if let Some(hidden) = &opening.instead_of {
+            self.progress.warn(&format!("{} is used instead of {hidden}", opening.from));
+        }
+        let secret = match secret::load(&opening.source, &|text| self.progress.warn(text))? {
             Secret::Password(password) => repository::Secret::Passphrase(passphrase(&password)),
             Secret::Key(line) => repository::Secret::KeyLine(line),
         };
@@ -181,7 +239,7 @@ impl Context {
             Ok(repository) => Ok(Arc::new(repository)),
             // About the key that was given, not about one that was to be changed.
             Err(RepositoryError::Keyslot(why)) => Err(NoSecret::new(why).into()),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(refused(error, &self.settings.opening)),
         }
     }
 
@@ -267,6 +325,20 @@ impl Context {
     pub fn monitor(&self) -> Arc<dyn Monitor> {
         Arc::clone(&self.progress) as Arc<dyn Monitor>
     }
+}
+
+/// A secret that does not open: said with the place that it came from, for a stale variable looks like a wrong password.
+fn refused(error: RepositoryError, opening: &settings::Opening) -> anyhow::Error {
+    if !matches!(error, RepositoryError::WrongSecret { .. } | RepositoryError::ForeignKey { .. }) {
+        return error.into();
+    }
+    let instead = opening.instead_of.as_ref().map(|hidden| format!(", instead of {hidden}")).unwrap_or_default();
+    let hint = match (&error, &opening.instead_of) {
+        (_, Some(_)) => "unset the variable if it is a leftover",
+        (RepositoryError::ForeignKey { .. }, None) => "check --repo and --key-file",
+        _ => "check the password; the recovery key works in its place",
+    };
+    NoSecret::new(format!("{error} (it was {}{instead})", opening.from)).hint(hint).into()
 }
 
 /// A copy whose memory is wiped when it goes, as that of the original.

@@ -11,7 +11,7 @@ use esker::snapshot::{self, SnapshotOptions, SnapshotSummary, SourceStatus, Sour
 use esker::store::location::Location;
 use serde_json::{Value, json};
 
-use super::{Context, holds_config, init, tag::until, warnings};
+use super::{Context, around, holds_config, init, tag::until, warnings};
 use crate::args::{Kdf, Snapshot};
 use crate::exit_code::ExitCode;
 use crate::sources::{self, Tell};
@@ -43,9 +43,12 @@ pub fn run(options: &Snapshot, context: &mut Context) -> Result<ExitCode> {
         force: options.force,
         dry_run: options.dry_run,
         never: never(context)?,
+        around: around::of_sources(options, context)?,
     };
     let summary = snapshot::run(&repository, gathered, &snapshot_options, &context.monitor(), &context.stop)?;
     context.progress.finish();
+    context.run.snapshot_id = summary.id.map(|id| id.to_hex());
+    context.run.summary = Some(as_json(&summary));
     if let (Some(keep), Some(id)) = (keep, summary.id) {
         repository.say(&repository.notes()?, [(id, Says::Keep(keep))])?;
     }

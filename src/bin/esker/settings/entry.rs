@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use esker::source::command;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
+use super::hooks::Hooks;
 use crate::error::Usage;
 
 /// A command: a line in shell quoting, or its words.
-#[derive(Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(Deserialize, Serialize, Clone, Debug, PartialEq, Eq)]
 #[serde(untagged, expecting = "a command line, or a list of words")]
 pub enum Words {
     /// `"slapcat -n 1"`
@@ -30,7 +31,7 @@ impl Words {
 }
 
 /// One `[[source]]`: exactly one of directory, command, stdin, postgres, redis, authentik.
-#[derive(Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Deserialize, Serialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SourceEntry {
     /// The config file that it stands in; none: the command line.
@@ -38,6 +39,8 @@ pub struct SourceEntry {
     pub file: Option<PathBuf>,
     /// What it is called in the snapshot; a directory may go without and is called by its last part.
     pub name: Option<String>,
+    /// What runs before and after it.
+    pub hooks: Option<Hooks>,
     /// May it fail?
     #[serde(default)]
     pub optional: bool,
@@ -65,7 +68,7 @@ pub struct SourceEntry {
 }
 
 /// `[source.stdin]`
-#[derive(Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Deserialize, Serialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct StdinEntry {
     /// What it must end with, in the escapes of `--stdin-trailer`.
@@ -73,7 +76,7 @@ pub struct StdinEntry {
 }
 
 /// `[source.postgres]`
-#[derive(Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Deserialize, Serialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct PostgresEntry {
     /// A libpq connection string, without a password.
@@ -96,7 +99,7 @@ pub struct PostgresEntry {
 }
 
 /// Formats of pg_dump.
-#[derive(Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Deserialize, Serialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum PostgresFormat {
     /// `-Fc -Z0`
@@ -106,7 +109,7 @@ pub enum PostgresFormat {
 }
 
 /// `[source.redis]`
-#[derive(Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(Deserialize, Serialize, Clone, Debug, PartialEq, Eq)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RedisEntry {
     /// `redis://[USER@]HOST[:PORT]` or `unix:PATH`.
@@ -118,7 +121,7 @@ pub struct RedisEntry {
 }
 
 /// `[source.authentik]`
-#[derive(Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Deserialize, Serialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AuthentikEntry {
     /// The folder of its compose file and .env.
@@ -153,6 +156,15 @@ impl SourceEntry {
         }
         if !self.pass_environment.is_empty() && self.command.is_none() && self.postgres.is_none() && self.authentik.is_none() {
             return Err(format!("source {name} has a `pass-environment`, which only a command, postgres and authentik can have"));
+        }
+        if let Some(hooks) = &self.hooks {
+            hooks.check().map_err(|why| format!("source {name}: {why}"))?;
+            if hooks.commands.is_some() {
+                return Err(format!("the hooks of source {name} have `commands`; they belong to `snapshot` alone"));
+            }
+            if self.authentik.is_some() {
+                return Err("authentik is several sources, so it has no hooks of its own; [hooks] has those of the run".to_owned());
+            }
         }
         if self.name.is_none() && self.directory.is_none() && self.authentik.is_none() {
             return Err("a source needs a name (only a directory and authentik can go without)".to_owned());

@@ -1,7 +1,8 @@
 //! `[keep]`: what `forget` keeps when its command line says nothing.
 
 use esker::prune::policy::{Count, GroupBy, Period, Policy, tag_list};
-use serde::{Deserialize, Deserializer, de};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// `[keep]`, or `[profile.NAME.keep]`, which then replaces all of it.
 #[derive(Deserialize, Clone, Debug, Default, PartialEq, Eq)]
@@ -59,6 +60,46 @@ impl Keep {
     /// What tells groups apart.
     pub fn group_by(&self) -> Option<GroupBy> {
         self.group_by
+    }
+}
+
+/// Only the rules that are there, as they may be written.
+impl Serialize for Keep {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (name, count) in [
+            ("last", self.last),
+            ("hourly", self.hourly),
+            ("daily", self.daily),
+            ("weekly", self.weekly),
+            ("monthly", self.monthly),
+            ("yearly", self.yearly),
+        ] {
+            if count != Count::default() {
+                map.serialize_entry(name, &count.to_string())?;
+            }
+        }
+        for (name, period) in [
+            ("within", self.within),
+            ("within-hourly", self.within_hourly),
+            ("within-daily", self.within_daily),
+            ("within-weekly", self.within_weekly),
+            ("within-monthly", self.within_monthly),
+            ("within-yearly", self.within_yearly),
+        ] {
+            if period != Period::default() {
+                map.serialize_entry(name, &period.to_string())?;
+            }
+        }
+        if !self.tags.is_empty() {
+            map.serialize_entry("tags", &self.tags)?;
+        }
+        if let Some(by) = self.group_by {
+            let parts = [(by.host, "host"), (by.sources, "sources"), (by.tags, "tags")];
+            let named: Vec<_> = parts.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect();
+            map.serialize_entry("group-by", &named.join(","))?;
+        }
+        map.end()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which sources were asked for, on the command line and in the config file, and which of them one snapshot takes.
 
+use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -10,7 +11,7 @@ use esker::source::redis::RedisOptions;
 use super::name_of;
 use crate::args::{Named, Preset, Snapshot};
 use crate::error::Usage;
-use crate::settings::{AuthentikEntry, PostgresEntry, RedisEntry, Settings, SourceEntry, StdinEntry, Words};
+use crate::settings::{AuthentikEntry, Hooks, PostgresEntry, RedisEntry, Settings, SourceEntry, StdinEntry, Words};
 use crate::terminal::escape::escape;
 
 /// A source that was asked for.
@@ -85,6 +86,17 @@ pub fn needed<'a>(all: &'a [Asked], only: &[String]) -> Result<Vec<&'a Asked>> {
         return Err(no_such("--only", &only[0], &names(all)?));
     }
     Ok(needed)
+}
+
+/// The hooks of the sources of the config file, by the names of these.
+pub fn hooks(settings: &Settings) -> Result<BTreeMap<String, Hooks>> {
+    let mut found = BTreeMap::new();
+    for entry in &settings.sources {
+        if let (Some(hooks), Some(name)) = (&entry.hooks, name(entry)?) {
+            found.insert(name, hooks.clone());
+        }
+    }
+    Ok(found)
 }
 
 /// `None`: it names its sources itself.

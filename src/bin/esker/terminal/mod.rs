@@ -4,6 +4,8 @@
 //! (`esker ls latest | head`), writing ends with [`OutputClosed`] and the program ends quietly.
 
 pub mod escape;
+pub mod held;
+pub mod log;
 pub mod progress;
 pub mod words;
 
@@ -50,11 +52,15 @@ impl Output {
 
     /// A line that `-q` and `--json` leave out: what happened, for a person.
     pub fn remark(&mut self, text: &str) -> anyhow::Result<()> {
+        log::write(text);
         if self.quiet || self.json { Ok(()) } else { self.line(text) }
     }
 
     /// Raw bytes: the content of a file.
     pub fn bytes(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        if held::keep(held::Stream::Out, bytes) {
+            return Ok(());
+        }
         self.inner.write_all(bytes).map_err(closed)
     }
 
@@ -74,6 +80,10 @@ pub fn stderr_line(line: &str) {
     let mut text = String::with_capacity(line.len() + 1);
     text.push_str(line);
     text.push('\n');
+    log::write(line);
+    if held::keep(held::Stream::Error, text.as_bytes()) {
+        return;
+    }
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 

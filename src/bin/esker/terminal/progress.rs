@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use super::escape::{escape, escape_lines};
-use super::{stderr_line, words};
+use super::{log, stderr_line, words};
 
 /// How progress is shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -95,6 +95,7 @@ impl Progress {
     /// `-v`: something to know that is no warning.
     pub fn remark(&self, text: &str) {
         if self.verbose == 0 {
+            log::write(text);
             return;
         }
         if self.json {
@@ -317,6 +318,7 @@ impl Monitor for Progress {
 
     fn note(&self, text: &str) {
         if self.quiet || (self.verbose == 0 && !self.json) {
+            log::write(text);
             return;
         }
         if self.json {
