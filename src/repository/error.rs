@@ -14,6 +14,22 @@ pub enum RepositoryError {
     /// No config at this place.
     #[error("there is no esker repository at {0}")]
     NoRepository(String),
+    /// The place holds the repository of another program.
+    #[error("{place} is a {program} repository, and esker cannot read it")]
+    OtherProgram {
+        /// The place.
+        place: String,
+        /// Whose it is.
+        program: &'static str,
+    },
+    /// The place for a new repository holds other things.
+    #[error("{place} is not empty: it holds {holds}")]
+    PlaceTaken {
+        /// The place.
+        place: String,
+        /// Some of the names there.
+        holds: String,
+    },
     /// `init` found something of ours already.
     #[error("{0} already holds a repository, or the remains of one")]
     AlreadyExists(String),

@@ -25,6 +25,7 @@ pub mod reindex;
 pub mod session;
 mod sessions;
 mod snapshots;
+mod strangers;
 mod tombstones;
 mod trees;
 pub mod view;
@@ -39,6 +40,7 @@ pub use packing::create_same;
 pub use reader::{BadCopy, FactsFrom, Location, Reader};
 pub use sessions::{SessionNames, SessionState};
 pub use snapshots::{Forgone, SnapshotList, StoredSnapshot};
+pub use strangers::{check_is_free, program_at};
 pub use tombstones::Tombstones;
 pub use trees::parts;
 

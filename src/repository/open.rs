@@ -10,7 +10,7 @@ use crate::format::names::{self, ObjectName};
 use crate::format::{FormatError, Opener, Sealer, limits};
 use crate::id::ObjectHash;
 use crate::repository::host_state::HostState;
-use crate::repository::{Repository, RepositoryError, keyslots, listed};
+use crate::repository::{Repository, RepositoryError, keyslots, listed, strangers};
 use crate::store::{Name, Store, StoreError};
 
 /// Where a repository is and what it is opened with.
@@ -41,6 +41,11 @@ pub enum Secret {
 impl Repository {
     /// Opens the repository of `environment` with `secret`; `slot` names one keyslot (a prefix of its id), else they are tried in turn.
     pub fn open(environment: Environment, secret: &Secret, slot: Option<&str>) -> Result<Self, RepositoryError> {
+        let store = Arc::clone(&environment.store);
+        Self::open_ours(environment, secret, slot).map_err(|error| strangers::explain(&*store, error))
+    }
+
+    fn open_ours(environment: Environment, secret: &Secret, slot: Option<&str>) -> Result<Self, RepositoryError> {
         let keys = match secret {
             Secret::Passphrase(passphrase) => {
                 let (keys, slot) = keyslots::unlock(&environment, passphrase, slot)?;

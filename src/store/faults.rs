@@ -271,6 +271,11 @@ impl<S: Store> Store for FaultyStore<S> {
         self.call(Verb::Delete, name.as_str(), (0, 0), |()| 0, || self.inner.delete(name))
     }
 
+    /// No call that a plan counts: it is asked once, before a repository is made.
+    fn top(&self) -> Result<Vec<String>, StoreError> {
+        self.inner.top()
+    }
+
     fn create_place(&self) -> Result<(), StoreError> {
         self.call(Verb::CreatePlace, "", (0, 0), |()| 0, || self.inner.create_place())
     }

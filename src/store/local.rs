@@ -17,7 +17,7 @@ use std::sync::{Mutex, Once, OnceLock, PoisonError};
 use rustix::fs::{self, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::{Entry, Name, ReadUnit, Store, StoreError, beyond, too_large};
+use super::{Entry, Name, ReadUnit, Store, StoreError, TOP_MAX, beyond, too_large};
 use crate::planted;
 
 /// Unfinished files live here; the name belongs to the store.
@@ -382,6 +382,31 @@ impl Store for LocalStore {
             Err(Errno::NOENT) => self.absent(()),
             Err(error) => Err(self.failed("delete", name.as_str(), error)),
         }
+    }
+
+    fn top(&self) -> Result<Vec<String>, StoreError> {
+        let root = match self.root() {
+            Ok(root) => root,
+            Err(StoreError::NoStore(_)) => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let failed = |error| self.failed("list", "", error);
+        let entries = Dir::read_from(root).map_err(failed)?.filter(|entry| {
+            let is_dot = |name: &std::ffi::CStr| [c".", c".."].contains(&name);
+            entry.as_ref().map_or(true, |entry| !is_dot(entry.file_name()))
+        });
+        let name = |entry: rustix::io::Result<fs::DirEntry>| {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().to_string_lossy();
+            let is_folder = match entry.file_type() {
+                // Some file systems do not say it in a listing.
+                FileType::Unknown => fs::statat(root, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
+                    .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory),
+                kind => kind == FileType::Directory,
+            };
+            Ok(if is_folder { format!("{name}/") } else { name.into_owned() })
+        };
+        entries.take(TOP_MAX).map(name).collect()
     }
 
     fn create_place(&self) -> Result<(), StoreError> {

@@ -110,6 +110,9 @@ pub enum ReadUnit {
     Window,
 }
 
+/// Most names that [`Store::top`] gives.
+pub const TOP_MAX: usize = 1000;
+
 /// Names to bytes. Every call may come from any thread.
 pub trait Store: Send + Sync {
     /// Where this is, for messages; never holds a secret.
@@ -144,6 +147,21 @@ pub trait Store: Send + Sync {
 
     /// Deletes `name`; deleting what is not there is not an error.
     fn delete(&self, name: &Name) -> Result<(), StoreError>;
+
+    /// The names that stand directly in the place, folders with a `/` at their end, whatever they are called; at most [`TOP_MAX`]. An
+    /// absent place has none. For telling what a place is used for before anything is put there.
+    fn top(&self) -> Result<Vec<String>, StoreError> {
+        let mut names = std::collections::BTreeSet::new();
+        let top = |name: &Name| name.as_str().split_once('/').map_or(name.to_string(), |(folder, _)| format!("{folder}/"));
+        let each = &mut |entry: Entry| {
+            names.insert(top(&entry.name));
+        };
+        match self.list("", each) {
+            Ok(()) => Ok(names.into_iter().take(TOP_MAX).collect()),
+            Err(StoreError::NoStore(_)) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
 
     /// Makes the place itself (a folder, its parents) when it is absent.
     fn create_place(&self) -> Result<(), StoreError>;
@@ -217,6 +235,9 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     }
     fn delete(&self, name: &Name) -> Result<(), StoreError> {
         (**self).delete(name)
+    }
+    fn top(&self) -> Result<Vec<String>, StoreError> {
+        (**self).top()
     }
     fn create_place(&self) -> Result<(), StoreError> {
         (**self).create_place()

@@ -268,3 +268,67 @@ fn a_store_that_cannot_be_listed_is_13_and_never_taken_for_an_empty_one() {
     exits(house.esker(), ["verify", "--read-data"], 0);
     assert_eq!(house.snapshot_count(), 1);
 }
+
+#[test]
+fn init_refuses_a_place_that_holds_other_things_and_changes_nothing_there() {
+    let house = House::new();
+    house.write("repo/compose.yml", b"services:\n");
+    house.write("repo/.env", b"X=1\n");
+    let output = exits(house.esker(), ["init", "--kdf", "low"], 1);
+    let said = text(&output.stderr);
+    assert!(said.contains("is not empty") && said.contains("compose.yml") && said.contains("choose"), "{said}");
+    assert_eq!(names_in(&house.path("repo")), [".env", "compose.yml"]);
+}
+
+#[test]
+fn init_takes_an_empty_folder_the_root_of_a_disk_and_what_a_cut_off_init_left() {
+    let house = House::new();
+    for folder in ["repo/lost+found", "repo/tmp", "repo/.Trash-1000"] {
+        std::fs::create_dir_all(house.path(folder)).unwrap();
+    }
+    house.esker().args(["init", "--kdf", "low"]).assert().success();
+    // The keyslots of an init that never came to its config.
+    std::fs::remove_dir_all(house.path("repo/config")).unwrap();
+    house.esker().args(["init", "--kdf", "low"]).assert().success();
+}
+
+#[test]
+fn the_repository_of_another_program_is_named_by_every_command() {
+    for (program, files) in [
+        ("restic repository", &["config", "keys/ab", "data/00/ab", "locks/x", "index/x", "snapshots/x"][..]),
+        ("rustic", &["config", "keys/ab", "data/00/ab", "index/x", "snapshots/x"]),
+        ("borg repository", &["README", "config", "data/0/1", "index.1", "hints.1", "nonce"]),
+        ("borg 2", &["config/manifest", "archives/x", "data/x", "keys/x"]),
+        ("kopia", &["kopia.repository.f", "kopia.blobcfg.f", "p/a"]),
+        ("bupstash", &["repo.lock", "tx.lock", "data/x", "items/x"]),
+        ("duplicity", &["duplicity-full.20260101T000000Z.vol1.difftar.gpg"]),
+        ("Duplicacy", &["config", "chunks/00/ab", "snapshots/x/1"]),
+    ] {
+        let house = House::new();
+        for file in files {
+            house.write(format!("repo/{file}"), b"not ours");
+        }
+        house.write("data/file", b"x");
+        for (arguments, code) in [
+            (&["init"][..], 1),
+            (&["snapshot", "data"], 10),
+            (&["snapshot", "--init", "data"], 10),
+            (&["snapshots"], 10),
+            (&["verify"], 10),
+            (&["key", "list"], 10),
+            (&["status"], 10),
+            (&["mirror", "elsewhere"], 10),
+        ] {
+            let output = exits(house.esker(), arguments, code);
+            let said = text(&output.stderr);
+            assert!(said.contains(program), "{program}: esker {arguments:?}: {said}");
+        }
+        assert!(!house.path("repo/packs").exists(), "{program}");
+    }
+}
+
+fn names_in(folder: &std::path::Path) -> Vec<String> {
+    let mut names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    names.into_iter().map(|name| name.into_string().unwrap()).collect()
+}

@@ -154,6 +154,10 @@ fn of_repository(error: &RepositoryError) -> Report {
     use RepositoryError as E;
     match error {
         E::NoRepository(place) => no_repository(place),
+        E::OtherProgram { .. } => Report::new(ExitCode::NoRepository, error)
+            .hint("check --repo; for a new esker repository choose a place of its own, such as a new folder"),
+        E::PlaceTaken { .. } => Report::new(ExitCode::Failed, error)
+            .hint("nothing was changed; choose a place of its own for the repository, such as a new folder in it"),
         E::AlreadyExists(_) => {
             Report::new(ExitCode::Failed, error).hint("nothing was changed; choose an empty place for a new one")
         }

@@ -8,6 +8,7 @@ use opendal::options::ListOptions;
 
 use super::answer::Trouble;
 use super::{Entry, Remote, StoreError, entry};
+use crate::store::TOP_MAX;
 
 /// Folders that are listed at the same time.
 const AT_ONCE: usize = 16;
@@ -90,6 +91,33 @@ pub(super) fn by_folders(remote: &Remote, folder: &str, each: &mut dyn FnMut(Ent
         })?;
     }
     Ok(())
+}
+
+/// What stands directly below the prefix, with one request where the service groups names by folder.
+pub(super) fn top(remote: &Remote) -> Result<Vec<String>, StoreError> {
+    let listed = remote.ask("list", "the top of the store", async |_| {
+        let options = ListOptions { limit: Some(TOP_MAX), ..ListOptions::default() };
+        let mut lister = match remote.operator.lister_options("/", options).await {
+            Ok(lister) => lister,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(remote.trouble(None, &error)),
+        };
+        let mut names = Vec::new();
+        while names.len() < TOP_MAX {
+            match lister.next().await {
+                Some(Ok(found)) => names.push(found.path().trim_start_matches('/').to_owned()),
+                Some(Err(error)) if error.kind() == ErrorKind::NotFound => break,
+                Some(Err(error)) => return Err(remote.trouble(None, &error)),
+                None => break,
+            }
+        }
+        names.retain(|name| !name.is_empty());
+        Ok(names)
+    });
+    match listed {
+        Err(StoreError::NoStore(_)) => Ok(Vec::new()),
+        listed => listed,
+    }
 }
 
 fn path(folder: &str) -> String {

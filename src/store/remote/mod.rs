@@ -309,6 +309,10 @@ impl Store for Remote {
         })
     }
 
+    fn top(&self) -> Result<Vec<String>, StoreError> {
+        listing::top(self)
+    }
+
     fn create_place(&self) -> Result<(), StoreError> {
         match &self.publish {
             #[cfg(feature = "webdav")]

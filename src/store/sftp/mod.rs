@@ -244,6 +244,13 @@ impl Store for SftpStore {
         self.run(0, |connection| self.remove(connection, name))
     }
 
+    fn top(&self) -> Result<Vec<String>, StoreError> {
+        match self.run(0, |connection| self.list_top(connection)) {
+            Err(StoreError::NoStore(_)) => Ok(Vec::new()),
+            listed => listed,
+        }
+    }
+
     fn create_place(&self) -> Result<(), StoreError> {
         self.run(0, |connection| self.make_place(connection))
     }

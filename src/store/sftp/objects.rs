@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use super::connection::{Connection, Ticket, Trouble};
 use super::wire::{Ask, Attributes, READ, Status};
 use super::{Failure, SftpStore};
-use crate::store::{Entry, Name, StoreError};
+use crate::store::{Entry, Name, StoreError, TOP_MAX};
 
 /// Most bytes of one read that are under way, about what ssh lets be under way itself.
 const READ_AHEAD: usize = 2 << 20;
@@ -209,6 +209,29 @@ impl SftpStore {
             }
         }
         Ok(ended)
+    }
+
+    /// What stands directly in the store's own folder, whatever it is called.
+    pub(super) fn list_top(&self, connection: &Connection) -> Result<Vec<String>, Failure> {
+        let failed = |trouble| self.failed("list", "", trouble);
+        let opened = connection.ask(Ask::OpenFolder { path: &self.path("") }).map_err(failed)?;
+        let handle = match connection.handle(opened) {
+            Ok(handle) => handle,
+            Err(trouble) if is_not_found(&trouble) => return Err(self.no_store().into()),
+            Err(trouble) => return Err(failed(trouble)),
+        };
+        let mut names = Vec::new();
+        while names.len() < TOP_MAX {
+            let asked = connection.ask(Ask::ReadFolder { handle: &handle }).map_err(failed)?;
+            let Some(rows) = connection.rows(asked).map_err(failed)? else { break };
+            for row in rows.iter().filter(|row| ![&b"."[..], b".."].contains(&&row.name[..])) {
+                let slash = if is_folder(&row.attributes) { "/" } else { "" };
+                names.push(format!("{}{slash}", String::from_utf8_lossy(&row.name)));
+            }
+        }
+        let _ = connection.ask(Ask::Close { handle: &handle });
+        names.truncate(TOP_MAX);
+        Ok(names)
     }
 
     /// Puts one row of a folder where it belongs, or leaves it out.

@@ -6,7 +6,7 @@ use anyhow::Result;
 use esker::crypto::Argon2Cost;
 use esker::prune::policy::Period;
 use esker::repository::probe::Probe;
-use esker::repository::{ChunkerParams, InitOptions, Repository, RepositoryError};
+use esker::repository::{ChunkerParams, InitOptions, Repository, RepositoryError, check_is_free, program_at};
 use esker::store::location::Location;
 use serde_json::json;
 
@@ -52,9 +52,12 @@ pub fn create(
     context: &mut Context,
 ) -> Result<Arc<Repository>> {
     let environment = context.environment()?;
-    if holds_config(&*environment.store)? {
+    // Before a password is asked for. A repository of ours is called one, whatever else lies beside it.
+    let program = program_at(&*environment.store)?;
+    if program.is_none() && holds_config(&*environment.store)? {
         return Err(RepositoryError::AlreadyExists(environment.store.location()).into());
     }
+    check_is_free(&*environment.store)?;
     let location = environment.store.location();
     let password = secret::load_new(&context.settings.opening.source, "password for the new repository", &|text| {
         context.progress.warn(text);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use esker::id::{ObjectHash, SnapshotId};
 use esker::mirror::{self, Deleted, MirrorOptions, MirrorSummary};
-use esker::repository::{Repository, RepositoryError, gc};
+use esker::repository::{Repository, RepositoryError, check_is_free, gc};
 use serde_json::json;
 
 use super::{Context, from, holds_config};
@@ -17,6 +17,10 @@ use crate::terminal::words;
 /// Mirrors and says what came of it.
 pub fn run(options: &Mirror, context: &mut Context) -> Result<ExitCode> {
     let to = from::store(&options.to, &options.to_options, context)?;
+    if !holds_config(&*to)? {
+        // The first time: other things in the place must not be mixed with those of a repository.
+        check_is_free(&*to)?;
+    }
     let begun = std::time::Instant::now();
     let summary = match options.delete {
         false => {

@@ -41,6 +41,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use esker::clock::{SystemClock, SystemRng};
 use esker::crypto::Passphrase;
+use esker::format::names::{self, ObjectName};
 use esker::monitor::{Monitor, Stop};
 use esker::repository::{self, Repository, RepositoryError};
 use esker::store::Store;
@@ -359,11 +360,19 @@ fn folder_variable(name: &str) -> Option<PathBuf> {
     value.split(':').next().filter(|folder| !folder.is_empty()).map(PathBuf::from)
 }
 
-/// A config: without it there is nothing that a secret could open. Keyslots alone are what an `init` left that was cut off.
+/// A config: without it there is nothing that a secret could open. Keyslots alone are what an `init` left that was cut off. The
+/// repository of another program is an error that names it.
 pub fn holds_config(store: &dyn Store) -> Result<bool, RepositoryError> {
     let mut found = false;
-    match store.list("config", &mut |_| found = true) {
-        Ok(()) => Ok(found),
+    let listed = store.list(names::CONFIG, &mut |entry| found |= ObjectName::parse(&entry.name).is_some());
+    if found && listed.is_ok() {
+        return Ok(true);
+    }
+    if let Some(program) = repository::program_at(store)? {
+        return Err(RepositoryError::OtherProgram { place: store.location(), program });
+    }
+    match listed {
+        Ok(()) => Ok(false),
         // A store that says more than that nothing is there is heard out.
         Err(esker::store::StoreError::NoStore(place)) if place == store.location() => Ok(false),
         Err(error) => Err(error.into()),
