@@ -6,6 +6,7 @@ mod config;
 mod copy;
 mod doctor;
 mod key;
+pub mod layout;
 mod prune;
 mod repair;
 mod retention;

@@ -16,7 +16,7 @@ mod signals;
 mod sources;
 mod terminal;
 
-use clap::Parser;
+use clap::FromArgMatches;
 
 use crate::args::Arguments;
 use crate::error::Report;
@@ -24,7 +24,8 @@ use crate::exit_code::ExitCode;
 
 fn main() -> std::process::ExitCode {
     secret::protect_process();
-    let arguments = match Arguments::try_parse() {
+    let parsed = args::layout::command().try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
+    let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(error) => return of_clap(&error).into(),
     };

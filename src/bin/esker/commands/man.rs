@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use clap::CommandFactory;
 
-use crate::args::{Arguments, Man};
+use crate::args::{Man, layout};
 use crate::exit_code::ExitCode;
 use crate::terminal::Output;
 use crate::terminal::escape::escape;
@@ -15,7 +14,7 @@ pub fn run(options: &Man, out: &mut Output) -> Result<ExitCode> {
     match &options.output {
         None => {
             let mut page = Vec::new();
-            clap_mangen::Man::new(Arguments::command()).render(&mut page)?;
+            clap_mangen::Man::new(layout::command()).render(&mut page)?;
             out.bytes(&page)?;
         }
         Some(folder) => write_all(folder)?,
@@ -27,5 +26,5 @@ pub fn run(options: &Man, out: &mut Output) -> Result<ExitCode> {
 fn write_all(folder: &Path) -> Result<()> {
     let shown = escape(folder.as_os_str().as_encoded_bytes());
     std::fs::create_dir_all(folder).with_context(|| format!("making {shown}"))?;
-    clap_mangen::generate_to(Arguments::command(), folder).with_context(|| format!("writing pages into {shown}"))
+    clap_mangen::generate_to(layout::command(), folder).with_context(|| format!("writing pages into {shown}"))
 }
