@@ -59,20 +59,21 @@ First steps:
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  done                                    12  wrong password or key
-  1  failed, nothing was committed           13  store unreachable or inconclusive
-  2  usage                                   14  stopped by a safety brake
-  3  committed, but incomplete               20  damage, all of it repairable
-  4  a required source failed,               21  damage, data is affected
-     nothing was committed                  130  interrupted by Ctrl-C
- 10  no repository there                    143  interrupted by SIGTERM
+  0  done                            12  wrong password or key
+  1  failed, nothing committed       13  store unreachable or inconclusive
+  2  usage                           14  stopped by a safety brake
+  3  done, but incomplete            20  damage, all of it repairable
+  4  a required source failed,       21  damage, data is affected
+     nothing committed              130  interrupted by Ctrl-C
+ 10  no repository there            143  interrupted by SIGTERM
  11  store full
 
-A repository, a secret and more may come from the environment (ESKER_REPOSITORY, ESKER_PASSWORD, ESKER_PASSWORD_FILE,
-ESKER_PASSWORD_COMMAND, ESKER_KEY_FILE, ESKER_CONFIG, ESKER_PROFILE, ESKER_CACHE_DIR; for the other repository of `copy` the
-same with ESKER_FROM_), from systemd (a credential named
-esker-password or esker-key), or from a config file (--config). Flags win over the environment, the environment over the
-config file.";
+Flags win over the environment, and the environment wins over the config file.
+A repository, a secret and more may come from the environment: ESKER_REPOSITORY,
+ESKER_PASSWORD, ESKER_PASSWORD_FILE, ESKER_PASSWORD_COMMAND, ESKER_KEY_FILE,
+ESKER_CONFIG, ESKER_PROFILE, ESKER_CACHE_DIR. For the other repository of `copy`
+the names begin with ESKER_FROM_. They may also come from systemd (credentials
+named esker-password and esker-key), or from a config file (--config).";
 
 /// Flags of every command.
 #[derive(Args, Debug, Default)]

@@ -42,13 +42,11 @@ fn lay_out(text: &str) -> String {
             let (command, does) = example.split_once("  ").unwrap_or((example, ""));
             match command {
                 // What the example above does.
-                "" => lines.push(format!("      {}", does.trim())),
+                "" => push_words(&mut lines, does),
                 _ if !is_example(command) => lines.push(line.to_owned()),
                 _ => {
                     push_command(&mut lines, command);
-                    if !does.is_empty() {
-                        lines.push(format!("      {}", does.trim()));
-                    }
+                    push_words(&mut lines, does);
                 }
             }
         } else if in_paragraph && let Some(last) = lines.last_mut() {
@@ -76,6 +74,18 @@ fn push_command(lines: &mut Vec<String>, command: &str) {
         line = format!("{line} {dash}{part}");
     }
     lines.push(line);
+}
+
+/// What an example does, below it.
+fn push_words(lines: &mut Vec<String>, does: &str) {
+    let mut line = "     ".to_owned();
+    for word in does.split_whitespace() {
+        if line.len() + word.len() >= WIDTH_MAX {
+            lines.push(std::mem::replace(&mut line, "     ".to_owned()));
+        }
+        line = format!("{line} {word}");
+    }
+    lines.extend((!line.trim().is_empty()).then_some(line));
 }
 
 /// Tables, such as that of the exit codes, stay as they are.
