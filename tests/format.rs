@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may fail by panicking")]
 
+#[path = "format/protocol.rs"]
+mod protocol;
 #[path = "format/repository.rs"]
 mod repository;
 #[path = "format/spec.rs"]

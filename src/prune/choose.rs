@@ -37,8 +37,8 @@ pub(super) fn share(directory: &Directory, row: u32) -> u64 {
     u64::from(frame.sealed_length) * length / u64::from(frame.raw_length.max(1))
 }
 
-/// Facts of a pack from the cache. One of a later generation than this run's is an error: writers of that generation take records that this
-/// run seals for empty, so none of them may name a pack that they use.
+/// Facts of a pack from the cache. R17: a pack of a later generation than this run's is an error, because writers of that generation take
+/// this run's records for empty, so none of these records may name a pack that they use.
 pub(super) fn facts(reader: &Reader, pack: PackNumber) -> Result<Option<PackFacts>, PruneError> {
     let row = reader.with_known(|cache, _| cache.pack(pack)).map_err(RepositoryError::from)?;
     let facts = row.map(|row| reindex::facts_of(&row)).transpose()?;

@@ -78,7 +78,7 @@ impl Pruner {
                 self.summary.bytes_condemned += victims.iter().map(|pack| pack.size).sum::<u64>();
                 return Ok(true);
             }
-            // R5: somebody took the number; what he decided is to be seen first, and what was repacked is to be marked.
+            // R5: another prune took the number. What it decided has to be seen first, and what was repacked has to be marked.
             self.mark = Mark::default();
         }
         Err(RepositoryError::Inconclusive("other prunes took every number this one wanted; run it again".to_owned()).into())
@@ -127,8 +127,8 @@ impl Pruner {
         from
     }
 
-    /// Much would go: is that what was forgotten? What no snapshot ever needed may be what a run under way has stored so far: then it is
-    /// left for a prune that comes after that run.
+    /// K4: much would go; is that what was forgotten? What no snapshot ever needed may be what a run under way has stored so far: then it
+    /// is left for a prune that comes after that run.
     fn brake(&mut self, plan: &mut Plan, choice: &Choice, live: &Live) -> Result<(), PruneError> {
         let total: u64 = choice.uses.iter().map(|of| of.size).sum();
         let much = |going: u64| going.saturating_mul(10) > total.saturating_mul(TENTHS_MAX);
@@ -187,7 +187,7 @@ impl Pruner {
         Ok((u128::from(needed) * u128::from(whole) / u128::from(pack.stored.max(1))) as u64)
     }
 
-    /// A7: create-if-absent. False: the number was taken.
+    /// A7: create-if-absent. False: the number was taken. No number is used twice (R13).
     fn put_condemn(&mut self, decision: &Decision, victims: &[PackUse]) -> Result<bool, PruneError> {
         let mut packs: Vec<PackId> = victims.iter().map(|pack| pack.id).collect();
         packs.sort_unstable();

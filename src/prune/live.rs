@@ -24,7 +24,7 @@ pub(super) struct Root {
     pub id: SnapshotId,
     pub hash: ObjectHash,
     pub root: Content,
-    /// A revocation stands beside it (stores without create-if-absent): its writer may have been told that it failed.
+    /// M7: a revocation is beside it (stores without create-if-absent), so its writer may have been told that it failed.
     pub doubtful: bool,
 }
 
@@ -53,7 +53,7 @@ pub(super) struct Live {
 }
 
 /// Lists `snapshots/`, then `forgotten/`, and reads what this run has not read before. Whatever an earlier condemn record saw must still be
-/// there, the same, or be forgotten.
+/// there, the same, or be forgotten (K1), so that no committed snapshot is lost (I1).
 pub(super) fn list(
     repository: &Repository,
     cache: &mut Cache,

@@ -292,7 +292,8 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// Every listed copy of each chunk. For what is in no listed pack, everything is listed once more: it may have come since.
+    /// Every listed copy of each chunk. For what is in no listed pack, everything is listed once more: it may have come since. What is
+    /// still missing stops the prune (K3), and so does what cannot be read (K2).
     fn copies(&self, wanted: &[Wanted]) -> Result<Vec<Vec<Copy>>, PruneError> {
         let mut copies = self.copies_now(wanted)?;
         if copies.iter().any(Vec::is_empty) {

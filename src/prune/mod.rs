@@ -2,12 +2,12 @@
 //!
 //! [`run`] is one prune: it sweeps what earlier runs condemned and every live session has acknowledged, condemns what no snapshot needs
 //! any more, and, when nobody has to be waited for, sweeps that too. A [`Pruner`] takes the same steps one by one. The steps and their
-//! order are those of the protocol (its A1 to A7 and B1 to B7 are named where they happen); what is condemned may be chosen freely, what
-//! is deleted is decided in `verdict` alone.
+//! order are those of `format-spec/protocol.md` (A1 to A7 and B1 to B7 are named where they happen). What is condemned may be chosen
+//! freely. What is deleted is decided in `verdict` alone.
 //! Two things stand here because they need to know which snapshots are believed and which runs are alive: making every writer key void
 //! ([`rotate`]), and ending runs by hand ([`unlock`]).
 //!
-//! Leans on `repository` and `format`. No clock decides what is deleted: everything a delete rests on is listed and proved in the
+//! Leans on `repository` and `format`. No clock decides what is deleted (I9): everything a delete rests on is listed and proved in the
 //! order of the protocol. Never knows how a snapshot is made or restored.
 //! Memory: three bits a chunk, about 200 bytes a pack, 32 bytes a pack ever deleted, and one frame a thread.
 

@@ -71,7 +71,7 @@ impl Pruner {
         for (number, hash, name) in &book.forged {
             // First an answer, so that its number keeps a name: hosts remember the highest number they saw.
             self.answer(*number, Some(*hash))?;
-            // Its name holds its hash: it can stand for nothing else, and no owner was ever bound by it.
+            // M8: its name holds its hash and can hold nothing else, and no owner was ever bound by it.
             self.monitor.note(&format!("{name} was not made by an owner: it is cleared away"));
             self.repository.store().delete(name)?;
             self.changed = true;
@@ -234,7 +234,7 @@ impl Pruner {
         }
     }
 
-    /// B6: deletes what verdicts list and what is there.
+    /// B6: deletes what is listed and what a verdict lists, and nothing else (I5).
     fn carry_out(&mut self, deleted: &HashSet<PackId>, book: &Book) -> Result<(), PruneError> {
         let mut going: Vec<(PackId, u64)> =
             self.listed.iter().filter(|(id, _)| deleted.contains(id)).map(|(&id, &size)| (id, size)).collect();
@@ -295,7 +295,7 @@ impl Sessions {
     }
 }
 
-/// A number that was seen says nothing about a record that may have come under it later: such a record is acknowledged by its hash.
+/// M2: a number that was seen says nothing about a record that may have come under it later. Such a record is acknowledged by its hash.
 fn has_acknowledged(state: &SessionState, pending: &Pending) -> bool {
     match pending.by_hash && !planted::is("records-acknowledged-by-number") {
         true => state.seen.contains(&pending.hash),

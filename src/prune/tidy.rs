@@ -1,5 +1,5 @@
-//! What may be cleared away after a verdict: records of sessions that are over, then objects of forgotten snapshots. Tombstones,
-//! revocations and everything under `gc/` stay for ever.
+//! R14: what may be cleared away after a verdict: records of sessions that are over, then objects of forgotten snapshots. Tombstones,
+//! revocations and everything under `gc/` (B7) stay for ever.
 
 use std::collections::{BTreeMap, HashSet};
 

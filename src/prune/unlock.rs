@@ -35,7 +35,7 @@ pub fn under_way(repository: &Repository) -> Result<Vec<UnderWay>, RepositoryErr
     Ok(found)
 }
 
-/// Ends a session. False: it has committed, and there is nothing to end. Owners only.
+/// V4: ends a session. False: it has committed, and there is nothing to end. Owners only.
 pub fn end(repository: &Repository, id: SessionId) -> Result<bool, RepositoryError> {
     repository.need_owner(WHAT)?;
     repository.need_write_features()?;

@@ -38,8 +38,8 @@ impl Seen {
 }
 
 impl Pruner {
-    /// Looks at every session that is not over. A wrong clock, or a proof that was none, costs a run its commit; it never costs data,
-    /// because a revocation and a commit want the same name.
+    /// Looks at every session that is not over, and revokes those that are dead (V1) or silent (V2). A wrong clock, or a proof that was
+    /// none, costs a run its commit; it never costs data, because a revocation and a commit want the same name.
     pub fn watch(&mut self) -> Result<(), PruneError> {
         let sessions = self.repository.session_names()?;
         if sessions.is_empty() {

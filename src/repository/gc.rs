@@ -1,12 +1,12 @@
-//! What gc records mean to everybody: a number, and which packs are bad (protocol.md, "Objects").
+//! What gc records mean to everybody: a number, and which packs are bad (`format-spec/protocol.md`).
 //!
 //! A record never changes and its name never becomes free, so what was read stands in the caller's cache and nobody reads it twice; but
 //! for the newest, which tells whether the store still has the past that the cache knows.
 //!
-//! Where create-if-absent cannot be trusted (class single maintainer) records stand under names that hold their hash, so that one which a
-//! dead run sent and which lands late takes nobody's place. There may be several of a number; each is acknowledged and decided by its
-//! hash, and what one of them condemned stays bad whatever is decided, so that a late verdict surprises nobody. Both forms are always
-//! read, whatever the class: a writer cannot tell who wrote a config.
+//! Where create-if-absent cannot be trusted (class single maintainer), the names of records hold their hash (M1): a record that a dead run
+//! sent and that lands late takes no other record's place. There may be several records of a number. Each is acknowledged and decided by
+//! its hash, and what one of them condemned stays bad whatever is decided (M3), because another verdict may land late. Both forms are
+//! always read, whatever the class: a writer cannot tell who wrote a config.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -27,8 +27,8 @@ pub enum Slot<T> {
     Free,
     /// Something that does not open: damaged, of a newer program or generation, too large.
     Unreadable(FormatError),
-    /// Opens, but not with the owner's mark: for an owner it condemns and deletes nothing, for ever, and its name is taken. (A writer
-    /// cannot tell, and obeys.)
+    /// Opens, but not with the owner's mark (R15): for an owner it condemns and deletes nothing, for ever, and its name is taken. (A
+    /// writer cannot tell, and obeys.)
     Forged,
     /// What it says, and the BLAKE3 of its object.
     Read(T, ObjectHash),
@@ -109,7 +109,7 @@ impl Numbered {
 /// What a listing of `gc/` says.
 #[derive(Debug, Default)]
 pub struct GcState {
-    /// The highest n for which each of 1..=n has a name in the listing and was understood: what a writer acknowledges.
+    /// R9: the highest n for which each of 1..=n has a name in the listing and was understood. A writer acknowledges it.
     pub number: u64,
     /// The first number that has a name and is not understood.
     pub blocked_at: Option<u64>,

@@ -1,4 +1,4 @@
-//! What this host saw last: a store that shows less now was rolled back, and that is not for a backup to paper over.
+//! What this host saw last. A store that shows less now was rolled back, and a backup must not hide that (K5).
 //!
 //! A small file of its own beside the cache, because a cache may be deleted at any time. Losing it costs only this warning (I7).
 

@@ -325,7 +325,7 @@ fn put_pack(
     job: PackJob,
 ) -> Result<StoredPack, RepositoryError> {
     let sealed = pack::seal_pack(sealer, job.class, job.assembly.frames)?;
-    // Own from before its put begins: it may be listed and condemned before the reply comes.
+    // D1. The pack is own from before its put begins: it may be listed and condemned before the reply comes.
     if let Ok(mut own) = own.lock() {
         own.insert(sealed.facts.id);
     }
@@ -345,8 +345,8 @@ fn put_pack(
     Ok(StoredPack { facts: sealed.facts, frames: job.assembly.numbers, parity_size })
 }
 
-/// Create-if-absent where "exists already" is success when what stands there is what we wrote: a reply may have been lost. Whoever may
-/// not read it back goes by the size that a listing shows, where the name is the hash of the bytes: nobody else gives it to others.
+/// Create-if-absent (I3). "Exists already" is success if the object has our bytes: the first reply may have been lost. A host that may
+/// not read the object back compares the listed size instead, if the name is the hash of the bytes.
 pub fn create_same(store: &dyn Store, name: &Name, parts: &[&[u8]]) -> Result<(), RepositoryError> {
     unless_same(store, name, parts, store.create(name, parts))
 }

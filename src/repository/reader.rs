@@ -1,4 +1,4 @@
-//! The reader: ids in, plaintext out, every id recomputed on the way.
+//! The reader: ids in, plaintext out, every id recomputed on the way, so that it gives the exact bytes or an error (I11).
 //!
 //! Chunks are found through the cache, frames are opened once for all chunks wanted from them, and a copy that turns out bad is not the
 //! end: every other copy is tried, and after those the parity objects of the packs they stand in. Bases of composed chunks are resolved

@@ -51,6 +51,7 @@ pub fn sync(repository: &Repository, cache: &mut Cache, monitor: &dyn Monitor) -
 
 fn sync_once(repository: &Repository, cache: &mut Cache, monitor: &dyn Monitor) -> Result<View, RepositoryError> {
     let early = if planted::is("packs-listed-before-gc") { Some(gc::list_packs(repository)?) } else { None };
+    // R12: gc/ is listed before packs/.
     let gc = gc::read(repository, cache)?;
     let listed = early.map_or_else(|| gc::list_packs(repository), Ok)?;
     let mut gone = read_index_files(repository, cache, monitor)?;
@@ -461,7 +462,7 @@ pub fn facts_of(row: &PackRow) -> Result<PackFacts, RepositoryError> {
     Ok(head.facts(row.id, directory))
 }
 
-/// The packs a composed copy needs, when each of its bases has a literal copy in the view; else `None`: the copy is not usable.
+/// The packs that a composed copy needs, if each of its bases has a literal copy in the view (I12). `None`: the copy is not usable.
 pub fn packs_of_composed(cache: &Cache, view: &View, copy: &Copy) -> Result<Option<Vec<PackNumber>>, RepositoryError> {
     let Some(row) = cache.pack(copy.pack)? else { return Ok(None) };
     let facts = facts_of(&row)?;

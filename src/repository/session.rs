@@ -64,7 +64,7 @@ impl Session {
         create_same(&*repository.store, &ObjectName::SessionRecord(record.session, record.number).name(), &[&sealed])
     }
 
-    /// D3, the commit, and D4. Exactly one of this session and a revoker wins the name.
+    /// D3, the commit, and D4. Exactly one of this session and a revocation gets the name (R4), so a revoked session never commits (I6).
     pub fn commit(self, repository: &Repository, snapshot: &Snapshot) -> Result<(SnapshotId, u64), RepositoryError> {
         let id = SnapshotId::from(self.id);
         let name = names::snapshot_name(id);
@@ -85,7 +85,7 @@ impl Session {
             }
             Err(error) => return Err(error.into()),
         }
-        // Without create-if-absent a revoker writes beside the snapshot: then nothing was committed.
+        // M5: without create-if-absent a revocation is put beside the snapshot, and then nothing was committed.
         if repository.config.class == StoreClass::SingleMaintainer
             && is_revoked_beside(repository, self.id)?
             && !planted::is("revocation-beside-overlooked")
@@ -98,7 +98,7 @@ impl Session {
         Ok((id, sealed.len() as u64))
     }
 
-    /// A run that gives up writes its own revocation, so that nobody waits for it.
+    /// V3: a run that gives up writes its own revocation, so no prune waits for it.
     pub fn give_up(self, repository: &Repository) -> Result<(), RepositoryError> {
         revoke(repository, self.id, "the run gave up")?;
         self.close(repository)
@@ -112,8 +112,9 @@ impl Session {
 
 /// Ends a session: exactly one of its writer and this wins. True: it is over and committed nothing; false: it committed.
 ///
-/// Where create-if-absent cannot be trusted the revocation stands beside, and the writer looks for it after its commit. A snapshot that is
-/// listed here is left alone: it may have come since whoever calls this looked, by a run that is gone because it was done.
+/// Where create-if-absent cannot be trusted, the revocation is put beside the snapshot, and the writer looks for it after its commit (M4).
+/// A snapshot that is listed here is left alone (M6): the run may be gone because it was done, and may have committed since the caller
+/// looked.
 pub fn revoke(repository: &Repository, session: SessionId, reason: &str) -> Result<bool, RepositoryError> {
     if repository.config.class == StoreClass::SingleMaintainer
         && repository.snapshot_names()?.contains(&session.into())
@@ -156,7 +157,7 @@ const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 /// The second where there is no systemd.
 const IDENTITIES: [&str; 2] = ["/etc/machine-id", "/var/lib/dbus/machine-id"];
 
-/// Is it proved that the process behind this record is gone? Only its own machine, which calls itself `host`, can prove that: it was
+/// V1: is it proved that the process behind this record is gone? Only its own machine, which calls itself `host`, can prove that: it was
 /// started again since, or no process has that id, or the process that has it was started at another time. Whatever cannot be read proves
 /// nothing.
 pub fn is_dead_here(start: &Start, host: &str) -> bool {

@@ -1,7 +1,8 @@
 //! The writer: the one place, on one thread, where a chunk is decided to be known or new.
 //!
-//! It carries the order of the commit protocol: session record, listings, chunks, packs, index file, acknowledgement, snapshot object.
-//! It never deletes anything, and makes literal chunks only.
+//! It keeps the order of the commit protocol (`format-spec/protocol.md`): session record, listings, chunks, packs, index file,
+//! acknowledgement, snapshot object. Every reference to an existing chunk passes its test (R16). It never deletes anything, and makes
+//! literal chunks only.
 
 mod records;
 
@@ -377,6 +378,7 @@ impl Writer {
         if self.options.dry_run {
             return Ok(Committed { id: SnapshotId([0; 16]), totals: self.totals });
         }
+        // I2 and I10: every pack and index file is durable, or there is no commit.
         let ready =
             if planted::is("commit-before-packs") { self.acknowledge() } else { self.flush().and_then(|()| self.acknowledge()) };
         let Some(session) = self.session.take() else { return Err(RepositoryError::Revoked) };

@@ -48,7 +48,7 @@ impl Writer {
         Ok(())
     }
 
-    /// R8: list gc, drop new bad packs from the view, say which of ours are bad.
+    /// R8: lists gc/, drops new bad packs from the view, and pins those that this session relies on (I4).
     pub(super) fn acknowledge(&mut self) -> Result<(), RepositoryError> {
         let Some(session) = &mut self.session else { return Ok(()) };
         let gc = match gc::read(&self.repository, &mut self.cache) {
