@@ -1,11 +1,12 @@
 //! Monitors are told how a run went, and never make one fail.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::common::{House, exits, json, stderr};
+use super::common::{House, exits, json, stderr, stdout};
 
 /// A request as it came.
 #[derive(Clone, Debug)]
@@ -175,4 +176,65 @@ fn on_failure_gets_the_run_on_its_input() {
     configure(&house, "[monitor]\non-failure = 'false'\n");
     let message = stderr(&exits(house.esker(), ["-c", "esker.toml", "snapshot", "--command", "x=false"], 4));
     assert!(message.contains("warning: on-failure"), "{message}");
+}
+
+/// A page in the text format of Prometheus: values by the name and its labels. Every sample stands below its HELP and TYPE.
+fn samples(page: &str) -> BTreeMap<String, f64> {
+    let mut samples = BTreeMap::new();
+    let mut metric = String::new();
+    for line in page.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            metric = rest.split(' ').next().unwrap().to_owned();
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            assert_eq!(rest, format!("{metric} gauge"));
+        } else {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            assert_eq!(name.split('{').next().unwrap(), metric, "{line}");
+            assert_eq!(samples.insert(name.to_owned(), value.parse().unwrap()), None, "{line}");
+        }
+    }
+    samples
+}
+
+#[test]
+fn metrics_tell_of_each_host_and_source_and_only_a_commit_moves_the_time() {
+    let house = House::with_repository();
+    house.write("data/a", b"a");
+    let metrics = |code| {
+        exits(house.esker(), ["status", "--metrics", "esker.prom"], code);
+        samples(&std::fs::read_to_string(house.path("esker.prom")).unwrap())
+    };
+    let run = |arguments: &[&str], code| {
+        let mut command = house.esker();
+        command.args(["snapshot", "data", "--host", "auth \"01\""]);
+        exits(command, arguments, code)
+    };
+    run(&["--command", "words=echo hello"], 0);
+    let labels = "host=\"auth \\\"01\\\"\",source=\"words\"";
+    let first = metrics(0);
+    let time = first[&format!("esker_last_complete_snapshot_timestamp_seconds{{{labels}}}")];
+    assert!(time > 1_000_000_000.0, "{first:?}");
+    assert_eq!(first[&format!("esker_source_stream_bytes{{{labels}}}")], 6.0);
+    assert_eq!(first["esker_status_exit_code"], 0.0);
+    assert_eq!(first["esker_last_run_exit_code{host=\"auth \\\"01\\\"\"}"], 0.0);
+    assert_eq!(first["esker_packs_damaged{kind=\"lost\"}"], 0.0);
+    std::thread::sleep(Duration::from_millis(1100));
+    // A run that fails moves nothing but what is said of the run.
+    run(&["--command", "words=false"], 4);
+    let failed = metrics(0);
+    assert_eq!(failed[&format!("esker_last_complete_snapshot_timestamp_seconds{{{labels}}}")], time);
+    assert_eq!(failed["esker_last_run_exit_code{host=\"auth \\\"01\\\"\"}"], 4.0);
+    // An incomplete one is the newest, and not the newest complete.
+    run(&["--command", "words=false", "--optional", "words"], 3);
+    exits(house.esker(), ["verify", "--read-data"], 0);
+    let incomplete = metrics(3);
+    assert_eq!(incomplete[&format!("esker_last_complete_snapshot_timestamp_seconds{{{labels}}}")], time);
+    assert!(incomplete[&format!("esker_last_snapshot_timestamp_seconds{{{labels}}}")] > time);
+    assert_eq!(incomplete[&format!("esker_last_snapshot_complete{{{labels}}}")], 0.0);
+    assert!(incomplete["esker_oldest_proof_timestamp_seconds"] > time, "{incomplete:?}");
+    // Readable for the collector, and nothing is left beside it.
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(house.path("esker.prom")).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o644);
+    let names = stdout(&std::process::Command::new("ls").arg("-A").current_dir(house.path("")).output().unwrap());
+    assert!(!names.contains(".esker-"), "{names}");
 }

@@ -196,6 +196,8 @@ Examples:
   esker status                               what there is, and what was proved of it
   esker status --max-age 26h || notify       exit code 3: the newest snapshot of a group is older, incomplete, or missing
   esker status --host auth01 --max-age 1d    of one host only
+  esker status --metrics /var/lib/node_exporter/esker.prom
+                                             for Prometheus: written beside the old file and renamed
 
 Exit code 0: every group has a complete newest snapshot that is no older than --max-age; 3: one has not; 20 and 21: damage that
 is known from verifications (20: all of it repairable; 21: data is affected). It reads back nothing itself: `esker verify` does.
@@ -209,6 +211,9 @@ pub struct Status {
     /// What tells groups apart: host, sources (or paths), tags, with commas between
     #[arg(short = 'g', long, value_name = "BY")]
     pub group_by: Option<GroupBy>,
+    /// Write what is known to FILE in the text format of Prometheus, of all hosts and sources
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub metrics: Option<std::path::PathBuf>,
     /// Which snapshots
     #[command(flatten)]
     pub filter: Filter,

@@ -1,6 +1,7 @@
 //! What happens around a command: one run at a time, hooks, and telling monitors.
 
 mod lock;
+pub mod record;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -75,7 +76,11 @@ pub fn run(what: Command, context: &mut Context) -> Result<ExitCode> {
     monitoring.iter().for_each(|monitoring| monitoring.start(&story.told(context, None)));
     let result = story.hooked(hooks.as_ref(), what, context);
     let ended = Ended::of(&result, &context.signals, name == Wrapped::Snapshot);
-    monitoring.iter().for_each(|monitoring| monitoring.end(&story.told(context, Some(&ended))));
+    let told = story.told(context, Some(&ended));
+    if name == Wrapped::Snapshot {
+        record::keep(&story.host, &told, context);
+    }
+    monitoring.iter().for_each(|monitoring| monitoring.end(&told));
     result
 }
 

@@ -15,6 +15,7 @@ use crate::exit_code::ExitCode;
 use crate::terminal::escape::escape;
 use crate::terminal::words;
 
+mod metrics;
 mod writer;
 
 /// The newest snapshot of a group that is believed.
@@ -42,7 +43,11 @@ struct Packs {
 pub fn run(options: &Status, context: &mut Context) -> Result<ExitCode> {
     let repository = context.open()?;
     if !repository.keys().is_owner() {
-        return writer::run(options, &repository, context);
+        let code = writer::run(options, &repository, context)?;
+        if let Some(path) = &options.metrics {
+            metrics::write(path, None, code, context)?;
+        }
+        return Ok(code);
     }
     let survey = forget::look(&repository, context)?;
     if let Err(error) = survey.record(&repository) {
@@ -52,6 +57,10 @@ pub fn run(options: &Status, context: &mut Context) -> Result<ExitCode> {
     let packs = packs(&repository, &ledger)?;
     let newest = newest(options, &survey);
     let code = code(&survey, &ledger, &packs, &newest);
+    if let Some(path) = &options.metrics {
+        let seen = metrics::Seen { survey: &survey, ledger: &ledger, packs: &packs };
+        metrics::write(path, Some(&seen), code, context)?;
+    }
     match context.out.json {
         true => {
             let mut line = as_json(&survey, &ledger, &packs, &newest, code);

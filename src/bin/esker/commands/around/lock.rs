@@ -76,6 +76,12 @@ pub fn take(options: &Snapshot, context: &Context) -> Result<Option<Lock>> {
 }
 
 fn path(host: &str, context: &Context) -> Result<Option<PathBuf>> {
+    let (place, host) = (id_of_place(context)?, blake3::hash(host.as_bytes()).to_hex());
+    Ok(states().map(|folder| folder.join(format!("snapshot-{}-{}.lock", &place[..16], &host[..16]))))
+}
+
+/// The repository's place in the names of files of this machine.
+pub fn id_of_place(context: &Context) -> Result<String> {
     let place = match context.location()? {
         // By whatever way it is named, it is one folder.
         Location::Path(path) => {
@@ -84,8 +90,7 @@ fn path(host: &str, context: &Context) -> Result<Option<PathBuf>> {
         }
         _ => context.settings.repository.clone().unwrap_or_default().into_encoded_bytes(),
     };
-    let id = blake3::hash(&[place.as_slice(), &[0], host.as_bytes()].concat());
-    Ok(states().map(|folder| folder.join(format!("snapshot-{}.lock", &id.to_hex()[..32]))))
+    Ok(blake3::hash(&place).to_hex().to_string())
 }
 
 fn open(path: &PathBuf) -> std::io::Result<File> {
