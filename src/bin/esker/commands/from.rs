@@ -32,7 +32,7 @@ pub fn open_at(store: Arc<dyn Store>, from: &FromSecret, context: &mut Context) 
     if !holds_config(&*store)? {
         return Err(RepositoryError::NoRepository(store.location()).into());
     }
-    let source = secret_source(from)?;
+    let (source, place) = secret_source(from)?;
     let secret = match secret::load_asking(&source, "password or recovery key of the other repository: ", &|text| {
         context.progress.warn(text);
     })? {
@@ -43,6 +43,11 @@ pub fn open_at(store: Arc<dyn Store>, from: &FromSecret, context: &mut Context) 
     match Repository::open(environment, &secret, None) {
         Ok(repository) => Ok(Arc::new(repository)),
         Err(RepositoryError::Keyslot(why)) => Err(NoSecret::new(format!("the other repository: {why}")).into()),
+        Err(error @ (RepositoryError::WrongSecret { .. } | RepositoryError::ForeignKey { .. })) => {
+            Err(NoSecret::new(format!("the other repository: {error} (it was {place})"))
+                .hint("check --from-repo and its secret; each flag has a variable that begins with ESKER_FROM_")
+                .into())
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -69,7 +74,8 @@ fn variable() -> Option<std::ffi::OsString> {
     std::env::var_os("ESKER_FROM_PASSWORD").filter(|value| !value.is_empty())
 }
 
-fn secret_source(from: &FromSecret) -> Result<SecretSource> {
+/// What opens it, and where that was found.
+fn secret_source(from: &FromSecret) -> Result<(SecretSource, &'static str)> {
     let given = |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
     let mut sources = Vec::new();
     sources.extend(given(&from.password_file).map(|path| ("--from-password-file", SecretSource::PasswordFile(path))));
@@ -88,5 +94,8 @@ fn secret_source(from: &FromSecret) -> Result<SecretSource> {
             .hint("each flag has a variable: look at those that begin with ESKER_FROM_")
             .into());
     }
-    Ok(sources.pop().map_or(SecretSource::Prompt, |(_, source)| source))
+    Ok(match sources.pop() {
+        Some((name, source)) => (source, name),
+        None => (SecretSource::Prompt, "what was typed at the prompt"),
+    })
 }
