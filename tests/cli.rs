@@ -9,6 +9,7 @@ mod cli {
     mod copy;
     mod doctor;
     mod exit_codes;
+    mod files;
     mod forget;
     mod help;
     mod json;

@@ -6,10 +6,11 @@ use std::os::fd::AsFd;
 use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, chownat, fchmod, fchown, futimens, utimensat};
 use rustix::io::Errno;
 
+use super::flags;
 use super::folder::Folder;
 use super::owners::Owners;
 use super::xattr::{self, ACCESS_ACL, Attributes, ByFd, ByName, DEFAULT_ACL};
-use crate::format::tree::{Node, NodeKind, XattrValue};
+use crate::format::tree::{FileFlags, Node, NodeKind, XattrValue};
 
 const SET_IDS: u32 = 0o6000;
 
@@ -38,6 +39,13 @@ pub enum Shortfall {
         /// Why.
         detail: String,
     },
+    /// Flags of `chattr`: mostly because only root may set them, or because this file system has none.
+    Flags {
+        /// Those that are not set.
+        flags: FileFlags,
+        /// Why.
+        detail: String,
+    },
     /// Only root may create devices.
     Device,
 }
@@ -48,6 +56,7 @@ impl std::fmt::Display for Shortfall {
             Self::Owner => f.write_str("owner not restored: only root may give files away"),
             Self::SetIds => f.write_str("set-uid and set-gid bits left off, as the owner is another"),
             Self::Xattr { name, detail } => write!(f, "attribute {} not restored: {detail}", super::shown(name)),
+            Self::Flags { flags, detail } => write!(f, "flags {flags} (of chattr) not restored: {detail}"),
             Self::Device => f.write_str("device not created: only root may"),
         }
     }
@@ -177,6 +186,16 @@ pub(super) fn apply<F: AsFd>(reach: &Reach<'_, F>, node: &Node, rules: &Rules, s
     }
     reach.set_times(&times(node))?;
     Ok(shortfalls)
+}
+
+/// Puts the flags of `node` on an open entry, when nothing else will be done to it: an immutable one can be neither renamed nor linked.
+pub(super) fn apply_flags(fd: impl AsFd, node: &Node, shortfalls: &mut Vec<Shortfall>) {
+    if node.flags().is_none() {
+        return;
+    }
+    if let Err((flags, errno)) = flags::add(fd, node.flags()) {
+        shortfalls.push(Shortfall::Flags { flags, detail: errno.to_string() });
+    }
 }
 
 impl Rules {

@@ -17,6 +17,17 @@ pub enum FilesystemError {
         /// Its answer.
         errno: Errno,
     },
+    /// The entry, or the folder it is in, is immutable or append-only, which stops root too.
+    #[error(
+        "cannot {action} {}: it or its folder is immutable or append-only (`lsattr` shows it, `chattr -i -a` ends it)",
+        shown(path)
+    )]
+    Fixed {
+        /// What was tried.
+        action: &'static str,
+        /// As in [`FilesystemError::Os`].
+        path: Vec<u8>,
+    },
     /// A name that would leave its folder, or that no file can have.
     #[error("refused name {}", shown(.0))]
     BadName(Vec<u8>),

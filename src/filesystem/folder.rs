@@ -9,11 +9,14 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat, fs
 use rustix::io::Errno;
 
 use super::error::FilesystemError;
+use super::flags;
 use super::metadata::{Found, found};
 use super::owners::Owners;
 use super::xattr;
-use crate::format::tree::NodeKind;
+use crate::format::tree::{FileFlags, NodeKind};
 use crate::monitor::Stop;
+
+const LOOK_AT: &str = "look at";
 
 /// An open folder.
 #[derive(Debug)]
@@ -65,7 +68,15 @@ impl Folder {
     }
 
     pub(super) fn error(&self, action: &'static str, name: &[u8], errno: Errno) -> FilesystemError {
-        FilesystemError::Os { action, path: self.path_of(name), errno }
+        let path = self.path_of(name);
+        // The same answer as to a user without the right; but here root gets it too, and needs to know why.
+        if errno == Errno::PERM
+            && action != LOOK_AT
+            && (flags::is_fixed(flags::read(&self.fd)) || flags::is_fixed(self.flags_of(name)))
+        {
+            return FilesystemError::Fixed { action, path };
+        }
+        FilesystemError::Os { action, path, errno }
     }
 
     /// Its own state.
@@ -84,7 +95,7 @@ impl Folder {
         match statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(found(name.to_vec(), &stat)),
             Err(Errno::NOENT) => Ok(None),
-            Err(errno) => Err(self.error("look at", name, errno)),
+            Err(errno) => Err(self.error(LOOK_AT, name, errno)),
         }
     }
 
@@ -138,14 +149,30 @@ impl Folder {
                 .map_err(|errno| self.error("read the link", name, errno))?;
             found.node.link_target = target.into_bytes();
         }
+        if found.node.kind == NodeKind::File {
+            let flags = self.flags_of(&found.node.name);
+            found.node.set_flags(flags);
+        }
         name_owners(found, owners);
         Ok(())
+    }
+
+    /// The flags of the file or folder `name`, which is not open; none when it is something else or cannot be opened.
+    pub fn flags_of(&self, name: &[u8]) -> FileFlags {
+        // To open a device is to act on it.
+        let opens = |found: &Found| matches!(found.node.kind, NodeKind::File | NodeKind::Folder);
+        if !self.look_up(name).ok().flatten().is_some_and(|found| opens(&found)) {
+            return FileFlags::NONE;
+        }
+        let opened = open_beneath(&self.fd, name, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty());
+        opened.map_or(FileFlags::NONE, flags::read)
     }
 
     /// As [`Folder::complete`], for the folder's own node.
     pub fn complete_self(&self, found: &mut Found, owners: &Owners) -> Result<(), FilesystemError> {
         found.node.xattrs =
             xattr::read(&self.fd).map_err(|errno| FilesystemError::os("read the attributes of", &self.path, errno))?;
+        found.node.set_flags(flags::read(&self.fd));
         name_owners(found, owners);
         Ok(())
     }

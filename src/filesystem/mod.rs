@@ -12,6 +12,7 @@ mod apply;
 pub mod create;
 mod error;
 pub mod exclude;
+mod flags;
 mod folder;
 mod metadata;
 mod owners;

@@ -13,8 +13,9 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::apply::{Reach, Rules, Shortfall, State, apply};
+use super::apply::{Reach, Rules, Shortfall, State, apply, apply_flags};
 use super::error::FilesystemError;
+use super::flags::{is_fixed, while_free};
 use super::folder::{Folder, check_name, open_beneath};
 use super::metadata::{FileStat, file_stat, kind};
 use super::read::{Segments, read_full, segments};
@@ -171,7 +172,17 @@ impl Folder {
     pub fn hard_link(&self, name: &[u8], from: &Self, from_name: &[u8]) -> Result<(), FilesystemError> {
         check_name(name)?;
         check_name(from_name)?;
-        linkat(&from.fd, from_name, &self.fd, name, AtFlags::empty()).map_err(|errno| self.error("link", name, errno))
+        let link = || linkat(&from.fd, from_name, &self.fd, name, AtFlags::empty());
+        match link() {
+            // What is immutable or may only grow gets no further name: it was restored with its flags a moment ago.
+            Err(Errno::PERM) if is_fixed(from.flags_of(from_name)) => {
+                let fd = open_beneath(&from.fd, from_name, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())
+                    .map_err(|errno| from.error("open", from_name, errno))?;
+                while_free(fd, link)
+            }
+            result => result,
+        }
+        .map_err(|errno| self.error("link", name, errno))
     }
 
     /// Puts a node's metadata on this folder, after everything in it is done: whatever is created in it moves its times, and a mode
@@ -179,8 +190,10 @@ impl Folder {
     pub fn finish(&self, node: &Node, rules: &Rules, existed: bool) -> Result<Vec<Shortfall>, FilesystemError> {
         // Whether its parent handed an ACL down is not known here: looked for in any case, which one call a folder pays.
         let state = if existed { State::Old } else { State::Fresh { inherited_acl: true } };
-        apply(&Reach::Open(&self.fd), node, rules, state)
-            .map_err(|errno| FilesystemError::os("set the metadata of", self.path(), errno))
+        let mut shortfalls = apply(&Reach::Open(&self.fd), node, rules, state)
+            .map_err(|errno| FilesystemError::os("set the metadata of", self.path(), errno))?;
+        apply_flags(&self.fd, node, &mut shortfalls);
+        Ok(shortfalls)
     }
 
     /// Do new entries get an ACL from this folder?
@@ -279,7 +292,7 @@ impl NewFile {
     /// Puts the node's owner, attributes, mode and times on it, and a replacement in its place.
     pub fn finish(mut self, node: &Node, rules: &Rules) -> Result<Vec<Shortfall>, FilesystemError> {
         let state = if self.existed { State::Old } else { State::Fresh { inherited_acl: self.folder.hands_acl_down() } };
-        let shortfalls =
+        let mut shortfalls =
             apply(&Reach::Open(&self.file), node, rules, state).map_err(|errno| self.error("set the metadata of", errno))?;
         if let Some(temporary) = self.temporary.take() {
             let folder = &self.folder.fd;
@@ -288,6 +301,7 @@ impl NewFile {
                 return Err(self.error("put in place", errno));
             }
         }
+        apply_flags(&self.file, node, &mut shortfalls);
         Ok(shortfalls)
     }
 }

@@ -9,6 +9,7 @@ use rustix::fs::{Advice, Mode, OFlags, SeekFrom, fadvise, fstat, openat, seek};
 use rustix::io::Errno;
 
 use super::error::FilesystemError;
+use super::flags;
 use super::folder::{Folder, check_name, name_owners};
 use super::metadata::{FileStat, Found, file_stat, found};
 use super::owners::Owners;
@@ -100,8 +101,32 @@ impl OpenFile {
     pub fn complete(&self, found: &mut Found, owners: &Owners) -> Result<(), FilesystemError> {
         found.node.xattrs =
             xattr::read(&self.file).map_err(|errno| FilesystemError::os("read the attributes of", &self.path, errno))?;
+        found.node.set_flags(flags::read(&self.file));
         name_owners(found, owners);
         Ok(())
+    }
+
+    /// Are so many bytes at `offset` zeros, as the file system said when it called them a hole?
+    pub fn is_hole(&self, offset: u64, length: u64) -> Result<bool, FilesystemError> {
+        const STEP: u64 = 1 << 17;
+        let mut buffer = vec![0; STEP.min(length) as usize];
+        let mut at = 0;
+        while at < length {
+            let part = &mut buffer[..STEP.min(length - at) as usize];
+            let read = self.read_at(part, offset + at)?;
+            // Cut off meanwhile: what is read in its place tells.
+            if read < part.len() || part.iter().any(|byte| *byte != 0) {
+                return Ok(false);
+            }
+            at += part.len() as u64;
+        }
+        Ok(true)
+    }
+
+    /// Its size says more than a read of it gave, and the file did not change: does that mean that something is missing? Files of
+    /// /proc and /sys have a size that means nothing, and take no space. One that takes space must give what it says.
+    pub fn size_is_a_promise(&self) -> bool {
+        self.at_open.blocks > 0
     }
 
     /// Tells the system that it is read from start to end. Pays above a few hundred KiB; a file that one read takes needs it not.

@@ -4,6 +4,7 @@ use rustix::fs::{AtFlags, unlinkat};
 use rustix::io::Errno;
 
 use super::error::FilesystemError;
+use super::flags::{is_fixed, read};
 use super::folder::{Folder, Named, check_name};
 use crate::format::tree::NodeKind;
 
@@ -13,6 +14,9 @@ impl Folder {
         check_name(name)?;
         match unlinkat(&self.fd, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::PERM) if is_fixed(self.flags_of(name)) || is_fixed(read(&self.fd)) => {
+                return Err(self.error("remove", name, Errno::PERM));
+            }
             // What POSIX says, and what Linux says, of a folder.
             Err(Errno::PERM | Errno::ISDIR) => {}
             Err(errno) => return Err(self.error("remove", name, errno)),
@@ -32,6 +36,8 @@ impl Folder {
                             below = Some((folder.open_within(&name, dev)?, name));
                             break;
                         }
+                        // No folder after all: the first answer was meant.
+                        Err(Errno::NOTDIR) => return Err(folder.error("remove", &name, Errno::PERM)),
                         Err(errno) => return Err(folder.error("remove", &name, errno)),
                     },
                     Err(errno) => return Err(folder.error("remove", &name, errno)),

@@ -1,6 +1,7 @@
 //! The room as a whole, on a real file system: what was scanned comes back when it is created.
 
 mod creating;
+mod flags;
 mod reading;
 mod round_trip;
 mod walking;

@@ -2,7 +2,7 @@
 
 mod extra;
 
-pub use extra::LeftOut;
+pub use extra::{FileFlags, LeftOut};
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, Bytes};

@@ -109,6 +109,7 @@ pub fn same_metadata(there: &Node, node: &Node, ownership: bool) -> bool {
     there.mode == node.mode
         && there.mtime == node.mtime
         && there.xattrs == node.xattrs
+        && there.flags().has(node.flags())
         && (!ownership || owners(there) == owners(node))
 }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::cache;
 use crate::clock::Timestamp;
 use crate::crypto::ChunkType;
-use crate::filesystem::{self, Entered, Excludes, FileStat, FileSystems, Found, LeftOutCounts, ScanOptions, Step};
+use crate::filesystem::{self, Entered, Excludes, FileStat, FileSystems, Folder, Found, LeftOutCounts, ScanOptions, Step};
 use crate::format::tree::{self, Node, NodeKind, XattrValue};
 use crate::monitor::{Monitor, Problem, Stop};
 use crate::parallel::{OrderedPool, cores};
@@ -164,7 +164,8 @@ impl Taker<'_> {
             awaited: 0,
             left: false,
             folders: VecDeque::new(),
-            state_changed: false,
+            // A record from before flags were recorded is written anew, so that they are asked for once only.
+            state_changed: old.as_ref().is_some_and(FolderState::is_without_flags),
             listed: !vanished,
             old,
         };
@@ -181,7 +182,7 @@ impl Taker<'_> {
                     level.awaited += 1;
                 }
                 NodeKind::File => {
-                    if let Some(encoded) = self.unchanged(&level, &mut cursor, &found)? {
+                    if let Some(encoded) = self.unchanged(&level, &mut cursor, &found, entered.dir.as_deref())? {
                         self.count_file(&level.path, &found, "unmodified", found.stat.size);
                         self.context.monitor.advance(1, found.stat.size);
                         done.encoded = Some(encoded);
@@ -247,7 +248,13 @@ impl Taker<'_> {
     }
 
     /// The encoded node of a file that is as it was; its chunks are marked as used.
-    fn unchanged(&mut self, level: &Level, cursor: &mut usize, found: &Found) -> Result<Option<Vec<u8>>, SnapshotError> {
+    fn unchanged(
+        &mut self,
+        level: &Level,
+        cursor: &mut usize,
+        found: &Found,
+        dir: Option<&Folder>,
+    ) -> Result<Option<Vec<u8>>, SnapshotError> {
         let Some(old) = &level.old else { return Ok(None) };
         let files = old.files();
         // Both sides rise by name: step along instead of searching.
@@ -256,6 +263,9 @@ impl Taker<'_> {
         }
         let Some(file) = files.get(*cursor).filter(|file| file.name == found.node.name) else { return Ok(None) };
         if self.context.force || file.stat != stat_of(&found.stat) {
+            return Ok(None);
+        }
+        if old.is_without_flags() && dir.is_some_and(|dir| !dir.flags_of(&found.node.name).is_none()) {
             return Ok(None);
         }
         if old.packs(file).all(|pack| self.context.writer.is_usable(pack)) {

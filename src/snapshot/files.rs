@@ -11,6 +11,9 @@ use crate::id::ChunkId;
 /// Files up to this size are read whole by one worker; larger ones, and those with holes, stream through the pipeline.
 pub const WHOLE_BYTES_MAX: u64 = 2 << 20;
 
+/// Asked for at first of a file that says it is empty: those of /proc say that.
+const FIRST_BYTES: usize = 4096;
+
 /// A file to be read, and where its row is waiting.
 pub struct ToRead {
     /// The folder level that waits for it.
@@ -29,10 +32,63 @@ pub struct WasRead {
     pub level: u64,
     /// As in [`ToRead`].
     pub row: usize,
+    /// As in [`ToRead`].
+    pub folder: Arc<Folder>,
     /// Brought up to what was opened.
     pub found: Found,
     /// Its bytes cut and named, or why it could not be read.
-    pub outcome: Result<Whole, FilesystemError>,
+    pub outcome: Result<Outcome, FilesystemError>,
+}
+
+/// What came of reading a file whole.
+pub enum Outcome {
+    /// It fits in memory.
+    Whole(Whole),
+    /// It has far more bytes than its size said: it is to be read as a stream.
+    TooLong,
+}
+
+/// How far what was read of a file can be trusted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trust {
+    /// It is one state of the file, as long as its size says.
+    Full,
+    /// It is all of the file, but its file system gives another size: what it says of the file later is no reason not to read it again.
+    SizeMeansNothing,
+    /// The file takes space for more than reading it gave.
+    Short,
+    /// It changed meanwhile.
+    Changing,
+}
+
+impl Trust {
+    /// In a file that was read to its end, `length` bytes.
+    pub fn in_file(file: &OpenFile, length: u64) -> Result<Self, FilesystemError> {
+        let size = file.stat().size;
+        Ok(if file.changed()? {
+            Self::Changing
+        } else if length == size {
+            Self::Full
+        } else if length < size && file.size_is_a_promise() {
+            Self::Short
+        } else {
+            Self::SizeMeansNothing
+        })
+    }
+
+    /// Reading it again may give something better.
+    pub fn is_worth_another_try(self) -> bool {
+        matches!(self, Self::Short | Self::Changing)
+    }
+
+    /// What is wrong with what is stored after two tries.
+    pub fn complaint(self) -> Option<&'static str> {
+        match self {
+            Self::Full | Self::SizeMeansNothing => None,
+            Self::Short => Some("its size says more than could be read of it, twice: what is stored may lack its end"),
+            Self::Changing => Some("changed while it was read, twice: what is stored may mix two states"),
+        }
+    }
 }
 
 /// A small file in memory.
@@ -41,8 +97,8 @@ pub struct Whole {
     pub bytes: Vec<u8>,
     /// Its chunks in order: length and id.
     pub chunks: Vec<(usize, ChunkId)>,
-    /// It went on changing while it was read, twice.
-    pub unsteady: bool,
+    /// How far they can be trusted.
+    pub trust: Trust,
 }
 
 /// What every worker needs.
@@ -62,27 +118,22 @@ impl Workshop {
     pub fn read(&self, job: ToRead) -> WasRead {
         let ToRead { level, row, folder, mut found } = job;
         let outcome = self.read_whole(&folder, &mut found);
-        WasRead { level, row, found, outcome }
+        WasRead { level, row, folder, found, outcome }
     }
 
-    fn read_whole(&self, folder: &Folder, found: &mut Found) -> Result<Whole, FilesystemError> {
-        let mut whole = self.read_once(folder, found)?;
-        if whole.unsteady {
-            whole = self.read_once(folder, found)?;
+    fn read_whole(&self, folder: &Folder, found: &mut Found) -> Result<Outcome, FilesystemError> {
+        match self.read_once(folder, found)? {
+            Outcome::Whole(whole) if whole.trust.is_worth_another_try() => self.read_once(folder, found),
+            outcome => Ok(outcome),
         }
-        Ok(whole)
     }
 
-    fn read_once(&self, folder: &Folder, found: &mut Found) -> Result<Whole, FilesystemError> {
+    fn read_once(&self, folder: &Folder, found: &mut Found) -> Result<Outcome, FilesystemError> {
         let file = folder.open_file(found)?;
         file.complete(found, &self.owners)?;
-        // It may have grown since it was listed, beyond what is read whole; then what came until here counts as changing.
-        let size = found.stat.size.min(WHOLE_BYTES_MAX * 2) as usize;
-        let mut bytes = vec![0; size];
-        let length = file.read_at(&mut bytes, 0)?;
-        bytes.truncate(length);
-        let unsteady = length as u64 != found.stat.size || file.changed()?;
-        found.node.size = length as u64;
+        let Some(bytes) = read_to_end(&file)? else { return Ok(Outcome::TooLong) };
+        let trust = Trust::in_file(&file, bytes.len() as u64)?;
+        found.node.size = bytes.len() as u64;
         let mut chunks = Vec::new();
         let mut at = 0;
         while at < bytes.len() {
@@ -91,7 +142,27 @@ impl Workshop {
             chunks.push((length, self.keys.chunk_id(ChunkType::Data, &bytes[at..at + length])));
             at += length;
         }
-        Ok(Whole { bytes, chunks, unsteady })
+        Ok(Outcome::Whole(Whole { bytes, chunks, trust }))
+    }
+}
+
+/// All of a file, whatever its size says; none when that is too much to be read whole.
+fn read_to_end(file: &OpenFile) -> Result<Option<Vec<u8>>, FilesystemError> {
+    let limit = WHOLE_BYTES_MAX as usize * 2;
+    // One byte more than there should be: the end is known only when a read gives less than was asked for.
+    let size = usize::try_from(file.stat().size).unwrap_or(limit).min(limit);
+    let mut bytes = vec![0; (size + 1).max(FIRST_BYTES)];
+    let mut length = 0;
+    loop {
+        length += file.read_at(&mut bytes[length..], length as u64)?;
+        if length < bytes.len() {
+            bytes.truncate(length);
+            return Ok(Some(bytes));
+        }
+        if length > limit {
+            return Ok(None);
+        }
+        bytes.resize((length * 2).min(limit + 1), 0);
     }
 }
 

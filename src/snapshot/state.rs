@@ -63,7 +63,12 @@ pub struct FileState {
 pub struct FolderState {
     packs: Vec<PackNumber>,
     files: Vec<FileState>,
+    /// Written before flags of files were recorded: that a node has none says nothing.
+    without_flags: bool,
 }
+
+/// What ends a record whose nodes have their flags; older ones end without.
+const WITH_FLAGS: u8 = 1;
 
 impl FolderState {
     /// Adds a file; files come in rising order of names.
@@ -89,6 +94,11 @@ impl FolderState {
     /// The remembered files, in rising order of names.
     pub fn files(&self) -> &[FileState] {
         &self.files
+    }
+
+    /// Was it written before flags of files were recorded?
+    pub fn is_without_flags(&self) -> bool {
+        self.without_flags
     }
 
     /// The packs a file's chunks are in.
@@ -123,6 +133,9 @@ impl FolderState {
                 put(&mut out, u64::from(place));
             }
         }
+        if !self.without_flags {
+            out.push(WITH_FLAGS);
+        }
         out
     }
 
@@ -151,7 +164,8 @@ impl FolderState {
             let stat = Stat { inode, size, mtime: times[0], ctime: times[1] };
             state.files.push(FileState { name, stat, node, packs });
         }
-        rest.is_empty().then_some(state)
+        state.without_flags = rest.is_empty();
+        matches!(rest, [] | [WITH_FLAGS]).then_some(state)
     }
 }
 
@@ -222,7 +236,9 @@ mod tests {
     #[test]
     fn a_cut_or_stretched_record_is_refused() {
         let bytes = sample().encode();
-        for length in 0..bytes.len() {
+        // Without its last byte it is a record from before flags were recorded.
+        assert!(FolderState::decode(&bytes[..bytes.len() - 1]).unwrap().is_without_flags());
+        for length in 0..bytes.len() - 1 {
             assert_eq!(FolderState::decode(&bytes[..length]), None, "cut to {length}");
         }
         assert_eq!(FolderState::decode(&[bytes.as_slice(), &[0]].concat()), None);

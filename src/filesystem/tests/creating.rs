@@ -4,7 +4,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use super::*;
 
-fn node(name: &str, kind: NodeKind, mode: u32) -> Node {
+pub(super) fn node(name: &str, kind: NodeKind, mode: u32) -> Node {
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let mtime = crate::clock::Timestamp { seconds: 1_000_000_000, nanoseconds: 5 };
     Node {
@@ -27,7 +27,7 @@ fn node(name: &str, kind: NodeKind, mode: u32) -> Node {
     }
 }
 
-fn rules() -> Rules {
+pub(super) fn rules() -> Rules {
     Rules::new(true, true, true)
 }
 

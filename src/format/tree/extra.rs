@@ -2,6 +2,8 @@
 
 use super::Node;
 
+/// Extra field of a file's or folder's node: u32, the bits of [`FileFlags`]. Not there: none of them.
+const EXTRA_FLAGS: u16 = 1;
 /// Extra field of a folder's node: one byte, the bits of [`LeftOut`]. Not there: the folder is recorded completely.
 const EXTRA_LEFT_OUT: u16 = 2;
 
@@ -48,7 +50,100 @@ impl LeftOut {
     }
 }
 
+/// Flags of a file or folder as `chattr` sets them, in the bits of Linux's FS_IOC_GETFLAGS: those that can be put back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FileFlags(u32);
+
+impl FileFlags {
+    /// None.
+    pub const NONE: Self = Self(0);
+    /// `i`: nothing may change it.
+    pub const IMMUTABLE: Self = Self(0x10);
+    /// `a`: it may only be appended to.
+    pub const APPEND_ONLY: Self = Self(0x20);
+
+    /// Each flag that is kept, with its letter in `lsattr`. Not kept: what the file system sets itself (extents, inline data, an index),
+    /// encryption and verity, which are no switches, and those that only an empty file or folder takes (no copy-on-write, case folding).
+    const KEPT: [(u32, char); 12] = [
+        (0x1, 's'),
+        (0x2, 'u'),
+        (0x4, 'c'),
+        (0x8, 'S'),
+        (0x10, 'i'),
+        (0x20, 'a'),
+        (0x40, 'd'),
+        (0x80, 'A'),
+        (0x4000, 'j'),
+        (0x8000, 't'),
+        (0x1_0000, 'D'),
+        (0x2_0000, 'T'),
+    ];
+
+    /// Those of `bits` that are kept.
+    pub const fn kept(bits: u32) -> Self {
+        let (mut mask, mut at) = (0, 0);
+        while at < Self::KEPT.len() {
+            mask |= Self::KEPT[at].0;
+            at += 1;
+        }
+        Self(bits & mask)
+    }
+
+    /// As the system has them.
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// Both.
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Those that are not in `other`.
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Those that are in `other` too.
+    pub const fn only(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// All of `other` are among these.
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// There is none.
+    pub const fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    /// One by one.
+    pub fn each(self) -> impl Iterator<Item = Self> {
+        Self::KEPT.into_iter().filter(move |(bit, _)| self.0 & bit != 0).map(|(bit, _)| Self(bit))
+    }
+}
+
+impl std::fmt::Display for FileFlags {
+    /// In the letters of `lsattr`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        Self::KEPT.iter().filter(|(bit, _)| self.0 & bit != 0).try_for_each(|(_, letter)| write!(f, "{letter}"))
+    }
+}
+
 impl Node {
+    /// Its flags. A form that this version does not know says nothing.
+    pub fn flags(&self) -> FileFlags {
+        let value = self.find_extra(EXTRA_FLAGS).and_then(|value| value.try_into().ok());
+        value.map_or(FileFlags::NONE, |bytes| FileFlags::kept(u32::from_le_bytes(bytes)))
+    }
+
+    /// Sets its flags.
+    pub fn set_flags(&mut self, flags: FileFlags) {
+        self.put_extra(EXTRA_FLAGS, (!flags.is_none()).then(|| flags.0.to_le_bytes().to_vec()));
+    }
+
     /// What the record of this folder leaves out. A bit or a form that this version does not know still means that it is not complete.
     pub fn left_out(&self) -> LeftOut {
         match self.find_extra(EXTRA_LEFT_OUT) {
@@ -94,6 +189,18 @@ mod tests {
         assert_eq!(node.left_out(), LeftOut::MARKED.and(LeftOut::UNREAD));
         assert_eq!(node.extra, [(1, false, vec![9]), (2, false, vec![5]), (7, false, vec![])]);
         assert!(!node.left_out().has(LeftOut::TOO_DEEP));
+    }
+
+    #[test]
+    fn flags_read_back_and_only_those_that_can_be_set_again() {
+        let mut node = file(b"a", vec![]);
+        node.set_flags(FileFlags::kept(0x0008_0000 | 0x10 | 0x40));
+        assert_eq!((node.flags().to_string().as_str(), node.extra.len()), ("id", 1));
+        assert_eq!(node.flags().each().count(), 2);
+        node.set_flags(FileFlags::NONE);
+        assert!(node.extra.is_empty() && node.flags().is_none());
+        node.extra = vec![(EXTRA_FLAGS, false, vec![1, 2])];
+        assert!(node.flags().is_none());
     }
 
     #[test]

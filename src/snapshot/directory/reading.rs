@@ -7,7 +7,7 @@ use crate::crypto::ChunkType;
 use crate::filesystem::{self, Found, Segment};
 use crate::format::tree::{self, Content, LeftOut};
 use crate::repository::writer::Named;
-use crate::snapshot::files::{Run, ToRead, WasRead};
+use crate::snapshot::files::{Outcome, Run, ToRead, Trust, WasRead};
 use crate::snapshot::pending::Seen;
 use crate::snapshot::stream::{Sink, Stored, StreamPlan};
 use crate::snapshot::{SnapshotError, attributes};
@@ -15,6 +15,9 @@ use crate::snapshot::{SnapshotError, attributes};
 /// Files handed to a reader together: enough that handing over costs nothing, few enough that memory stays small.
 const BATCH_FILES: usize = 32;
 const BATCH_BYTES: u64 = 1 << 20;
+
+/// What the file system calls a hole is read up to so many bytes of a file, for some have called data that: reading zeros costs little.
+const HOLES_CHECKED_BYTES: u64 = 64 << 20;
 
 impl Taker<'_> {
     pub(super) fn read(&mut self, job: ToRead) -> Result<(), SnapshotError> {
@@ -51,7 +54,7 @@ impl Taker<'_> {
         // One look-up for the whole batch: cut the answers up again afterwards.
         let mut chunks = Vec::new();
         for result in &results {
-            if let Ok(whole) = &result.outcome {
+            if let Ok(Outcome::Whole(whole)) = &result.outcome {
                 let mut rest = whole.bytes.as_slice();
                 for &(length, id) in &whole.chunks {
                     let (bytes, after) = rest.split_at(length);
@@ -61,9 +64,14 @@ impl Taker<'_> {
             }
         }
         let mut placed = self.context.writer.place(&chunks)?.into_iter();
-        for WasRead { level, row, mut found, outcome } in results {
+        let mut too_long = Vec::new();
+        for WasRead { level, row, folder, mut found, outcome } in results {
             let whole = match outcome {
-                Ok(whole) => whole,
+                Ok(Outcome::Whole(whole)) => whole,
+                Ok(Outcome::TooLong) => {
+                    too_long.push((level, row, folder, found));
+                    continue;
+                }
                 Err(error) => {
                     self.could_not_read(level, &found, error.is_vanished(), error.to_string())?;
                     continue;
@@ -79,7 +87,10 @@ impl Taker<'_> {
             found.node.content = Content { level: 0, items };
             let stored = Stored { content: found.node.content.clone(), bytes: whole.bytes.len() as u64, homes };
             self.context.monitor.advance(1, stored.bytes);
-            self.file_done(level, row, found, stored, whole.unsteady)?;
+            self.file_done(level, row, found, stored, whole.trust)?;
+        }
+        for (level, row, folder, found) in too_long {
+            self.read_in_line(level, row, &folder, found)?;
         }
         Ok(())
     }
@@ -95,7 +106,7 @@ impl Taker<'_> {
         self.context.writer.begin_source()?;
         let mut attempt = 1;
         loop {
-            let (stored, changed) = match self.stream_file(dir, &mut found) {
+            let (stored, trust) = match self.stream_file(dir, &mut found) {
                 Ok(done) => done,
                 Err(SnapshotError::Filesystem(error)) => {
                     return self.could_not_read(level, &found, error.is_vanished(), error.to_string());
@@ -103,18 +114,18 @@ impl Taker<'_> {
                 Err(SnapshotError::Read(error)) => return self.could_not_read(level, &found, false, error.to_string()),
                 Err(error) => return Err(error),
             };
-            if changed && attempt == 1 {
+            if trust.is_worth_another_try() && attempt == 1 {
                 attempt += 1;
                 continue;
             }
             found.node.size = stored.bytes;
             found.node.content = stored.content.clone();
             self.context.monitor.advance(1, 0);
-            return self.file_done(level, row, found, stored, changed);
+            return self.file_done(level, row, found, stored, trust);
         }
     }
 
-    fn stream_file(&mut self, dir: &filesystem::Folder, found: &mut Found) -> Result<(Stored, bool), SnapshotError> {
+    fn stream_file(&mut self, dir: &filesystem::Folder, found: &mut Found) -> Result<(Stored, Trust), SnapshotError> {
         let workshop = Arc::clone(&self.context.workshop);
         let file = dir.open_file(found)?;
         file.complete(found, &workshop.owners)?;
@@ -122,32 +133,41 @@ impl Taker<'_> {
         self.context.monitor.current(&found.node.name);
         let mut sink = Sink::default();
         let mut plan = StreamPlan { chunker: &workshop.chunker, sizes: workshop.sizes, mac: None };
-        let mut short = false;
+        let (mut at, mut to_check) = (0, HOLES_CHECKED_BYTES);
         for segment in file.segments() {
-            match segment {
-                Segment::Data { offset, length } => {
-                    let mut run = Run::new(&file, offset, length);
-                    sink.append(self.context.writer, &mut run, &mut plan, self.context.monitor, self.context.stop)?;
-                    short |= run.read != length;
+            let (offset, length, is_hole) = match segment {
+                Segment::Data { offset, length } => (offset, length, false),
+                Segment::Hole { offset, length } if length > to_check => (offset, length, true),
+                Segment::Hole { offset, length } => {
+                    to_check -= length;
+                    (offset, length, file.is_hole(offset, length)?)
                 }
-                Segment::Hole { length, .. } => {
-                    sink.hole(self.context.writer, length)?;
-                    self.context.monitor.advance(0, length);
-                }
+            };
+            if is_hole {
+                sink.hole(self.context.writer, length)?;
+                self.context.monitor.advance(0, length);
+                at += length;
+                continue;
+            }
+            let mut run = Run::new(&file, offset, length);
+            sink.append(self.context.writer, &mut run, &mut plan, self.context.monitor, self.context.stop)?;
+            at += run.read;
+            if run.read < length {
+                break;
             }
         }
-        let changed = short || file.changed()?;
-        Ok((sink.finish(self.context.writer)?, changed))
+        // Where the size says that it ends there may be more: some file systems give no size, or a wrong one. A file that grows is left
+        // to the next try, for the end of it may run ahead for ever.
+        if at == file.stat().size && !file.changed()? && file.read_at(&mut [0], at)? > 0 {
+            let mut rest = Run::new(&file, at, u64::MAX);
+            sink.append(self.context.writer, &mut rest, &mut plan, self.context.monitor, self.context.stop)?;
+            at += rest.read;
+        }
+        let trust = Trust::in_file(&file, at)?;
+        Ok((sink.finish(self.context.writer)?, trust))
     }
 
-    fn file_done(
-        &mut self,
-        key: u64,
-        row: usize,
-        mut found: Found,
-        mut stored: Stored,
-        unsteady: bool,
-    ) -> Result<(), SnapshotError> {
+    fn file_done(&mut self, key: u64, row: usize, mut found: Found, mut stored: Stored, trust: Trust) -> Result<(), SnapshotError> {
         found.node.hard_link = self.context.file_systems.hard_link(&found);
         let Some(level) = self.levels.get(&key) else { return Ok(()) };
         let path = self.path_of(&level.path, &found.node.name);
@@ -155,13 +175,13 @@ impl Taker<'_> {
         let action = if known { "changed" } else { "new" };
         let relative = level.path.clone();
         self.count_file(&relative, &found, action, stored.bytes);
-        if unsteady {
-            self.trouble(path, false, "changed while it was read, twice: what is stored may mix two states".to_owned());
+        if let Some(complaint) = trust.complaint() {
+            self.trouble(path, false, complaint.to_owned());
         }
         let homes = attributes::make_fit(self.context.writer, &mut found.node)?;
         stored.homes.extend(homes);
         let stat = stat_of(&found.stat);
-        let stat = (!unsteady && stat.is_settled(self.context.start)).then_some(stat);
+        let stat = (trust == Trust::Full && stat.is_settled(self.context.start)).then_some(stat);
         let encoded = self.encode(found.node, &relative)?;
         if let Some(level) = self.levels.get_mut(&key) {
             let row = &mut level.rows[row];

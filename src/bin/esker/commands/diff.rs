@@ -180,7 +180,8 @@ impl Comparison<'_> {
 
 /// Everything but the content, and but ctime, which no restore can set.
 fn same_metadata(a: &Node, b: &Node) -> bool {
-    (a.mode, a.uid, a.gid, &a.user, &a.group, a.mtime, &a.xattrs) == (b.mode, b.uid, b.gid, &b.user, &b.group, b.mtime, &b.xattrs)
+    (a.mode, a.uid, a.gid, &a.user, &a.group, a.mtime, &a.xattrs, a.flags())
+        == (b.mode, b.uid, b.gid, &b.user, &b.group, b.mtime, &b.xattrs, b.flags())
 }
 
 fn push(path: &mut Vec<u8>, name: &[u8]) -> usize {
