@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-pub use pattern::{lines_of_file, place_within};
+pub use pattern::{lines_of_file, names_matching, place_within};
 
 /// A pattern could not be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -97,9 +97,9 @@ impl Excludes {
         self.0.iter().fold(false, |out, list| out | list.excluded(path, is_folder))
     }
 
-    /// The patterns that decided about no entry so far, as they were given.
-    pub fn unused(&self) -> Vec<String> {
-        let used = |line: &&Line| !line.used.load(Ordering::Relaxed);
+    /// The patterns that decided about an entry so far, as they were given.
+    pub fn used(&self) -> Vec<String> {
+        let used = |line: &&Line| line.used.load(Ordering::Relaxed);
         self.0.iter().flat_map(|list| list.lines.iter().filter(used).map(|line| line.given.clone())).collect()
     }
 }
@@ -197,9 +197,9 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_that_left_nothing_out_is_named_as_it_was_given() {
+    fn a_pattern_that_left_something_out_is_named_as_it_was_given() {
         let excludes = Excludes::of_source(&owned(&["a ", "/srv/b", "c", "/srv/d"]), &owned(&["E"]), Path::new("/srv")).unwrap();
         assert!(excludes.excluded(b"a ", false) && excludes.excluded(b"b", false) && excludes.excluded(b"e", false));
-        assert_eq!(excludes.unused(), ["c", "/srv/d"]);
+        assert_eq!(excludes.used(), ["a ", "/srv/b", "E"]);
     }
 }

@@ -25,13 +25,13 @@ mod xattr;
 pub use apply::{Rules, Shortfall};
 pub use create::Target;
 pub use error::{FilesystemError, shown};
-pub use exclude::{ExcludeError, Excludes, lines_of_file, place_within};
+pub use exclude::{ExcludeError, Excludes, lines_of_file, names_matching, place_within};
 pub use folder::{Folder, Named};
 pub use metadata::{FileStat, FileSystems, Found};
 pub use owners::Owners;
 pub use place::{Created, NewFile};
 pub use read::{OpenFile, Segment};
-pub use scan::{Entered, FolderState, LeftOutCounts, Mark, ScanError, ScanOptions, ScanSummary, Step, Trouble, scan};
+pub use scan::{Entered, FolderState, LeftOutCounts, Mark, Only, ScanError, ScanOptions, ScanSummary, Step, Trouble, scan};
 
 #[cfg(test)]
 mod tests;

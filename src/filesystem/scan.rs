@@ -7,6 +7,7 @@
 
 mod ahead;
 mod list;
+mod only;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use self::ahead::{Ahead, Job, Listing};
 use self::list::Lister;
+pub use self::only::Only;
 use super::error::{FilesystemError, shown};
 use super::exclude::Excludes;
 use super::folder::Folder;
@@ -26,6 +28,8 @@ use crate::monitor::{Problem, Stop};
 /// What a scan delivers and what it leaves out.
 #[derive(Clone, Debug)]
 pub struct ScanOptions {
+    /// What of the root is looked at. What is named and not there is a trouble.
+    pub only: Only,
     /// Patterns, matched on the path relative to the root.
     pub excludes: Excludes,
     /// Do not go into folders where another file system is mounted; they are delivered as empty.
@@ -47,6 +51,7 @@ pub struct ScanOptions {
 impl Default for ScanOptions {
     fn default() -> Self {
         Self {
+            only: Only::Everything,
             excludes: Excludes::none(),
             one_file_system: false,
             exclude_caches: false,
@@ -104,6 +109,20 @@ impl LeftOutCounts {
             .when(self.by_pattern + self.by_size > 0)
             .and(LeftOut::MARKED.when(self.marked > 0))
             .and(LeftOut::OWN.when(self.own > 0))
+    }
+}
+
+impl std::fmt::Display for LeftOutCounts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let parts = [
+            (self.by_pattern, "by a pattern"),
+            (self.by_size, "as too large"),
+            (self.marked, "in a marked directory"),
+            (self.other_file_systems, "on another file system"),
+            (self.own, "as esker's own"),
+        ];
+        let parts = parts.iter().filter(|(count, _)| *count > 0).map(|(count, why)| format!("{count} {why}"));
+        f.write_str(&parts.collect::<Vec<_>>().join(", "))
     }
 }
 

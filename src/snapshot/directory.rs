@@ -14,7 +14,7 @@ use crate::cache;
 use crate::clock::Timestamp;
 use crate::crypto::ChunkType;
 use crate::filesystem::{self, Entered, Excludes, FileStat, FileSystems, Folder, Found, LeftOutCounts, ScanOptions, Step};
-use crate::format::tree::{self, Node, NodeKind, XattrValue};
+use crate::format::tree::{self, LeftOut, Node, NodeKind, XattrValue};
 use crate::monitor::{Monitor, Problem, Stop};
 use crate::parallel::{OrderedPool, cores};
 use crate::repository::writer::Writer;
@@ -22,7 +22,7 @@ use crate::snapshot::files::{ToRead, WHOLE_BYTES_MAX, WasRead, Workshop};
 use crate::snapshot::pending::{PendingStates, Seen, SeenFile};
 use crate::snapshot::state::{FolderState, Stat};
 use crate::snapshot::{Counts, Reasons, SnapshotError, attributes, folder};
-use crate::source::DirectorySource;
+use crate::source::{DirectorySource, SourceKind};
 
 /// What a directory source needs from the run.
 pub struct Context<'a> {
@@ -62,16 +62,25 @@ pub struct Taken {
     pub warnings: Vec<String>,
     /// How much was left out on request.
     pub left_out: LeftOutCounts,
-    /// Patterns that left nothing out, as they were given.
-    pub unused_patterns: Vec<String>,
+    /// Patterns that decided about an entry, as they were given.
+    pub used_patterns: Vec<String>,
 }
 
 /// Stores one directory; `skip` are the entries (device, inode) that are never taken.
 pub fn take(context: Context<'_>, source: &DirectorySource, skip: Vec<(u64, u64)>) -> Result<Taken, SnapshotError> {
     let root = std::path::absolute(&source.path).unwrap_or_else(|_| source.path.clone());
-    let excludes = Excludes::of_source(&source.excludes, &source.excludes_any_case, &root)
-        .map_err(|error| SnapshotError::Sources(format!("source {:?}: {error}", source.name)))?;
-    let options = ScanOptions { excludes, skip, ..facts::scan_options(source) };
+    let alone = source.kind() == SourceKind::File;
+    let (walked, options) = match alone {
+        true => facts::alone(&source.path).map_err(|error| SnapshotError::SourceFailed {
+            name: source.name.clone(),
+            reason: format!("cannot read {}: {error}", source.path.display()),
+        })?,
+        false => {
+            let excludes = Excludes::of_source(&source.excludes, &source.excludes_any_case, &root)
+                .map_err(|error| SnapshotError::Sources(format!("source {:?}: {error}", source.name)))?;
+            (source.path.clone(), ScanOptions { excludes, skip, ..facts::scan_options(source) })
+        }
+    };
     let workshop = Arc::clone(&context.workshop);
     let readers = OrderedPool::new("esker-read", cores(), cores() * 2, move |batch: Vec<ToRead>| {
         batch.into_iter().map(|job| workshop.read(job)).collect::<Vec<_>>()
@@ -80,6 +89,7 @@ pub fn take(context: Context<'_>, source: &DirectorySource, skip: Vec<(u64, u64)
     let mut taker = Taker {
         context,
         source: &source.name,
+        alone,
         readers,
         batch: Vec::new(),
         batch_bytes: 0,
@@ -89,15 +99,21 @@ pub fn take(context: Context<'_>, source: &DirectorySource, skip: Vec<(u64, u64)
         root: None,
         bytes: 0,
     };
-    let seen = filesystem::scan(&source.path, &options, stop, |step| match step {
+    let seen = filesystem::scan(&walked, &options, stop, |step| match step {
         Step::Enter(entered) => taker.enter(*entered),
         Step::Leave { .. } => taker.leave(),
     })?;
     let (mut node, bytes) = taker.finish()?;
     node.name = source.name.clone().into_bytes();
     monitor.current(b"");
-    let (left_out, unused_patterns) = (seen.left_out, options.excludes.unused());
-    Ok(Taken { node, bytes, facts: facts::of(source, &root, &left_out), warnings: Vec::new(), left_out, unused_patterns })
+    let (left_out, used_patterns) = (seen.left_out, options.excludes.used());
+    let mut warnings = Vec::new();
+    if node.left_out().has(LeftOut::MARKED) {
+        warnings.push("the directory is marked as a cache, or by a file: only the mark is in the snapshot".to_owned());
+    } else if seen.entries == 0 && left_out.total() > 0 {
+        warnings.push("everything in the directory was left out on request: the snapshot has none of it".to_owned());
+    }
+    Ok(Taken { node, bytes, facts: facts::of(source, &root, &left_out), warnings, left_out, used_patterns })
 }
 
 /// A row of a folder that is being put together.
@@ -128,15 +144,20 @@ struct Level {
 struct Taker<'a> {
     context: Context<'a>,
     source: &'a str,
+    /// The source is the only file in what is walked.
+    alone: bool,
     readers: OrderedPool<Vec<ToRead>, Vec<WasRead>>,
     batch: Vec<ToRead>,
     batch_bytes: u64,
     levels: HashMap<u64, Level>,
     open: Vec<u64>,
     next_level: u64,
-    root: Option<Node>,
+    root: Option<Root>,
     bytes: u64,
 }
+
+/// What the walk came to: the source's node, or none when it is a file that could not be read.
+struct Root(Option<Node>);
 
 impl Taker<'_> {
     fn enter(&mut self, mut entered: Entered) -> Result<(), SnapshotError> {
@@ -242,7 +263,12 @@ impl Taker<'_> {
             self.take_results(results)?;
         }
         match self.root.take() {
-            Some(root) => Ok((root, self.bytes)),
+            Some(Root(Some(node))) => Ok((node, self.bytes)),
+            // Of one file that cannot be read nothing is there.
+            Some(Root(None)) => {
+                let reason = self.context.reasons.kept.last().map_or("it is gone", |(_, detail)| detail.as_str());
+                Err(SnapshotError::SourceFailed { name: self.source.to_owned(), reason: reason.to_owned() })
+            }
             None => Err(SnapshotError::Internal("a folder was never finished")),
         }
     }
@@ -313,12 +339,13 @@ impl Taker<'_> {
                 return Ok(());
             }
             let Some(mut level) = self.levels.remove(&key) else { return Ok(()) };
-            let rows = level.rows.iter().filter_map(|row| Some((row.name.as_slice(), row.encoded.as_deref()?)));
-            let tree = folder::store(self.context.writer, rows)?;
-            let known = level.old.is_some();
-            self.context.counts.folder(tree.any_new, known);
-            level.node.content = tree.content;
-            attributes::make_fit(self.context.writer, &mut level.node)?;
+            let root = match self.alone {
+                true => level.rows.iter().find_map(|row| tree::decode_node(row.encoded.as_deref()?).ok()),
+                false => {
+                    self.store_folder(&mut level)?;
+                    None
+                }
+            };
             if level.state_changed || (level.old.is_none() && !level.rows.is_empty()) {
                 let files = std::mem::take(&mut level.rows).into_iter().filter_map(|row| {
                     let (node, seen) = (row.encoded?, row.seen?);
@@ -329,7 +356,7 @@ impl Taker<'_> {
                 pending.save_some(writer, host)?;
             }
             let Some((parent, row)) = level.parent else {
-                self.root = Some(level.node);
+                self.root = Some(Root(if self.alone { root } else { Some(level.node) }));
                 return Ok(());
             };
             let encoded = if level.listed { Some(self.encode(level.node, &level.path)?) } else { None };
@@ -339,6 +366,15 @@ impl Taker<'_> {
             }
             key = parent;
         }
+    }
+
+    fn store_folder(&mut self, level: &mut Level) -> Result<(), SnapshotError> {
+        let rows = level.rows.iter().filter_map(|row| Some((row.name.as_slice(), row.encoded.as_deref()?)));
+        let tree = folder::store(self.context.writer, rows)?;
+        self.context.counts.folder(tree.any_new, level.old.is_some());
+        level.node.content = tree.content;
+        attributes::make_fit(self.context.writer, &mut level.node)?;
+        Ok(())
     }
 
     fn old_state(&mut self, path: &[u8]) -> Result<Option<FolderState>, SnapshotError> {
@@ -375,7 +411,7 @@ impl Taker<'_> {
 
     fn path_of(&self, folder: &[u8], name: &[u8]) -> Vec<u8> {
         let mut path = self.source.as_bytes().to_vec();
-        for part in [folder, name] {
+        for part in if self.alone { [&[][..], &[]] } else { [folder, name] } {
             if !part.is_empty() {
                 path.push(b'/');
                 path.extend_from_slice(part);

@@ -89,8 +89,8 @@ pub struct SourceSummary {
     pub warnings: Vec<String>,
     /// How many entries of it were left out on request.
     pub left_out: LeftOutCounts,
-    /// Exclude patterns that left nothing of it out, as they were given.
-    pub unused_patterns: Vec<String>,
+    /// Exclude patterns that decided about an entry of it, as they were given.
+    pub used_patterns: Vec<String>,
 }
 
 /// What a run did.

@@ -60,7 +60,7 @@ struct Part {
     facts: Vec<(String, String)>,
     warnings: Vec<String>,
     left_out: LeftOutCounts,
-    unused_patterns: Vec<String>,
+    used_patterns: Vec<String>,
 }
 
 /// Takes every source; any error means that nothing is to be committed.
@@ -111,7 +111,7 @@ pub fn all(
             duration,
             warnings: part.warnings.clone(),
             left_out: part.left_out,
-            unused_patterns: part.unused_patterns,
+            used_patterns: part.used_patterns,
         });
         entries.push(format::SourceEntry {
             name: name.clone(),
@@ -166,7 +166,7 @@ fn order(kind: SourceKind) -> u8 {
         SourceKind::Redis => 1,
         SourceKind::Command => 2,
         SourceKind::Stdin => 3,
-        SourceKind::Directory => 4,
+        SourceKind::Directory | SourceKind::File => 4,
     }
 }
 
@@ -199,7 +199,7 @@ impl Run<'_> {
                     facts: vec![("error".to_owned(), reason)],
                     warnings: Vec::new(),
                     left_out: LeftOutCounts::default(),
-                    unused_patterns: Vec::new(),
+                    used_patterns: Vec::new(),
                 })
             }
             Err(SnapshotError::SourceFailed { reason, .. }) => Err(SnapshotError::SourceFailed { name, reason }),
@@ -234,7 +234,10 @@ impl Run<'_> {
             }
             other => other?,
         };
-        let TakenDirectory { node, bytes, facts, warnings, left_out, unused_patterns } = taken;
+        let TakenDirectory { node, bytes, facts, warnings, left_out, used_patterns } = taken;
+        if left_out.total() > 0 {
+            self.monitor.note(&format!("source {}: left out {left_out}", source.name));
+        }
         let warnings = warnings::gathered(source.warnings.iter().cloned().chain(warnings));
         Ok(Part {
             node: Some(node),
@@ -244,7 +247,7 @@ impl Run<'_> {
             facts,
             warnings,
             left_out,
-            unused_patterns,
+            used_patterns,
         })
     }
 
@@ -260,7 +263,7 @@ impl Run<'_> {
             facts: Vec::new(),
             warnings: Vec::new(),
             left_out: LeftOutCounts::default(),
-            unused_patterns: Vec::new(),
+            used_patterns: Vec::new(),
         };
         for (number, path) in paths.iter().enumerate() {
             self.writer.begin_source()?;

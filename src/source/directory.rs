@@ -3,15 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::SourceError;
+use super::{SourceError, SourceKind};
 
-/// A folder and what is below it.
+/// A folder and what is below it; or one file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DirectorySource {
     /// Its name in the snapshot.
     pub name: String,
-    /// The folder. A symbolic link here (and only here) is followed.
+    /// The folder, or the file. A symbolic link here (and only here) is followed.
     pub path: PathBuf,
+    /// Of the folder only these paths, relative to it, and what is below them; none: all of it.
+    pub named: Option<Vec<PathBuf>>,
     /// May the snapshot be committed (as incomplete) when this source fails?
     pub optional: bool,
     /// Patterns of what is left out, in gitignore's language, relative to the folder.
@@ -67,13 +69,21 @@ impl DirectorySource {
         Self { name: name.into(), path: path.into(), ..Self::default() }
     }
 
+    /// Is the path a file's?
+    pub fn kind(&self) -> SourceKind {
+        if self.path.is_file() { SourceKind::File } else { SourceKind::Directory }
+    }
+
     /// Is the folder there, a folder, readable, and (unless [`DirectorySource::allow_empty`]) not empty? Run it right before the
     /// walk: an unmounted volume shows an empty folder, and a snapshot of nothing would look like a success.
     pub fn check(&self) -> Result<(), SourceError> {
         let path = self.path.display();
         let metadata = std::fs::metadata(&self.path).map_err(|error| self.cannot(error))?;
+        if metadata.is_file() {
+            return std::fs::File::open(&self.path).map(drop).map_err(|error| self.cannot(error));
+        }
         if !metadata.is_dir() {
-            return Err(SourceError::Unfit(format!("{path} is not a folder")));
+            return Err(SourceError::Unfit(format!("{path} is neither a folder nor a file")));
         }
         let mut entries = std::fs::read_dir(&self.path).map_err(|error| self.cannot(error))?;
         match entries.next() {
@@ -109,8 +119,10 @@ mod tests {
         let text = |path: &Path| DirectorySource::new("x", path).check().unwrap_err().to_string();
         assert!(text(&folder.path().join("missing")).contains("No such file"));
         let file = folder.path().join("file");
-        std::fs::write(&file, "x").unwrap();
-        assert!(text(&file).contains("is not a folder"));
+        std::fs::write(&file, "").unwrap();
+        let file = DirectorySource::new("x", file);
+        assert!(file.check().is_ok() && file.kind() == SourceKind::File);
+        assert!(text(Path::new("/dev/null")).contains("is neither a folder nor a file"));
         assert!(DirectorySource::new("x", folder.path()).check().is_ok());
         let empty = folder.path().join("empty");
         std::fs::create_dir(&empty).unwrap();

@@ -39,6 +39,8 @@ use crate::monitor::Stop;
 pub enum SourceKind {
     /// A folder and what is below it.
     Directory,
+    /// One file.
+    File,
     /// The standard output of a program.
     Command,
     /// Standard input: an end, but no status.
@@ -54,6 +56,7 @@ impl SourceKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Directory => "directory",
+            Self::File => "file",
             Self::Command => "command",
             Self::Stdin => "stdin",
             Self::Postgres => "postgres",
@@ -129,7 +132,7 @@ impl Source {
     /// What sort of source it is.
     pub fn kind(&self) -> SourceKind {
         match self {
-            Self::Directory(_) => SourceKind::Directory,
+            Self::Directory(directory) => directory.kind(),
             Self::Stream(stream) => stream.kind(),
         }
     }

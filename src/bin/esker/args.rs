@@ -5,6 +5,7 @@
 mod config;
 mod copy;
 mod doctor;
+mod files;
 mod key;
 pub mod layout;
 mod prune;
@@ -14,6 +15,7 @@ mod retention;
 pub use config::{Config, ConfigAction};
 pub use copy::{Copy, From, FromSecret, Guard, Mirror};
 pub use doctor::{Doctor, DoctorStore, DoctorWhat};
+pub use files::{FilesFrom, LeaveOut, bytes};
 pub use key::{Key, KeyAction, NewPassword};
 pub use prune::{Prune, Unlock};
 pub use repair::{Parity, ParityAction, Recover, Repair, RepairAction, RepairPacks, RepairSnapshots};
@@ -287,12 +289,12 @@ A source name is 1 to 64 of a-z 0-9 . _ - and begins with a letter or digit. Sou
 config file; --only takes some of all of them. When a required source fails nothing is committed and the exit code is 4; when an optional source fails, or a file
 cannot be read, the snapshot is committed, marked incomplete, and the exit code is 3.")]
 pub struct Snapshot {
-    /// Directories, each named by its last part
-    #[arg(value_name = "PATH", value_hint = ValueHint::DirPath)]
+    /// Directories or files, each named by its last part
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub paths: Vec<PathBuf>,
 
-    /// A directory under a name of your choice
-    #[arg(long, value_name = "NAME=PATH", value_parser = named(), value_hint = ValueHint::DirPath, help_heading = "Sources")]
+    /// A directory or file under a name of your choice
+    #[arg(long, value_name = "NAME=PATH", value_parser = named(), value_hint = ValueHint::AnyPath, help_heading = "Sources")]
     pub dir: Vec<Named>,
 
     /// The output of a command (words in shell quoting, no shell)
@@ -331,13 +333,13 @@ pub struct Snapshot {
     #[arg(long, value_name = "NAME", help_heading = "Sources")]
     pub optional: Vec<String>,
 
-    /// Leave out what matches, with the meaning of .gitignore lines
-    #[arg(long, value_name = "GLOB", help_heading = "Files")]
-    pub exclude: Vec<String>,
+    /// Paths that stand in files
+    #[command(flatten)]
+    pub files_from: FilesFrom,
 
-    /// Leave out what matches a line of FILE
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Files")]
-    pub exclude_file: Vec<PathBuf>,
+    /// What is left out
+    #[command(flatten)]
+    pub leave_out: LeaveOut,
 
     /// Read every file again, also those that look unchanged
     #[arg(long, help_heading = "Files")]
@@ -346,6 +348,10 @@ pub struct Snapshot {
     /// A tag to find this snapshot by; may be given several times
     #[arg(long, value_name = "TAG", help_heading = "Snapshot")]
     pub tag: Vec<String>,
+
+    /// What to say about it, as `esker tag --comment` would (needs an owner's key; with a writer key use --tag)
+    #[arg(long, value_name = "TEXT", help_heading = "Snapshot")]
+    pub comment: Option<String>,
 
     /// Pin it: no rule of `forget` drops it until `esker tag --release` (needs an owner's key)
     #[arg(long, help_heading = "Snapshot", conflicts_with = "keep_until")]

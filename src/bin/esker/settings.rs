@@ -9,6 +9,7 @@ mod hooks;
 mod keep;
 #[cfg(test)]
 mod keys;
+mod leave_out;
 mod monitor;
 mod opening;
 mod time;
@@ -17,6 +18,7 @@ mod variables;
 pub use entry::{AuthentikEntry, PostgresEntry, PostgresFormat, RedisEntry, SourceEntry, StdinEntry, Words};
 pub use hooks::{Commands, Hooks, OnFailure};
 pub use keep::Keep;
+pub use leave_out::LeaveOutKeys;
 pub use monitor::{Message, MonitorEntry, When};
 pub use opening::Opening;
 pub use time::Span;
@@ -53,10 +55,8 @@ pub struct Settings {
     pub host: Option<String>,
     /// Tags of every snapshot.
     pub tags: Vec<String>,
-    /// Patterns for every directory.
-    pub exclude: Vec<String>,
-    /// Files of such patterns.
-    pub exclude_files: Vec<PathBuf>,
+    /// What is left out of every directory.
+    pub leave_out: LeaveOutKeys,
     /// Sources, as the config file has them.
     pub sources: Vec<SourceEntry>,
     /// What `forget` keeps.
@@ -200,8 +200,16 @@ pub fn of_section(mut section: Section, global: &Global, environment: &Environme
         cache_dir: given(&global.cache_dir).cloned().or(section.cache_dir),
         host: section.host,
         tags: section.tags.unwrap_or_default(),
-        exclude: section.exclude.unwrap_or_default(),
-        exclude_files: section.exclude_files.unwrap_or_default(),
+        leave_out: LeaveOutKeys {
+            exclude: section.exclude.unwrap_or_default(),
+            exclude_files: section.exclude_files.unwrap_or_default(),
+            iexclude: section.iexclude.unwrap_or_default(),
+            iexclude_files: section.iexclude_files.unwrap_or_default(),
+            one_file_system: section.one_file_system,
+            exclude_caches: section.exclude_caches,
+            exclude_if_present: section.exclude_if_present.unwrap_or_default(),
+            exclude_larger_than: section.exclude_larger_than,
+        },
         sources: section.source.unwrap_or_default(),
         keep: section.keep,
         hooks: section.hooks.unwrap_or_default(),

@@ -1,19 +1,19 @@
 //! From flags and the config file to the sources of one snapshot. Mistakes are found here, before a password is asked for.
 
 mod asked;
+mod files;
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::Result;
-use esker::filesystem::{Excludes, lines_of_file};
 use esker::monitor::Stop;
 use esker::source::authentik::{self, AuthentikOptions};
 use esker::source::command::{CommandOptions, CommandSource};
 use esker::source::postgres::{DumpFormat, PostgresOptions, PostgresSource};
 use esker::source::redis::{RedisOptions, RedisSource};
 use esker::source::stdin::StdinSource;
-use esker::source::{DirectorySource, Source, SourceError, check_sources};
+use esker::source::{Source, SourceError, check_sources};
 
 use crate::args::Snapshot;
 use crate::error::Usage;
@@ -22,6 +22,7 @@ use crate::settings::{AuthentikEntry, PostgresEntry, PostgresFormat, Settings, S
 use crate::terminal::escape::{escape, unescape};
 use asked::Chosen;
 pub use asked::hooks;
+use files::Rules;
 
 /// Who hears of things that are no errors, and may ask to stop.
 pub struct Tell<'a> {
@@ -31,49 +32,51 @@ pub struct Tell<'a> {
     pub stop: &'a Stop,
 }
 
+/// What one snapshot takes.
+pub struct Gathered {
+    /// The sources.
+    pub sources: Vec<Source>,
+    /// Every exclude pattern a user gave for them.
+    pub patterns: Vec<String>,
+}
+
 /// The sources of the config file and those of the command line; of all of them only what `--only` names.
-pub fn gather(options: &Snapshot, settings: &Settings, tell: &Tell<'_>) -> Result<Vec<Source>> {
+pub fn gather(options: &Snapshot, settings: &Settings, tell: &Tell<'_>) -> Result<Gathered> {
     let asked = asked::all(options, settings, tell.warn)?;
-    let excludes = excludes(options, settings)?;
+    let rules = Rules::new(&options.leave_out, &settings.leave_out)?;
+    let mut patterns: Vec<String> = rules.all_patterns().cloned().collect();
     let mut chosen = Chosen::new(&options.only);
     for one in asked::needed(&asked, &options.only)? {
         let mut sources = Vec::new();
-        build(&one.entry, &excludes, &options.optional, tell, &mut sources)?;
+        build(&one.entry, &rules, &options.optional, tell, &mut sources)?;
+        // A preset has patterns of its own, which no user needs to hear of.
+        if one.entry.authentik.is_none() {
+            for source in &sources {
+                let Source::Directory(directory) = source else { continue };
+                patterns.extend(directory.excludes.iter().chain(&directory.excludes_any_case).cloned());
+            }
+        }
         chosen.add(sources, &one.place)?;
     }
+    patterns.sort_unstable();
+    patterns.dedup();
     let sources = chosen.finish(&options.optional)?;
-    check_patterns(&sources)?;
     check_sources(&sources).map_err(|error| {
         Usage::new(error).hint("a name of your choice: --dir NAME=PATH, --command NAME=..., `name` in a config file")
     })?;
-    Ok(sources)
+    Ok(Gathered { sources, patterns })
 }
 
-/// Patterns for every directory: of the config file, then of the flags.
-fn excludes(options: &Snapshot, settings: &Settings) -> Result<Vec<String>> {
-    let mut patterns = settings.exclude.clone();
-    patterns.extend(options.exclude.iter().cloned());
-    for path in settings.exclude_files.iter().chain(&options.exclude_file) {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Usage::new(format!("exclude file {}: {error}", escape(path.as_os_str().as_bytes()))))?;
-        patterns.extend(lines_of_file(&text));
-    }
-    Ok(patterns)
-}
-
-fn build(entry: &SourceEntry, excludes: &[String], optional: &[String], tell: &Tell<'_>, sources: &mut Vec<Source>) -> Result<()> {
+fn build(entry: &SourceEntry, rules: &Rules, optional: &[String], tell: &Tell<'_>, sources: &mut Vec<Source>) -> Result<()> {
     let is_optional = |name: &str| entry.optional || optional.iter().any(|given| given == name);
     let name = entry.name.clone().unwrap_or_default();
-    if let Some(path) = &entry.directory {
-        let name = match &entry.name {
-            Some(name) => name.clone(),
-            None => name_of(path)?,
+    if entry.directory.is_some() || entry.names_paths() {
+        let name = match (&entry.name, &entry.directory) {
+            (None, Some(path)) => name_of(path)?,
+            _ => name,
         };
-        let mut directory = DirectorySource::new(name.clone(), path.clone());
-        directory.optional = is_optional(&name);
-        directory.excludes = excludes.iter().chain(&entry.exclude).cloned().collect();
-        directory.allow_empty = entry.allow_empty;
-        sources.push(Source::Directory(directory));
+        let optional = is_optional(&name);
+        sources.push(Source::Directory(files::directory(entry, name, optional, rules)?));
     } else if let Some(words) = &entry.command {
         let mut options = CommandOptions::new(name.clone(), words.split()?);
         options.optional = is_optional(&name);
@@ -107,7 +110,7 @@ fn build(entry: &SourceEntry, excludes: &[String], optional: &[String], tell: &T
         options.optional = is_optional(&name);
         sources.push(Source::Stream(Box::new(RedisSource::new(options).map_err(Usage::new)?)));
     } else if let Some(authentik) = &entry.authentik {
-        sources.extend(found_by_preset(entry, authentik, excludes, optional, tell)?);
+        sources.extend(found_by_preset(entry, authentik, rules, optional, tell)?);
     }
     Ok(())
 }
@@ -116,7 +119,7 @@ fn build(entry: &SourceEntry, excludes: &[String], optional: &[String], tell: &T
 fn found_by_preset(
     entry: &SourceEntry,
     authentik: &AuthentikEntry,
-    excludes: &[String],
+    rules: &Rules,
     optional: &[String],
     tell: &Tell<'_>,
 ) -> Result<Vec<Source>> {
@@ -128,7 +131,7 @@ fn found_by_preset(
         options.command_prefix = words.split()?;
     }
     options.optional = authentik.optional.iter().chain(optional).cloned().collect();
-    options.excludes = excludes.to_vec();
+    options.excludes = rules.patterns().to_vec();
     let found = authentik::discover(&options, tell.stop).map_err(|error| match error {
         SourceError::Settings(text) => anyhow::Error::from(Usage::new(text)),
         other => other.into(),
@@ -136,7 +139,9 @@ fn found_by_preset(
     for remark in &found.remarks {
         (tell.warn)(&format!("authentik: {remark}"));
     }
-    Ok(found.sources)
+    let mut sources = found.sources;
+    sources.iter_mut().for_each(|source| rules.put_on_found(source));
+    Ok(sources)
 }
 
 fn postgres_options(name: &str, entry: &PostgresEntry, warn: &dyn Fn(&str)) -> Result<PostgresOptions> {
@@ -179,15 +184,6 @@ fn name_of(path: &Path) -> Result<String> {
             .into());
     }
     Ok(name)
-}
-
-/// A pattern that cannot work is found before a password is asked for.
-fn check_patterns(sources: &[Source]) -> Result<()> {
-    for source in sources {
-        let Source::Directory(directory) = source else { continue };
-        Excludes::of_source(&directory.excludes, &directory.excludes_any_case, Path::new("/")).map_err(Usage::new)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -64,6 +64,11 @@ fn part_matches(part: &str, name: &Path) -> bool {
     built.is_ok_and(|matcher| matcher.matched(name, true).is_ignore())
 }
 
+/// Those of the names that the pattern of one name matches (`*`, `?`, `[a-z]`); none when it is no pattern.
+pub fn names_matching(pattern: &str, names: Vec<std::ffi::OsString>) -> Vec<std::ffi::OsString> {
+    names.into_iter().filter(|name| part_matches(pattern, Path::new(name))).collect()
+}
+
 /// What the matching library takes for the same pattern: it cuts blanks off the end, skips what begins with `#`, and reads braces as
 /// alternatives, which a line of a .gitignore does not.
 pub(super) fn for_matcher(pattern: &str) -> Result<String, &'static str> {

@@ -1,5 +1,6 @@
 //! One folder: opened, listed, each entry looked at.
 
+use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, statat};
 use rustix::io::Errno;
 
 use super::ahead::{Job, Listing};
-use super::{Entered, FolderState, LeftOutCounts, Mark, ScanOptions, Trouble};
+use super::{Entered, FolderState, LeftOutCounts, Mark, Only, ScanOptions, Trouble};
 use crate::filesystem::error::FilesystemError;
 use crate::filesystem::folder::{Folder, Listed, join, open_beneath};
 use crate::filesystem::metadata::{Found, found, kind};
@@ -89,7 +90,8 @@ impl<'a> Lister<'a> {
         }
         let prefix = full.len();
         let excludes = &self.options.excludes;
-        let rows = dir.list(self.stop, |name, kind| {
+        let named = self.options.only.at(&path).names();
+        let list = |name: &[u8], kind: FileType| {
             seen = true;
             if excludes.is_empty() || kind == FileType::Unknown {
                 return true;
@@ -99,7 +101,12 @@ impl<'a> Lister<'a> {
             let out = excludes.excluded(&full, kind == FileType::Directory);
             left_out.by_pattern += u64::from(out);
             !out
-        });
+        };
+        let rows = match named {
+            // Nothing else in it is asked for, so nothing else is looked at.
+            Some(names) => Ok(names.keys().map(|name| Listed { name: name.clone(), ino: 0, kind: FileType::Unknown }).collect()),
+            None => dir.list(self.stop, list),
+        };
         let mut rows = match rows {
             Ok(rows) => rows,
             Err(error) => {
@@ -115,6 +122,10 @@ impl<'a> Lister<'a> {
         }
         let mut troubles = Vec::new();
         let entries = self.look_at(&dir, rows, &mut full, prefix, &mut left_out, &mut troubles);
+        if let Some(names) = named {
+            folder.node.leave_out(LeftOut::NOT_NAMED);
+            self.check_named(names, &dir, &entries, &mut troubles);
+        }
         let jobs = entries
             .iter()
             .filter(|entry| entry.node.kind == NodeKind::Folder)
@@ -123,7 +134,22 @@ impl<'a> Lister<'a> {
         folder.node.leave_out(left_out.bits());
         folder.node.leave_out(LeftOut::UNREAD.when(troubles.iter().any(|trouble| !trouble.vanished)));
         let entered = Entered { path, folder, entries, dir: Some(dir), state, troubles };
-        Listing { entered: Box::new(entered), jobs, left_out, was_empty: !seen }
+        Listing { entered: Box::new(entered), jobs, left_out, was_empty: !seen && named.is_none() }
+    }
+
+    /// What was named must be there, and be a folder when something in it was named.
+    fn check_named(&self, names: &BTreeMap<Vec<u8>, Only>, dir: &Folder, entries: &[Found], troubles: &mut Vec<Trouble>) {
+        for trouble in troubles.iter_mut().filter(|trouble| trouble.vanished) {
+            trouble.vanished = false;
+            trouble.detail = "was named and does not exist".to_owned();
+        }
+        for entry in entries.iter().filter(|entry| entry.node.kind != NodeKind::Folder) {
+            if names.get(&entry.node.name).is_some_and(|below| below.names().is_some()) {
+                let path = self.whole(dir, &entry.node.name);
+                let detail = "something in it was named, and it is no folder".to_owned();
+                troubles.push(Trouble { path, vanished: false, detail });
+            }
+        }
     }
 
     fn look_at(

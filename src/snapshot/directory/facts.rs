@@ -1,8 +1,9 @@
 //! What the snapshot records about a directory source: page `format-spec/snapshot.md`, "Facts of a directory source".
 
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
-use crate::filesystem::{LeftOutCounts, Mark, ScanOptions, place_within};
+use crate::filesystem::{LeftOutCounts, Mark, Only, ScanOptions, place_within};
 use crate::source::DirectorySource;
 
 /// The facts, in the order a snapshot wants them. `root` is the folder's absolute path.
@@ -27,6 +28,9 @@ pub fn of(source: &DirectorySource, root: &Path, left_out: &LeftOutCounts) -> Ve
     if let Some(bytes) = source.exclude_larger_than {
         add("exclude-larger-than", bytes.to_string());
     }
+    if let Some(named) = &source.named {
+        add("named", named.len().to_string());
+    }
     for (reason, count) in [
         ("pattern", left_out.by_pattern),
         ("size", left_out.by_size),
@@ -47,11 +51,60 @@ pub fn of(source: &DirectorySource, root: &Path, left_out: &LeftOutCounts) -> Ve
 pub fn scan_options(source: &DirectorySource) -> ScanOptions {
     let mark =
         |mark: &crate::source::IfPresent| Mark { name: mark.name.clone().into_bytes(), header: mark.header.clone().into_bytes() };
+    let only =
+        source.named.as_ref().map_or(Only::Everything, |named| Only::paths(named.iter().map(|path| path.as_os_str().as_bytes())));
     ScanOptions {
+        only,
         one_file_system: source.one_file_system,
         exclude_caches: source.exclude_caches,
         exclude_if_present: source.exclude_if_present.iter().map(mark).collect(),
         exclude_larger_than: source.exclude_larger_than,
         ..ScanOptions::default()
+    }
+}
+
+/// A file as a source: the folder it is in, and what of it is looked at. No rule leaves out what was named itself.
+pub fn alone(file: &Path) -> std::io::Result<(PathBuf, ScanOptions)> {
+    let file = file.canonicalize()?;
+    let name = file.file_name().unwrap_or_default().as_bytes();
+    let only = Only::paths([name]);
+    let folder = file.parent().unwrap_or(Path::new("/")).to_owned();
+    Ok((folder, ScanOptions { only, threads: 0, ..ScanOptions::default() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_says_what_it_was_told_to_leave_out() {
+        let source = DirectorySource {
+            excludes: ["*.tmp", "!keep.tmp", "/srv/app/cache", "/srv/app"].map(str::to_owned).to_vec(),
+            excludes_any_case: vec!["*.JPG".to_owned()],
+            one_file_system: true,
+            exclude_caches: true,
+            exclude_if_present: vec!["TAG:x".parse().unwrap(), ".nobackup".parse().unwrap()],
+            exclude_larger_than: Some(10),
+            named: Some(vec!["a".into(), "b".into()]),
+            ..DirectorySource::new("app", "app")
+        };
+        let left_out = LeftOutCounts { by_pattern: 2, marked: 1, ..LeftOutCounts::default() };
+        let facts = of(&source, Path::new("/srv/app"), &left_out);
+        let expected = [
+            ("exclude", "*.tmp\n!keep.tmp\n/cache"),
+            ("exclude-caches", "yes"),
+            ("exclude-if-present", ".nobackup"),
+            ("exclude-if-present", "TAG:x"),
+            ("exclude-larger-than", "10"),
+            ("iexclude", "*.JPG"),
+            ("left-out", "mark 1"),
+            ("left-out", "pattern 2"),
+            ("named", "2"),
+            ("one-file-system", "yes"),
+            ("path", "/srv/app"),
+        ];
+        assert_eq!(facts, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        let plain = of(&DirectorySource::new("app", "app"), Path::new("/srv/app"), &LeftOutCounts::default());
+        assert_eq!(plain, [("path".to_owned(), "/srv/app".to_owned())]);
     }
 }

@@ -1,35 +1,44 @@
 //! `esker snapshot`: every source into one snapshot, all or nothing.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
 use esker::filesystem::Owners;
 use esker::format::note::{Keep, Value as Says};
-use esker::repository::Repository;
+use esker::repository::{Repository, TEXT_SIZE_MAX};
 use esker::snapshot::{self, SnapshotOptions, SnapshotSummary, SourceStatus, SourceSummary};
+use esker::source::SourceKind;
 use esker::store::location::Location;
 use serde_json::{Value, json};
 
 use super::{Context, around, holds_config, init, tag::until, warnings};
 use crate::args::{Kdf, Snapshot};
+use crate::error::Usage;
 use crate::exit_code::ExitCode;
-use crate::sources::{self, Tell};
+use crate::sources::{self, Gathered, Tell};
 use crate::terminal::escape::escape;
 use crate::terminal::words;
 
 /// Takes it and says what it cost.
 pub fn run(options: &Snapshot, context: &mut Context) -> Result<ExitCode> {
     let tell = Tell { warn: &|text| context.progress.warn(text), stop: &context.stop };
-    let gathered = sources::gather(options, &context.settings, &tell)?;
+    let Gathered { sources, patterns } = sources::gather(options, &context.settings, &tell)?;
     let keep = match &options.keep_until {
         Some(text) => Some(Keep::Until(until(text)?)),
         None => options.keep.then_some(Keep::ForEver),
     };
+    if options.comment.as_ref().is_some_and(|comment| comment.len() > TEXT_SIZE_MAX) {
+        return Err(Usage::new(format!("a comment has at most {TEXT_SIZE_MAX} bytes")).into());
+    }
     let repository = open(options, context)?;
     if keep.is_some() {
         // Before hours of reading, not after them.
         repository.need_owner("pinning a snapshot")?;
+    }
+    if options.comment.is_some() {
+        repository.need_owner("commenting a snapshot")?;
     }
     let mut tags = context.settings.tags.clone();
     tags.extend(options.tag.iter().cloned());
@@ -45,14 +54,22 @@ pub fn run(options: &Snapshot, context: &mut Context) -> Result<ExitCode> {
         never: never(context)?,
         around: around::of_sources(options, context)?,
     };
-    let summary = snapshot::run(&repository, gathered, &snapshot_options, &context.monitor(), &context.stop)?;
+    let summary = snapshot::run(&repository, sources, &snapshot_options, &context.monitor(), &context.stop)?;
     context.progress.finish();
     context.run.snapshot_id = summary.id.map(|id| id.to_hex());
-    context.run.summary = Some(as_json(&summary));
-    if let (Some(keep), Some(id)) = (keep, summary.id) {
-        repository.say(&repository.notes()?, [(id, Says::Keep(keep))])?;
+    let unused = unused_patterns(&patterns, &summary);
+    context.run.summary = Some(as_json(&summary, &unused));
+    if let Some(id) = summary.id {
+        let comment = options.comment.clone().filter(|comment| !comment.is_empty()).map(Says::Comment);
+        let says: Vec<_> = keep.map(Says::Keep).into_iter().chain(comment).map(|says| (id, says)).collect();
+        if !says.is_empty() {
+            repository.say(&repository.notes()?, says)?;
+        }
     }
-    print(&summary, context)?;
+    print(&summary, &unused, context)?;
+    if options.only.is_empty() {
+        remark_unused(&unused, options, context);
+    }
     Ok(if summary.reasons.is_empty() { ExitCode::Done } else { ExitCode::Incomplete })
 }
 
@@ -74,9 +91,9 @@ fn never(context: &Context) -> Result<Vec<PathBuf>> {
     Ok(never)
 }
 
-fn print(summary: &SnapshotSummary, context: &mut Context) -> Result<()> {
+fn print(summary: &SnapshotSummary, unused: &[String], context: &mut Context) -> Result<()> {
     if context.out.json {
-        return context.out.json(&as_json(summary));
+        return context.out.json(&as_json(summary, unused));
     }
     for source in &summary.sources {
         context.out.remark(&source_line(source))?;
@@ -122,6 +139,34 @@ fn warnings_of(summary: &SnapshotSummary) -> impl Iterator<Item = (&str, &str)> 
     summary.sources.iter().flat_map(|source| source.warnings.iter().map(|text| (source.name.as_str(), text.as_str())))
 }
 
+/// Patterns that left nothing out of any directory. Without a directory there was nothing to leave out.
+fn unused_patterns(given: &[String], summary: &SnapshotSummary) -> Vec<String> {
+    if !summary.sources.iter().any(|source| source.kind == SourceKind::Directory) {
+        return Vec::new();
+    }
+    let used: HashSet<&String> = summary.sources.iter().flat_map(|source| &source.used_patterns).collect();
+    given.iter().filter(|pattern| !used.contains(pattern)).cloned().collect()
+}
+
+/// Of the command line, and of paths, a pattern that leaves nothing out is most often a typing error; a rule of a config file such as
+/// `*.tmp` is in order on a day without such files.
+fn remark_unused(unused: &[String], options: &Snapshot, context: &Context) {
+    let of_flags = |pattern: &String| options.leave_out.exclude.contains(pattern) || options.leave_out.iexclude.contains(pattern);
+    for pattern in unused {
+        let shown = escape(pattern.as_bytes());
+        if pattern.trim_start_matches('!').starts_with('/') {
+            context.progress.warn(&format!(
+                "the pattern {shown} left nothing out: a path that begins with / lies in a source's directory, or begins with the \
+                 directory's own absolute path",
+            ));
+        } else if of_flags(pattern) {
+            context.progress.warn(&format!("the pattern {shown} left nothing out"));
+        } else {
+            context.monitor().note(&format!("the pattern {shown} left nothing out"));
+        }
+    }
+}
+
 fn source_line(source: &SourceSummary) -> String {
     let status = match source.status {
         SourceStatus::Ok => String::new(),
@@ -144,7 +189,7 @@ fn status_word(status: SourceStatus) -> &'static str {
     }
 }
 
-fn as_json(summary: &SnapshotSummary) -> Value {
+fn as_json(summary: &SnapshotSummary, unused: &[String]) -> Value {
     let counts = &summary.counts;
     let sources: Vec<Value> = summary
         .sources
@@ -156,6 +201,13 @@ fn as_json(summary: &SnapshotSummary) -> Value {
                 "status": status_word(source.status),
                 "bytes": source.bytes,
                 "duration": source.duration.as_secs_f64(),
+                "left_out": {
+                    "by_pattern": source.left_out.by_pattern,
+                    "by_size": source.left_out.by_size,
+                    "marked": source.left_out.marked,
+                    "other_file_systems": source.left_out.other_file_systems,
+                    "own": source.left_out.own,
+                },
             })
         })
         .collect();
@@ -189,6 +241,7 @@ fn as_json(summary: &SnapshotSummary) -> Value {
         "sources": sources,
         "warnings": warnings::as_json(warnings_of(summary)),
         "incomplete": !summary.reasons.is_empty(),
+        "unused_patterns": unused,
         "reasons": reasons,
         "reasons_count": summary.reasons.count,
     })

@@ -6,6 +6,7 @@ use anyhow::Result;
 use esker::source::command;
 use serde::{Deserialize, Serialize};
 
+use super::LeaveOutKeys;
 use super::hooks::Hooks;
 use crate::error::Usage;
 
@@ -30,7 +31,7 @@ impl Words {
     }
 }
 
-/// One `[[source]]`: exactly one of directory, command, stdin, postgres, redis, authentik.
+/// One `[[source]]`: exactly one of directory, files-from, command, stdin, postgres, redis, authentik.
 #[derive(Deserialize, Serialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SourceEntry {
@@ -47,14 +48,41 @@ pub struct SourceEntry {
     /// Patterns for this directory only.
     #[serde(default)]
     pub exclude: Vec<String>,
+    /// Files of such patterns.
+    #[serde(default)]
+    pub exclude_files: Vec<PathBuf>,
+    /// Patterns that do not tell upper from lower case.
+    #[serde(default)]
+    pub iexclude: Vec<String>,
+    /// Files of those.
+    #[serde(default)]
+    pub iexclude_files: Vec<PathBuf>,
+    /// Do not go where another file system is mounted.
+    pub one_file_system: Option<bool>,
+    /// Leave out what a CACHEDIR.TAG marks.
+    pub exclude_caches: Option<bool>,
+    /// `NAME` or `NAME:HEADER` of files that mark a directory.
+    #[serde(default)]
+    pub exclude_if_present: Vec<String>,
+    /// A size such as `500M`.
+    pub exclude_larger_than: Option<String>,
     /// An empty directory, or a command that prints nothing, is in order.
     #[serde(default)]
     pub allow_empty: bool,
     /// Variables of this process's environment that children of this source get beside the usual few.
     #[serde(default)]
     pub pass_environment: Vec<String>,
-    /// A directory.
+    /// A directory, or one file.
     pub directory: Option<PathBuf>,
+    /// Files of paths, with wildcards and comments.
+    #[serde(default)]
+    pub files_from: Vec<PathBuf>,
+    /// Files of paths, each line as it is.
+    #[serde(default)]
+    pub files_from_verbatim: Vec<PathBuf>,
+    /// Files of paths, each ended by a NUL.
+    #[serde(default)]
+    pub files_from_raw: Vec<PathBuf>,
     /// The output of a command.
     pub command: Option<Words>,
     /// Standard input.
@@ -135,9 +163,29 @@ pub struct AuthentikEntry {
 
 impl SourceEntry {
     /// What the parser cannot see: a source is one thing, and its keys fit it.
+    /// It is made of paths that stand in files.
+    pub fn names_paths(&self) -> bool {
+        [&self.files_from, &self.files_from_verbatim, &self.files_from_raw].into_iter().any(|files| !files.is_empty())
+    }
+
+    /// What is left out of this directory, beside what is left out of all.
+    pub fn leave_out_keys(&self) -> LeaveOutKeys {
+        LeaveOutKeys {
+            exclude: self.exclude.clone(),
+            exclude_files: self.exclude_files.clone(),
+            iexclude: self.iexclude.clone(),
+            iexclude_files: self.iexclude_files.clone(),
+            one_file_system: self.one_file_system,
+            exclude_caches: self.exclude_caches,
+            exclude_if_present: self.exclude_if_present.clone(),
+            exclude_larger_than: self.exclude_larger_than.clone(),
+        }
+    }
+
     pub(super) fn check(&self) -> Result<(), String> {
         let kinds = [
             self.directory.is_some(),
+            self.names_paths(),
             self.command.is_some(),
             self.stdin.is_some(),
             self.postgres.is_some(),
@@ -146,10 +194,14 @@ impl SourceEntry {
         ];
         let name = self.name.as_deref().map_or("without a name".to_owned(), |name| format!("{name:?}"));
         if kinds.into_iter().filter(|given| *given).count() != 1 {
-            return Err(format!("source {name} needs exactly one of directory, command, stdin, postgres, redis, authentik"));
+            return Err(format!(
+                "source {name} needs exactly one of directory, files-from, command, stdin, postgres, redis, authentik"
+            ));
         }
-        if !self.exclude.is_empty() && self.directory.is_none() {
-            return Err(format!("source {name} has an `exclude`, which only a directory can have"));
+        if !self.leave_out_keys().is_empty() && self.directory.is_none() && !self.names_paths() {
+            return Err(format!(
+                "source {name} has an `exclude` or another key that leaves files out, which only a directory can have"
+            ));
         }
         if self.allow_empty && self.directory.is_none() && self.command.is_none() {
             return Err(format!("source {name} has an `allow-empty`, which only a directory and a command can have"));

@@ -36,6 +36,12 @@ pub struct Section {
     pub(super) tags: Option<Vec<String>>,
     pub(super) exclude: Option<Vec<String>>,
     pub(super) exclude_files: Option<Vec<PathBuf>>,
+    pub(super) iexclude: Option<Vec<String>>,
+    pub(super) iexclude_files: Option<Vec<PathBuf>>,
+    pub(super) one_file_system: Option<bool>,
+    pub(super) exclude_caches: Option<bool>,
+    pub(super) exclude_if_present: Option<Vec<String>>,
+    pub(super) exclude_larger_than: Option<String>,
     /// Options of the store by name, as `--option` takes them.
     pub(super) option: Option<BTreeMap<String, Scalar>>,
     pub(super) keep: Option<Keep>,
@@ -270,6 +276,12 @@ fn over(base: Section, top: Section, sources: Sources) -> Section {
         tags: top.tags.or(base.tags),
         exclude: top.exclude.or(base.exclude),
         exclude_files: top.exclude_files.or(base.exclude_files),
+        iexclude: top.iexclude.or(base.iexclude),
+        iexclude_files: top.iexclude_files.or(base.iexclude_files),
+        one_file_system: top.one_file_system.or(base.one_file_system),
+        exclude_caches: top.exclude_caches.or(base.exclude_caches),
+        exclude_if_present: top.exclude_if_present.or(base.exclude_if_present),
+        exclude_larger_than: top.exclude_larger_than.or(base.exclude_larger_than),
         option: top.option.or(base.option),
         keep: top.keep.or(base.keep),
         hooks: top.hooks.or(base.hooks),
@@ -298,9 +310,15 @@ fn resolve(section: &mut Section, folder: &Path) {
             message.secret_file.iter_mut().for_each(at);
         }
     }
-    section.exclude_files.iter_mut().flatten().for_each(at);
+    section.exclude_files.iter_mut().chain(&mut section.iexclude_files).flatten().for_each(at);
     for source in section.source.iter_mut().flatten() {
         source.directory.iter_mut().for_each(at);
+        for files in [&mut source.exclude_files, &mut source.iexclude_files] {
+            files.iter_mut().for_each(at);
+        }
+        for lists in [&mut source.files_from, &mut source.files_from_verbatim, &mut source.files_from_raw] {
+            lists.iter_mut().filter(|path| path.as_os_str() != "-").for_each(at);
+        }
         if let Some(postgres) = &mut source.postgres {
             postgres.password_file.iter_mut().for_each(at);
         }

@@ -216,6 +216,14 @@ fn of_flags(options: &Snapshot) -> Result<Vec<Asked>> {
     if let Some(name) = &options.stdin {
         add("--stdin", Some(name.clone()), &|entry| entry.stdin = Some(StdinEntry { trailer: options.stdin_trailer.clone() }));
     }
+    let lists = &options.files_from;
+    if [&lists.files_from, &lists.files_from_verbatim, &lists.files_from_raw].into_iter().any(|files| !files.is_empty()) {
+        add("--files-from", Some("files".to_owned()), &|entry| {
+            entry.files_from = lists.files_from.clone();
+            entry.files_from_verbatim = lists.files_from_verbatim.clone();
+            entry.files_from_raw = lists.files_from_raw.clone();
+        });
+    }
     for named in &options.dir {
         add("--dir", Some(named.name.clone()), &|entry| entry.directory = Some(PathBuf::from(&named.value)));
     }

@@ -113,7 +113,8 @@ fn look(mut settings: Settings, has_profiles: bool, findings: &mut Findings) {
         findings.error(format!("log-file {}: its folder does not exist", shown(path)));
     }
     // Taken out: what is missing of these must not hide what comes after.
-    for path in &std::mem::take(&mut settings.exclude_files) {
+    let keys = &mut settings.leave_out;
+    for path in std::mem::take(&mut keys.exclude_files).iter().chain(&std::mem::take(&mut keys.iexclude_files)) {
         if let Err(error) = std::fs::read(path) {
             findings.error(format!("exclude file {}: {error}", shown(path)));
         }
