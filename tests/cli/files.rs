@@ -197,10 +197,10 @@ fn paths_of_a_list_are_one_source() {
     command.write_stdin("c/odd\nname\0a/2\0");
     exits(command, ["snapshot", "--files-from-raw", "-"], 0);
     assert_eq!(files(&house).len(), 2);
-    house.write("list", b"a/1\ngone\na/1/below\n");
+    house.write("list", b"a/1\ngone\na/2/below\n");
     let output = exits(house.esker(), ["snapshot", "--files-from-verbatim", "list"], 3);
     assert!(stderr(&output).contains("gone: was named and does not exist"), "{}", stderr(&output));
-    assert!(stderr(&output).contains("a/1: something in it was named, and it is no folder"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("a/2: something in it was named, and it is no folder"), "{}", stderr(&output));
     house.write("esker.toml", b"[[source]]\nname = 'etc'\nfiles-from = ['list']\n");
     house.write("list", b"a/2\n");
     exits(house.esker(), ["-c", "esker.toml", "snapshot"], 0);
