@@ -7,6 +7,7 @@ mod cli {
 
     mod config;
     mod copy;
+    mod deleting;
     mod doctor;
     mod exit_codes;
     mod files;
@@ -19,6 +20,7 @@ mod cli {
     mod monitoring;
     mod prune;
     mod repair;
+    mod restoring;
     mod runs;
     mod secrets;
     mod sources;

@@ -25,6 +25,24 @@ pub(super) struct Place {
     private: Option<tempfile::TempDir>,
 }
 
+/// Where temporary folders may be made when `TMPDIR` names no such place: on a rescue system few of them can be written to.
+const TEMPORARY: [&str; 4] = ["/tmp", "/var/tmp", "/dev/shm", "/run"];
+
+/// A folder of this process alone, in the first place that has room for one.
+fn temporary_folder() -> Result<tempfile::TempDir, Fault> {
+    let named = std::env::temp_dir();
+    let places = std::iter::once(named.as_path()).chain(TEMPORARY.iter().map(Path::new));
+    let mut first = None;
+    for place in places {
+        match tempfile::Builder::new().prefix("esker-cache-").tempdir_in(place) {
+            Ok(folder) => return Ok(folder),
+            Err(error) => drop(first.get_or_insert(error)),
+        }
+    }
+    let error = first.unwrap_or_else(|| std::io::ErrorKind::NotFound.into());
+    Err(refused(&format!("a temporary folder, which TMPDIR or the cache folder can name, in {}", named.display()), &error))
+}
+
 impl Place {
     /// The cache in `folder`; if that cannot be, one in a private folder that vanishes at the end. Adds to `remarks` what a person
     /// should know.
@@ -40,8 +58,7 @@ impl Place {
 
     /// A cache that vanishes at the end.
     pub(super) fn private(repository: &Tagger) -> Result<Self, Fault> {
-        let private =
-            tempfile::Builder::new().prefix("esker-cache-").tempdir().map_err(|error| refused("a temporary folder", &error))?;
+        let private = temporary_folder()?;
         let folder = private.path().to_owned();
         let (database, file) = Self::open_in(&folder, repository, None, &mut Vec::new())?;
         // It does not outlive this process, so it need not outlive a power cut.

@@ -126,7 +126,7 @@ impl<F: AsFd> Reach<'_, F> {
 
 /// The mode of a pipe, socket or device without opening it, which could wait or act on the device: through a descriptor that is only
 /// a place (O_PATH), which chmod reaches by its number in `/proc`.
-fn chmod_special(folder: &Folder, name: &[u8], mode: Mode) -> Result<(), Errno> {
+pub(super) fn chmod_special(folder: &Folder, name: &[u8], mode: Mode) -> Result<(), Errno> {
     use rustix::fs::{CWD, FileType, OFlags, chmodat, fstat};
     use std::os::fd::AsRawFd;
     let fd = super::folder::open_beneath(folder, name, OFlags::PATH, Mode::empty())?;

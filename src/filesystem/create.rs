@@ -94,10 +94,28 @@ impl Target {
         result
     }
 
+    /// Removes the entry at `path` alone: a folder only when it is empty.
+    pub fn remove_one(&self, path: &[u8], is_folder: bool) -> Result<(), FilesystemError> {
+        let (parent, name) = split(path)?;
+        self.folder(parent)?.remove_one(name, is_folder)?;
+        if is_folder {
+            self.folders.remove(path);
+        }
+        Ok(())
+    }
+
     /// Waits until all that was restored is on the disk.
     pub fn sync(&self) -> Result<(), FilesystemError> {
         syncfs(&self.root.fd).map_err(|errno| FilesystemError::os("sync", b"the target", errno))
     }
+}
+
+/// Bytes that the user can still write where `path` is or will be made, as far as the file system tells.
+pub fn free_bytes(path: &Path) -> Option<u64> {
+    let path = std::path::absolute(path).ok()?;
+    let there = path.ancestors().find(|place| place.exists())?;
+    let stat = rustix::fs::statvfs(there).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 /// The path of the parent and the last name. A path from `/` has no place here.

@@ -14,6 +14,7 @@ mod error;
 pub mod exclude;
 mod flags;
 mod folder;
+mod leftover;
 mod metadata;
 mod owners;
 mod place;
@@ -23,7 +24,7 @@ pub mod scan;
 mod xattr;
 
 pub use apply::{Rules, Shortfall};
-pub use create::Target;
+pub use create::{Target, free_bytes};
 pub use error::{FilesystemError, shown};
 pub use exclude::{ExcludeError, Excludes, lines_of_file, names_matching, place_within};
 pub use folder::{Folder, Named};

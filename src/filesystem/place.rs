@@ -8,15 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::fs::{
-    AtFlags, FallocateFlags, FileType, Mode, OFlags, fallocate, fchmod, fstat, ftruncate, linkat, mkdirat, mknodat, openat,
-    renameat, symlinkat, unlinkat,
+    AtFlags, FallocateFlags, FileType, FlockOperation, Mode, OFlags, fallocate, fchmod, flock, fstat, ftruncate, linkat, mkdirat,
+    mknodat, openat, renameat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 
-use super::apply::{Reach, Rules, Shortfall, State, apply, apply_flags};
+use super::apply::{Reach, Rules, Shortfall, State, apply, apply_flags, chmod_special};
 use super::error::FilesystemError;
 use super::flags::{is_fixed, while_free};
 use super::folder::{Folder, check_name, open_beneath};
+use super::leftover;
 use super::metadata::{FileStat, file_stat, kind};
 use super::read::{Segments, read_full, segments};
 use super::xattr::{ByFd, DEFAULT_ACL};
@@ -65,6 +66,27 @@ impl Folder {
         }
     }
 
+    /// Lets the user write to the user's own folder `name` and list it. Returns the mode it had; none: nothing was in the way, or it
+    /// is not the user's.
+    pub fn widen(&self, name: &[u8]) -> Result<Option<u32>, FilesystemError> {
+        use rustix::process::geteuid;
+        let error = |errno| self.error("open for writing", name, errno);
+        let Some(found) = self.look_up(name)? else { return Ok(None) };
+        let (mode, own) = (found.node.mode, found.node.uid == geteuid().as_raw());
+        let needs = Mode::RWXU.as_raw_mode();
+        // Nothing is in the way of root.
+        if geteuid().is_root() || !own || found.node.kind != NodeKind::Folder || mode & needs == needs {
+            return Ok(None);
+        }
+        chmod_special(self, name, Mode::from_raw_mode(mode | needs)).map_err(error)?;
+        Ok(Some(mode))
+    }
+
+    /// Gives this folder a mode.
+    pub fn set_mode(&self, mode: u32) -> Result<(), FilesystemError> {
+        fchmod(&self.fd, Mode::from_raw_mode(mode)).map_err(|errno| FilesystemError::os("set the mode of", self.path(), errno))
+    }
+
     /// Creates the file `name`, which must not exist, mode 0600.
     pub fn create_file(self: &Arc<Self>, name: &[u8]) -> Result<NewFile, FilesystemError> {
         let file = self.create_exclusively(name)?;
@@ -84,9 +106,11 @@ impl Folder {
         check_name(name)?;
         loop {
             let number = COUNT.fetch_add(1, Ordering::Relaxed);
-            let temporary = format!(".esker-{}-{number}", std::process::id()).into_bytes();
+            let temporary = leftover::name_of(number).into_bytes();
             match self.create_exclusively(&temporary) {
                 Ok(file) => {
+                    // Says to other restores that it is being written. Where locks do not work, the process number says it.
+                    let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
                     let (folder, name, temporary) = (Arc::clone(self), name.to_vec(), Some(temporary));
                     return Ok(NewFile { file, folder, name, temporary, existed: false, narrowed: AtomicBool::new(true) });
                 }

@@ -57,6 +57,15 @@ impl Folder {
         Ok(())
     }
 
+    /// Removes the entry `name` alone: a folder only when it is empty. Nothing there: nothing done.
+    pub fn remove_one(&self, name: &[u8], is_folder: bool) -> Result<(), FilesystemError> {
+        check_name(name)?;
+        match unlinkat(&self.fd, name, if is_folder { AtFlags::REMOVEDIR } else { AtFlags::empty() }) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(self.error("remove", name, errno)),
+        }
+    }
+
     fn open_within(&self, name: &[u8], dev: u64) -> Result<Self, FilesystemError> {
         let folder = self.open_folder(name)?;
         if super::metadata::file_stat(&folder.stat()?).dev != dev {

@@ -1,5 +1,7 @@
 //! Snapshots: the commit. Page `format-spec/snapshot.md`.
 
+mod place;
+
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, Bytes};
 

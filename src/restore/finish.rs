@@ -11,7 +11,7 @@ use crate::restore::execute::Executor;
 use crate::restore::file::{FileJob, Way};
 use crate::restore::plan::{FolderJob, LinkJob};
 use crate::restore::tally::{add, count};
-use crate::restore::{Failure, Overwrite, RestoreError, Run, is_damage};
+use crate::restore::{Failure, IN_THE_WAY, Overwrite, RestoreError, Run, is_damage};
 
 /// The kernel takes no longer value of an attribute.
 const XATTR_SIZE_MAX: u64 = 64 << 10;
@@ -123,13 +123,14 @@ impl Executor<'_> {
         match self.make_link(link, &path) {
             Ok(Some(failure)) => tally.failure(failure),
             Ok(None) => {}
-            Err(error) => tally.refused(path, error)?,
+            Err(RestoreError::Filesystem(error)) => tally.refused(path, error)?,
+            Err(error) => return Err(error),
         }
         monitor.advance(1, 0);
         Ok(())
     }
 
-    fn make_link(&self, link: &LinkJob, path: &[u8]) -> Result<Option<Failure>, FilesystemError> {
+    fn make_link(&self, link: &LinkJob, path: &[u8]) -> Result<Option<Failure>, RestoreError> {
         let Run { tally, monitor, options, .. } = self.run;
         let folder = self.target.folder(&link.place.folder)?;
         let first_folder = self.target.folder(&link.first.place.folder)?;
@@ -146,11 +147,15 @@ impl Executor<'_> {
                 count(&tally.hard_links);
                 return Ok(None);
             }
-            if there.node.kind == NodeKind::Folder && !options.delete {
-                let detail = "a folder is in the way; it is removed only when deleting is asked for".to_owned();
-                return Ok(Some(Failure { path: path.to_vec(), detail, damage: false }));
+            if there.node.kind == NodeKind::Folder {
+                // Only with what was listed in it. What was not keeps it in the way, and the link below fails.
+                if self.run.deletions.of(path).is_none() {
+                    return Ok(Some(Failure { path: path.to_vec(), detail: IN_THE_WAY.to_owned(), damage: false }));
+                }
+                self.run.delete(path)?;
+            } else {
+                self.target.remove(path)?;
             }
-            self.target.remove(path)?;
         }
         folder.hard_link(&link.place.name, &first_folder, &link.first.place.name)?;
         count(&tally.hard_links);
@@ -160,6 +165,12 @@ impl Executor<'_> {
 
     pub(super) fn folder(&self, folder: &FolderJob) -> Result<(), RestoreError> {
         let Run { tally, monitor, rules, .. } = self.run;
+        if let Some(mode) = folder.only_mode {
+            return match self.target.folder(&folder.path).and_then(|open| open.set_mode(mode)) {
+                Ok(()) => Ok(()),
+                Err(error) => tally.refused(folder.path.to_vec(), error),
+            };
+        }
         let node = self.run.readable_attributes(&folder.path, &folder.node)?;
         let finished = self.target.folder(&folder.path).and_then(|open| open.finish(&node, rules, folder.existed));
         match finished {

@@ -12,9 +12,12 @@
 
 mod check;
 mod compare;
+pub mod coverage;
+pub mod deletions;
 mod execute;
 mod file;
 mod finish;
+mod guard;
 mod plan;
 mod pretend;
 pub mod proof;
@@ -23,23 +26,26 @@ pub mod stream;
 mod tally;
 mod walk;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::filesystem::{ExcludeError, FilesystemError, Owners, Rules, Target};
-use crate::format::tree::{Content, NodeKind};
-use crate::monitor::{Monitor, Phase, Stop};
+use crate::filesystem::{ExcludeError, FilesystemError, Folder, Owners, Rules, Target, free_bytes};
+use crate::format::snapshot::Snapshot;
+use crate::format::tree::{Content, LeftOut, NodeKind};
+use crate::monitor::{Monitor, Phase, Quiet, Stop};
 use crate::parallel::{self, Feed, cores};
 use crate::repository::{Reader, Repository, RepositoryError};
 use crate::store::ReadUnit;
 
+use self::coverage::{Coverage, Covered, Why};
+use self::deletions::{Deletions, Doom, Kept, Protected};
 use self::execute::Executor;
 use self::plan::Window;
 use self::pretend::Pretended;
 use self::proof::StreamProof;
 use self::select::Selection;
-use self::tally::Tally;
-use self::walk::Walker;
+use self::tally::{Tally, count};
+use self::walk::{Forecast, Walker};
 
 /// Failures the summary names; all of them are counted and told to the monitor.
 pub const FAILURES_NAMED_MAX: usize = 1_000;
@@ -47,6 +53,8 @@ pub const FAILURES_NAMED_MAX: usize = 1_000;
 const WINDOWS_IN_FLIGHT: usize = 1;
 /// Reads of a remote store under way at once: there latency counts and not cores.
 const REMOTE_READS: usize = 16;
+
+const IN_THE_WAY: &str = "a folder is in the way; it is removed only by --delete, and only when all that it holds may go";
 
 /// What to do with a file that is there already.
 ///
@@ -74,6 +82,8 @@ pub struct Origin<'a> {
     pub path: &'a [u8],
     /// What its streams must be, for [`RestoreOptions::verify`].
     pub streams: &'a [StreamProof],
+    /// The snapshot that `root` is the root of. Without it nothing is known of what it left out, and nothing is deleted.
+    pub record: Option<&'a Snapshot>,
 }
 
 /// How to restore.
@@ -88,8 +98,13 @@ pub struct RestoreOptions {
     pub exclude: Vec<String>,
     /// What happens to existing files.
     pub overwrite: Overwrite,
-    /// Remove what stands in a restored folder and is not in the snapshot, unless the patterns leave it out.
+    /// Remove what stands in a restored folder and is not in the snapshot, where the snapshot is known to hold all that was there
+    /// ([`deletions`]).
     pub delete: bool,
+    /// What is never deleted nor emptied: the repository, the cache, the home folder.
+    pub protected: Vec<PathBuf>,
+    /// Begin even where the file system says that there is too little space.
+    pub no_space_check: bool,
     /// Write runs of zeros as holes; holes of the original are holes in any case.
     pub sparse: bool,
     /// Read back each file that was written or taken for unchanged, and compare it with the snapshot; a stream also as a whole with what
@@ -131,8 +146,14 @@ pub struct RestoreSummary {
     pub others: u64,
     /// Further names of files.
     pub hard_links: u64,
-    /// Entries removed because the snapshot has them not.
+    /// Entries removed because the snapshot does not hold them; each entry of a folder counts.
     pub deleted: u64,
+    /// Entries that the snapshot does not hold and that stay nevertheless: the first, with the reason.
+    pub kept: Vec<Kept>,
+    /// How many such entries there are.
+    pub kept_count: u64,
+    /// Patterns of [`RestoreOptions::exclude`] that matched nothing.
+    pub unused_excludes: Vec<String>,
     /// Bytes of all files restored or found unchanged, holes included.
     pub bytes_total: u64,
     /// Bytes written into files.
@@ -170,6 +191,30 @@ pub enum RestoreError {
     /// A pattern is none.
     #[error(transparent)]
     Pattern(#[from] ExcludeError),
+    /// Patterns of [`RestoreOptions::include`] that match nothing in the snapshot.
+    #[error("nothing in the snapshot matches --include {}", .0.join(", "))]
+    NoMatch(Vec<String>),
+    /// The target is no place to delete from.
+    #[error("nothing is deleted from {}: {why}", target.display())]
+    NoPlaceToDelete {
+        /// As it was given.
+        target: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The caller did not agree to what would be deleted.
+    #[error("the deletions were not confirmed")]
+    NotAgreed,
+    /// It would not fit.
+    #[error("{} has {free} bytes free, and {needed} are needed", target.display())]
+    NoSpace {
+        /// As it was given.
+        target: PathBuf,
+        /// Bytes that would be written beyond what stands there.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
     /// Only files and streams have bytes to give out.
     #[error("{} is a {what}, not a file: restore it instead", crate::filesystem::shown(path))]
     NotAFile {
@@ -204,10 +249,7 @@ fn is_damage(error: &RepositoryError) -> bool {
     )
 }
 
-/// Restores what `origin` names into the target.
-///
-/// Comes back with a summary even when entries could not be restored ([`RestoreSummary::is_whole`]); an error means that it stopped
-/// before its end. A file that was being written then is removed, unless it was there before.
+/// As [`run_if`], for a caller that agrees to every deletion.
 pub fn run(
     repository: &Arc<Repository>,
     origin: Origin<'_>,
@@ -215,32 +257,71 @@ pub fn run(
     monitor: &Arc<dyn Monitor>,
     stop: &Stop,
 ) -> Result<RestoreSummary, RestoreError> {
+    run_if(repository, origin, options, monitor, stop, &mut |_| true)
+}
+
+/// Restores what `origin` names into the target. Before anything is changed `agrees` is asked about what would be deleted, if
+/// deleting was asked for.
+///
+/// Comes back with a summary even when entries could not be restored ([`RestoreSummary::is_whole`]); an error means that it stopped
+/// before its end. A file that was being written then is removed, unless it was there before.
+pub fn run_if(
+    repository: &Arc<Repository>,
+    origin: Origin<'_>,
+    options: &RestoreOptions,
+    monitor: &Arc<dyn Monitor>,
+    stop: &Stop,
+    agrees: &mut dyn FnMut(&Deletions) -> bool,
+) -> Result<RestoreSummary, RestoreError> {
     let selection = Selection::new(&options.include, &options.exclude)?;
+    let coverage = Coverage::new(origin.record, origin.path)?;
+    let protected = Protected::new(&options.protected);
+    if options.delete {
+        guard::check_target(&options.target, &protected)?;
+    }
     monitor.begin(Phase::Plan, 0, 0);
     let reader = Reader::new(repository, &**monitor)?;
     let start = Start::find(&reader, origin)?;
-    let target = match Target::open(&options.target, !options.dry_run) {
-        Err(error) if options.dry_run && error.is_vanished() => None,
-        other => Some(other?),
-    };
-    let run = Run {
+    select::check_includes(&reader, &start, &options.include, stop)?;
+    let tally = Tally::new(&**monitor);
+    let mut run = Run {
         reader: &reader,
-        target: target.as_ref(),
+        target: None,
         options,
         selection: &selection,
+        coverage: &coverage,
+        protected: &protected,
+        deletions: &Deletions::default(),
+        planning: false,
         rules: &Rules::new(!options.no_ownership, !options.numeric_ids, true),
         owners: &Owners::new(),
-        tally: &Tally::new(&**monitor),
+        tally: &tally,
         monitor: &**monitor,
         stop,
         threads: options.threads.unwrap_or_else(|| threads(&reader)),
     };
+    let forecast = run.forecast(&start, origin, agrees)?;
+    run.deletions = &forecast.deletions;
+    let target = open_target(&options.target, !options.dry_run)?;
+    run.target = target.as_ref();
     monitor.begin(Phase::Restore, 0, 0);
     run.restore(&start)?;
     if let Some(target) = run.target.filter(|_| options.verify && !options.dry_run) {
         run.check_streams(target, origin.path, origin.streams)?;
     }
-    Ok(run.tally.summary())
+    let mut summary = tally.summary();
+    summary.kept = forecast.deletions.kept().to_vec();
+    summary.kept_count = forecast.deletions.kept_count();
+    summary.unused_excludes = selection.unused_excludes();
+    Ok(summary)
+}
+
+/// None: it is not there, and is not to be made.
+fn open_target(path: &Path, create: bool) -> Result<Option<Target>, RestoreError> {
+    match Target::open(path, create) {
+        Err(error) if !create && error.is_vanished() => Ok(None),
+        other => Ok(Some(other?)),
+    }
 }
 
 fn threads(reader: &Reader) -> usize {
@@ -252,8 +333,8 @@ fn threads(reader: &Reader) -> usize {
 
 /// Where the walk begins.
 enum Start {
-    /// The content of a folder goes into the target.
-    Folder(Content),
+    /// The content of a folder goes into the target; with what its record lacks.
+    Folder(Content, LeftOut),
     /// One entry goes there under its own name.
     Entry(Box<crate::format::tree::Node>),
 }
@@ -261,8 +342,11 @@ enum Start {
 impl Start {
     fn find(reader: &Reader, origin: Origin<'_>) -> Result<Self, RestoreError> {
         Ok(match reader.resolve(origin.root, origin.path, origin.snapshot)? {
-            None => Self::Folder(origin.root.clone()),
-            Some(node) if node.kind == NodeKind::Folder => Self::Folder(node.content),
+            None => Self::Folder(origin.root.clone(), LeftOut::NOTHING),
+            Some(node) if node.kind == NodeKind::Folder => {
+                let left_out = node.left_out();
+                Self::Folder(node.content, left_out)
+            }
             Some(node) => Self::Entry(Box::new(node)),
         })
     }
@@ -276,6 +360,12 @@ struct Run<'a> {
     target: Option<&'a Target>,
     options: &'a RestoreOptions,
     selection: &'a Selection,
+    coverage: &'a Coverage,
+    protected: &'a Protected,
+    /// What goes; nothing while it is planned.
+    deletions: &'a Deletions,
+    /// Only what would be deleted, and how much would be written, is to be found out.
+    planning: bool,
     rules: &'a Rules,
     owners: &'a Owners,
     tally: &'a Tally<'a>,
@@ -284,11 +374,83 @@ struct Run<'a> {
     threads: usize,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    /// Nothing is changed.
+    fn pretends(&self) -> bool {
+        self.planning || self.options.dry_run
+    }
+
+    /// Walks once without writing, where something must be known before anything is written.
+    fn forecast(
+        self,
+        start: &Start,
+        origin: Origin<'_>,
+        agrees: &mut dyn FnMut(&Deletions) -> bool,
+    ) -> Result<Forecast, RestoreError> {
+        let Run { options, coverage, .. } = self;
+        let free = free_bytes(&options.target).filter(|_| !options.no_space_check);
+        // No restore writes more than the whole snapshot.
+        let may_not_fit = origin.record.zip(free).is_some_and(|(snapshot, free)| snapshot.totals.bytes > free);
+        if !options.delete && !may_not_fit {
+            return Ok(Forecast::default());
+        }
+        let target = open_target(&options.target, false)?;
+        let (quiet, planned) = (Quiet, Tally::new(&Quiet));
+        let planning = Run { target: target.as_ref(), planning: true, tally: &planned, monitor: &quiet, ..self };
+        let forecast = Walker::new(planning, &mut |_| Ok(())).walk(start)?;
+        if options.delete {
+            guard::check_place(&options.target, coverage, &forecast.deletions)?;
+        }
+        let freed = forecast.deletions.iter().fold(0u64, |sum, deletion| sum.saturating_add(deletion.bytes));
+        if let Some(free) = free
+            && may_not_fit
+            && forecast.bytes_needed > free.saturating_add(freed)
+        {
+            return Err(RestoreError::NoSpace { target: options.target.clone(), needed: forecast.bytes_needed, free });
+        }
+        if options.delete && !agrees(&forecast.deletions) {
+            return Err(RestoreError::NotAgreed);
+        }
+        Ok(forecast)
+    }
+
+    /// What decides about entries of `source` that the snapshot does not hold.
+    fn doom(&self, source: &'a Covered) -> Doom<'a> {
+        Doom { selection: self.selection, protected: self.protected, source, stop: self.stop }
+    }
+
+    /// Why nothing that stands in this folder of the snapshot may be deleted.
+    fn reason_to_keep_all(&self, folder: &Folder, path: &[u8], left_out: LeftOut) -> Option<Why> {
+        if !self.coverage.is_complete(path, left_out) {
+            return Some("the snapshot is not known to hold all that was in its folder");
+        }
+        if folder.found_self(Vec::new()).is_ok_and(|found| self.protected.has(&found)) {
+            return Some("esker uses its folder");
+        }
+        None
+    }
+
+    /// Removes what was listed of the folder at `path`, or to make place there.
+    fn delete(&self, path: &[u8]) -> Result<(), RestoreError> {
+        let (Some(target), Some(list)) = (self.target, self.deletions.of(path)) else { return Ok(()) };
+        let action = if self.options.dry_run { "would delete" } else { "deleted" };
+        for deletion in list {
+            let removed = if self.pretends() { Ok(()) } else { target.remove_one(&deletion.path, deletion.is_folder) };
+            match removed {
+                Ok(()) => {
+                    count(&self.tally.deleted);
+                    self.monitor.entry(action, &deletion.path, 0);
+                }
+                Err(error) => self.tally.refused(deletion.path.clone(), error)?,
+            }
+        }
+        Ok(())
+    }
+
     fn restore(self, start: &Start) -> Result<(), RestoreError> {
         let Some(target) = self.target.filter(|_| !self.options.dry_run) else {
             let pretended = Pretended(self);
-            return Walker::new(self, &mut |window| pretended.execute(&window)).walk(start);
+            return Walker::new(self, &mut |window| pretended.execute(&window)).walk(start).map(drop);
         };
         let executor = Executor::new(self, target);
         let outcome = parallel::pipeline(
@@ -296,7 +458,7 @@ impl Run<'_> {
             WINDOWS_IN_FLIGHT,
             |feed: &Feed<Window, Window>| {
                 // A closed feed: the executor has stopped, and has the reason.
-                Walker::new(self, &mut |window| feed.push(window).map_err(|_| RestoreError::stopped())).walk(start)
+                Walker::new(self, &mut |window| feed.push(window).map_err(|_| RestoreError::stopped())).walk(start).map(drop)
             },
             |window| window,
             |window| executor.execute(&window),

@@ -144,6 +144,8 @@ pub struct FolderJob {
     pub node: Node,
     /// It was there before.
     pub existed: bool,
+    /// Set: nothing of it changes, and it gets this mode, which it had before, again.
+    pub only_mode: Option<u32>,
 }
 
 /// A bounded amount of work, complete in itself when it is done after the windows before it.

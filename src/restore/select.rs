@@ -1,6 +1,10 @@
 //! Which entries are restored: `--include` and `--exclude`.
 
 use crate::filesystem::{ExcludeError, Excludes};
+use crate::format::tree::{Node, NodeKind};
+use crate::monitor::Stop;
+use crate::repository::Reader;
+use crate::restore::{RestoreError, Start, is_damage};
 
 /// What becomes of one entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,6 +31,11 @@ impl Selection {
         Ok(Self { include: Excludes::new(include)?, exclude: Excludes::new(exclude)? })
     }
 
+    /// Patterns of `--exclude` that matched nothing so far.
+    pub fn unused_excludes(&self) -> Vec<String> {
+        self.exclude.unused()
+    }
+
     /// Is all that a folder holds selected with it, unless a pattern leaves it out?
     pub fn starts_selected(&self) -> bool {
         self.include.is_empty()
@@ -43,6 +52,37 @@ impl Selection {
         } else {
             Selected::No
         }
+    }
+}
+
+/// An `--include` that matches nothing is a mistake that would pass for a restore: refused before anything is written.
+pub fn check_includes(reader: &Reader, start: &Start, include: &[String], stop: &Stop) -> Result<(), RestoreError> {
+    // Each on its own: the last one that matches decides, and what an earlier one matched as well would not be seen.
+    let positive = include.iter().filter(|pattern| !pattern.starts_with('!'));
+    let mut unmatched = positive
+        .map(|pattern| Ok((pattern.clone(), Excludes::new(std::slice::from_ref(pattern))?)))
+        .collect::<Result<Vec<_>, ExcludeError>>()?;
+    let mut meet = |path: &[u8], node: &Node| {
+        unmatched.retain(|(_, pattern)| !pattern.excluded(path, node.kind == NodeKind::Folder));
+        !unmatched.is_empty()
+    };
+    match start {
+        Start::Entry(node) => drop(meet(&node.name, node)),
+        Start::Folder(content, _) if !include.is_empty() => {
+            let walked = reader.walk::<RestoreError>(content, &mut |path, node| {
+                if stop.requested() { Err(RestoreError::stopped()) } else { Ok(meet(path, node)) }
+            });
+            match walked {
+                // What is damaged might have matched. The restore itself tells of the damage.
+                Err(RestoreError::Repository(error)) if is_damage(&error) => return Ok(()),
+                other => other?,
+            }
+        }
+        Start::Folder(..) => {}
+    }
+    match unmatched.is_empty() {
+        true => Ok(()),
+        false => Err(RestoreError::NoMatch(unmatched.into_iter().map(|(pattern, _)| pattern).collect())),
     }
 }
 

@@ -120,6 +120,7 @@ impl<'a> Tally<'a> {
             damaged: of(&self.damaged),
             failed: of(&self.failed),
             failures: self.failures().clone(),
+            ..RestoreSummary::default()
         }
     }
 }

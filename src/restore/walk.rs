@@ -8,14 +8,16 @@ use std::vec::IntoIter;
 use crate::filesystem::{FilesystemError, Folder, Found, Named};
 use crate::format::content::Leaves;
 use crate::format::limits::DEPTH_MAX;
-use crate::format::tree::{Content, HardLink, Item, Node, NodeKind};
+use crate::format::tree::{Content, HardLink, Item, LeftOut, Node, NodeKind};
 use crate::repository::RepositoryError;
 use crate::restore::compare::same_metadata;
+use crate::restore::coverage::Why;
+use crate::restore::deletions::{Deletions, is_repository};
 use crate::restore::file::FileJob;
 use crate::restore::plan::{Action, FirstName, FolderJob, LinkJob, Piece, Place, Segment, Window, WindowSize, decide, join};
 use crate::restore::select::Selected;
 use crate::restore::tally::count;
-use crate::restore::{Failure, Overwrite, RestoreError, Run, Start, is_damage};
+use crate::restore::{Failure, IN_THE_WAY, Overwrite, RestoreError, Run, Start, is_damage};
 use crate::store::ReadUnit;
 
 /// Where windows go.
@@ -33,15 +35,24 @@ struct Level {
     /// It is selected, and all it holds unless a pattern leaves it out.
     selected: bool,
     state: State,
+    /// What its record in the snapshot lacks.
+    left_out: LeftOut,
     /// With `delete`: what stands in it and was not met yet, in rising order.
     listing: Option<Peekable<IntoIter<Named>>>,
+    /// Why nothing that stands in it is deleted.
+    keeps_all: Option<Why>,
 }
 
 enum State {
     /// Not needed yet: nothing in it was selected so far.
     Pending,
     /// There; in a dry run it may be no more than a thought.
-    Open { folder: Option<Arc<Folder>>, existed: bool },
+    Open {
+        folder: Option<Arc<Folder>>,
+        existed: bool,
+        /// The mode it had before it was opened for writing.
+        narrow_mode: Option<u32>,
+    },
     /// Could not be made, or must be left alone: so is all it holds.
     Closed,
 }
@@ -56,17 +67,37 @@ pub struct Walker<'a> {
     first_names: HashMap<HardLink, Arc<FirstName>>,
     files: u64,
     bytes: u64,
+    found: Forecast,
+}
+
+/// What a walk that only plans finds out.
+#[derive(Default)]
+pub struct Forecast {
+    /// What would be deleted.
+    pub deletions: Deletions,
+    /// Bytes that new and changed files would take beyond what stands there.
+    pub bytes_needed: u64,
 }
 
 impl<'a> Walker<'a> {
     pub fn new(run: Run<'a>, send: &'a mut Send<'a>) -> Self {
         let far = run.reader.repository().store().read_unit() == ReadUnit::Window;
         let (window, size) = (Window::default(), WindowSize::first(far));
-        Self { run, send, levels: Vec::new(), window, size, first_names: HashMap::new(), files: 0, bytes: 0 }
+        Self {
+            run,
+            send,
+            levels: Vec::new(),
+            window,
+            size,
+            first_names: HashMap::new(),
+            files: 0,
+            bytes: 0,
+            found: Forecast::default(),
+        }
     }
 
-    /// Walks everything, depth first.
-    pub fn walk(mut self, start: &Start) -> Result<(), RestoreError> {
+    /// Walks everything, depth first. Of a walk that only plans comes what it found.
+    pub fn walk(mut self, start: &Start) -> Result<Forecast, RestoreError> {
         let root = self.run.target.map(|target| Arc::clone(target.root()));
         let mut level = Level {
             path: Arc::from(&[][..]),
@@ -75,14 +106,17 @@ impl<'a> Walker<'a> {
             nodes: Vec::new().into_iter(),
             last_name: Vec::new(),
             selected: self.run.selection.starts_selected(),
-            state: State::Open { existed: root.is_some(), folder: root },
+            state: State::Open { existed: root.is_some(), folder: root, narrow_mode: None },
+            left_out: LeftOut::NOTHING,
             listing: None,
+            keeps_all: None,
         };
         match start {
             Start::Entry(node) => level.nodes = vec![Node::clone(node)].into_iter(),
-            Start::Folder(content) => {
+            Start::Folder(content, left_out) => {
                 level.items = self.items_of(content, b"")?;
-                self.start_deleting(&mut level)?;
+                level.left_out = *left_out;
+                self.begin_in(&mut level)?;
             }
         }
         self.levels.push(level);
@@ -99,7 +133,8 @@ impl<'a> Walker<'a> {
             }
             self.send_if_full()?;
         }
-        self.send()
+        self.send()?;
+        Ok(self.found)
     }
 
     /// The tree chunks of a folder; those behind a damaged list are missing, which is reported.
@@ -167,7 +202,7 @@ impl<'a> Walker<'a> {
         if selected == Selected::Yes && !self.open_levels()? {
             return Ok(());
         }
-        self.delete_up_to(Some(&node.name))?;
+        self.plan_deletions_up_to(Some(&node.name))?;
         match (selected, node.kind) {
             (Selected::No, _) => Ok(()),
             (_, NodeKind::Folder) => self.enter(path, node, selected == Selected::Yes),
@@ -187,6 +222,7 @@ impl<'a> Walker<'a> {
         let items = self.items_of(&node.content, &path)?;
         self.levels.push(Level {
             path: path.into(),
+            left_out: node.left_out(),
             node: Some(node),
             items,
             nodes: Vec::new().into_iter(),
@@ -194,6 +230,7 @@ impl<'a> Walker<'a> {
             selected,
             state: State::Pending,
             listing: None,
+            keeps_all: None,
         });
         if selected && !self.open_levels()? {
             self.levels.pop();
@@ -215,7 +252,7 @@ impl<'a> Walker<'a> {
                         return Ok(false);
                     }
                     let mut level = self.levels.swap_remove(place);
-                    let started = self.start_deleting(&mut level);
+                    let started = self.begin_in(&mut level);
                     self.levels.push(level);
                     let last = self.levels.len() - 1;
                     self.levels.swap(place, last);
@@ -230,7 +267,7 @@ impl<'a> Walker<'a> {
         let (Some(parent), Some(level)) = (place.checked_sub(1).map(|above| &self.levels[above]), self.levels.get(place)) else {
             return Ok(State::Closed);
         };
-        let (Some(node), State::Open { folder: parent, existed }) = (&level.node, &parent.state) else {
+        let (Some(node), State::Open { folder: parent, existed, .. }) = (&level.node, &parent.state) else {
             return Ok(State::Closed);
         };
         match self.make_folder(parent.as_ref().filter(|_| *existed), &level.path, node) {
@@ -246,7 +283,7 @@ impl<'a> Walker<'a> {
     fn make_folder(&self, parent: Option<&Arc<Folder>>, path: &[u8], node: &Node) -> Result<State, FilesystemError> {
         let Run { options, .. } = self.run;
         let existing = parent.map(|parent| parent.look_up(&node.name)).transpose()?.flatten();
-        let action = decide(node, existing.as_ref(), options.overwrite, options.delete);
+        let action = decide(node, existing.as_ref(), options.overwrite, false);
         match action {
             Action::Leave | Action::Refuse => {
                 self.left_alone(path.to_vec(), action);
@@ -254,18 +291,46 @@ impl<'a> Walker<'a> {
             }
             _ => {}
         }
-        let Some(target) = self.run.target.filter(|_| !options.dry_run) else {
+        let Some(target) = self.run.target.filter(|_| !self.run.pretends()) else {
             let folder = match (action, parent) {
                 (Action::Keep, Some(parent)) => Some(Arc::new(parent.open_folder(&node.name)?)),
                 _ => None,
             };
-            return Ok(State::Open { existed: folder.is_some(), folder });
+            return Ok(State::Open { existed: folder.is_some(), folder, narrow_mode: None });
         };
         if action == Action::Clear {
             target.remove(path)?;
         }
+        // The user's own folder that the user may not write to: its mode is set again when all that is in it is done.
+        let narrow_mode = match (action, parent) {
+            (Action::Keep, Some(parent)) => parent.widen(&node.name)?,
+            _ => None,
+        };
         let created = target.create_folder(path)?;
-        Ok(State::Open { folder: Some(created.folder), existed: created.existed })
+        Ok(State::Open { folder: Some(created.folder), existed: created.existed, narrow_mode })
+    }
+
+    /// Does the folder that stands in the way of the entry at `path` make place for it? A plan lists all that it holds.
+    fn clears(&mut self, path: &[u8], folder: Option<&Arc<Folder>>, existing: Option<&Found>) -> Result<bool, RestoreError> {
+        let Run { options, deletions, .. } = self.run;
+        let (Some(folder), Some(found)) = (folder, existing) else { return Ok(false) };
+        if !options.delete || found.node.kind != NodeKind::Folder {
+            return Ok(false);
+        }
+        if !self.run.planning {
+            return Ok(deletions.of(path).is_some());
+        }
+        let Some((source, within)) = self.run.coverage.of(path) else { return Ok(false) };
+        let (mut list, mut kept) = (Vec::new(), Vec::new());
+        let doom = self.run.doom(source);
+        let all = doom.list(folder, &found.node.name, &within, &mut list, &mut kept)?;
+        if all {
+            self.found.deletions.add(path, list);
+        }
+        for kept in kept {
+            self.found.deletions.keep(kept.path, kept.why);
+        }
+        Ok(all)
     }
 
     fn left_alone(&self, path: Vec<u8>, action: Action) {
@@ -274,39 +339,58 @@ impl<'a> Walker<'a> {
             count(&tally.entries_skipped);
             monitor.entry("skipped", &path, 0);
         } else {
-            let detail = "a folder is in the way; it is removed only when deleting is asked for".to_owned();
-            tally.failure(Failure { path, detail, damage: false });
+            tally.failure(Failure { path, detail: IN_THE_WAY.to_owned(), damage: false });
         }
     }
 
     fn entry(&mut self, path: Vec<u8>, node: Node) -> Result<(), RestoreError> {
         let Some(level) = self.levels.last() else { return Ok(()) };
-        let State::Open { folder, existed } = &level.state else { return Ok(()) };
+        let State::Open { folder, existed, .. } = &level.state else { return Ok(()) };
         let (folder, look, place) = (folder.clone(), *existed, Arc::clone(&level.path));
         if let Some(group) = node.hard_link
             && let Some(first) = self.first_names.get(&group)
         {
+            let first = Arc::clone(first);
+            if self.run.planning
+                && let Some(folder) = folder.as_ref().filter(|_| look)
+            {
+                let existing = folder.look_up(&node.name).ok().flatten();
+                self.clears(&path, Some(folder), existing.as_ref())?;
+            }
             let place = Place { folder: place, name: node.name.clone().into() };
-            self.window.push_link(LinkJob { place, first: Arc::clone(first), look, node });
+            self.window.push_link(LinkJob { place, first, look, node });
             return Ok(());
         }
-        let Run { options, tally, .. } = self.run;
+        let Run { tally, .. } = self.run;
         let existing = match folder.as_ref().filter(|_| look).map(|folder| self.look(folder, &node)).transpose() {
             Ok(existing) => existing.flatten(),
             Err(error) => return tally.refused(path, error),
         };
-        let action = decide(&node, existing.as_ref(), options.overwrite, options.delete);
+        let clears = match self.clears(&path, folder.as_ref(), existing.as_ref()) {
+            Err(RestoreError::Filesystem(error)) => return tally.refused(path, error),
+            other => other?,
+        };
+        let mut action = decide(&node, existing.as_ref(), self.run.options.overwrite, clears);
         if matches!(action, Action::Leave | Action::Refuse) {
             self.left_alone(path, action);
             return Ok(());
         }
+        if action == Action::Clear && clears {
+            self.run.delete(&path)?;
+            if !self.run.pretends() {
+                action = Action::Create;
+            }
+        }
         if node.kind == NodeKind::File {
+            if self.run.planning {
+                self.found.bytes_needed += self.needs(&node, action, existing.as_ref());
+            }
             return self.file(place, node, action);
         }
         let (group, name) = (node.hard_link, node.name.clone());
         let node = self.run.readable_attributes(&path, &node)?;
         let made = match folder {
-            Some(folder) if !options.dry_run => self.special(&folder, &path, &node, action, existing.as_ref()),
+            Some(folder) if !self.run.pretends() => self.special(&folder, &path, &node, action, existing.as_ref()),
             _ => Ok(()),
         };
         match made {
@@ -368,8 +452,8 @@ impl<'a> Walker<'a> {
         let place = Place { folder: Arc::clone(&job.folder), name: job.node.name.clone().into() };
         self.remember(job.node.hard_link, place, Some(Arc::clone(&job)));
         let mut first = self.window.next_piece();
-        // An unchanged file needs none, unless it is read back.
-        if action != Action::Keep || self.run.options.verify {
+        // An unchanged file needs none, unless it is read back; a plan needs none at all.
+        if !self.run.planning && (action != Action::Keep || self.run.options.verify) {
             self.pieces(&job, &mut first)?;
         }
         let pieces = first..self.window.next_piece();
@@ -407,55 +491,101 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
-    /// With `delete`: lists what stands in a folder that was there before.
-    fn start_deleting(&self, level: &mut Level) -> Result<(), RestoreError> {
-        if let State::Open { folder: Some(folder), existed: true } = &level.state
-            && self.run.options.delete
-        {
+    /// Bytes that the file will take beyond what stands there.
+    fn needs(&self, node: &Node, action: Action, existing: Option<&Found>) -> u64 {
+        let gives_back = match action {
+            Action::Keep | Action::CompareThenReplace => return 0,
+            Action::Create => 0,
+            _ => existing.filter(|found| found.stat.nlink == 1).map_or(0, |found| found.stat.blocks.saturating_mul(512)),
+        };
+        let mut data = 0u64;
+        let counted = self.run.reader.for_each_item::<RepositoryError>(&node.content, Leaves::Data, &mut |item| {
+            if let Item::Chunk { length, .. } = *item {
+                data = data.saturating_add(length);
+            }
+            Ok(())
+        });
+        // What cannot be read is not written either.
+        counted.map_or(0, |()| data.saturating_sub(gives_back))
+    }
+
+    /// In a folder that was there before: what a killed restore left goes, and a plan lists what stands there.
+    fn begin_in(&self, level: &mut Level) -> Result<(), RestoreError> {
+        let State::Open { folder: Some(folder), existed: true, .. } = &level.state else { return Ok(()) };
+        let Run { options, tally, monitor, .. } = self.run;
+        if !self.run.pretends() {
+            match folder.remove_leftovers() {
+                Ok(0) => {}
+                Ok(count) => {
+                    let place = crate::filesystem::shown(&level.path);
+                    monitor.note(&format!("removed {count} unfinished files that an earlier restore left in {place}"));
+                }
+                Err(error) => tally.refused(level.path.to_vec(), error)?,
+            }
+        }
+        // Beside the sources stands what no snapshot speaks of.
+        let is_in_a_source = self.run.coverage.is_in_a_source(&level.path);
+        if self.run.planning && options.delete && is_in_a_source {
             match folder.names() {
-                Ok(names) => level.listing = Some(names.into_iter().peekable()),
-                Err(error) => self.run.tally.refused(level.path.to_vec(), error)?,
+                Ok(names) => {
+                    level.keeps_all = match is_repository(&names) {
+                        true => Some("its folder looks like a backup repository"),
+                        false => self.run.reason_to_keep_all(folder, &level.path, level.left_out),
+                    };
+                    level.listing = Some(names.into_iter().peekable());
+                }
+                Err(error) => tally.refused(level.path.to_vec(), error)?,
             }
         }
         Ok(())
     }
 
-    /// Removes what stands before `name` in the folder where the walk is, or all that is left of it.
-    fn delete_up_to(&mut self, name: Option<&[u8]>) -> Result<(), RestoreError> {
+    /// Lists what stands before `name` in the folder where the walk is, or all that is left of it.
+    fn plan_deletions_up_to(&mut self, name: Option<&[u8]>) -> Result<(), RestoreError> {
+        let is_root = self.levels.len() == 1;
         let Some(level) = self.levels.last_mut() else { return Ok(()) };
-        let Some(listing) = &mut level.listing else { return Ok(()) };
-        let Run { selection, options, target, tally, monitor, .. } = self.run;
+        let (Some(listing), State::Open { folder: Some(folder), .. }) = (&mut level.listing, &level.state) else { return Ok(()) };
+        let Run { selection, coverage, .. } = self.run;
+        let deletions = &mut self.found.deletions;
+        let why = level.keeps_all;
         while let Some(there) = listing.next_if(|there| name.is_none_or(|name| there.name.as_slice() <= name)) {
             if name == Some(there.name.as_slice()) {
+                deletions.has_common |= is_root;
                 continue;
             }
             let path = join(&level.path, &there.name);
             if selection.select(&path, there.kind == Some(NodeKind::Folder), level.selected) != Selected::Yes {
                 continue;
             }
-            let removed = match target {
-                Some(target) if !options.dry_run => target.remove(&path),
-                _ => Ok(()),
+            let (Some((source, within)), None) = (coverage.of(&path), why) else {
+                deletions.keep(path, why.unwrap_or("the snapshot does not know what it lacks"));
+                continue;
             };
-            match removed {
-                Ok(()) => {
-                    count(&tally.deleted);
-                    monitor.entry("deleted", &path, 0);
-                }
-                Err(error) => tally.refused(path, error)?,
+            let (mut list, mut kept) = (Vec::new(), Vec::new());
+            match self.run.doom(source).list(folder, &there.name, &within, &mut list, &mut kept) {
+                Ok(_) => deletions.add(&level.path, list),
+                Err(RestoreError::Filesystem(_)) => deletions.keep(path, "it cannot be looked at"),
+                Err(error) => return Err(error),
+            }
+            for kept in kept {
+                deletions.keep(kept.path, kept.why);
             }
         }
         Ok(())
     }
 
     fn leave(&mut self) -> Result<(), RestoreError> {
-        self.delete_up_to(None)?;
+        self.plan_deletions_up_to(None)?;
         let Some(level) = self.levels.pop() else { return Ok(()) };
-        if let (Some(node), State::Open { existed, .. }) = (level.node, level.state) {
+        let State::Open { existed, narrow_mode, .. } = level.state else { return Ok(()) };
+        self.run.delete(&level.path)?;
+        if let Some(node) = level.node {
             // A folder that was there is touched only when it was itself asked for, and files in it may be touched.
             let finish = !existed || (level.selected && self.run.options.overwrite != Overwrite::Never);
             if finish {
-                self.window.push_folder(FolderJob { path: level.path, node, existed });
+                self.window.push_folder(FolderJob { path: level.path, node, existed, only_mode: None });
+            } else if narrow_mode.is_some() {
+                self.window.push_folder(FolderJob { path: level.path, node, existed, only_mode: narrow_mode });
             }
         }
         Ok(())

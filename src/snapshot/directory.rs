@@ -8,6 +8,8 @@ mod facts;
 mod reading;
 
 use std::collections::{HashMap, VecDeque};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::cache;
@@ -90,6 +92,7 @@ pub fn take(context: Context<'_>, source: &DirectorySource, skip: Vec<(u64, u64)
         context,
         source: &source.name,
         alone,
+        folder: &source.path,
         readers,
         batch: Vec::new(),
         batch_bytes: 0,
@@ -146,6 +149,8 @@ struct Taker<'a> {
     source: &'a str,
     /// The source is the only file in what is walked.
     alone: bool,
+    /// As it was named.
+    folder: &'a Path,
     readers: OrderedPool<Vec<ToRead>, Vec<WasRead>>,
     batch: Vec<ToRead>,
     batch_bytes: u64,
@@ -163,7 +168,13 @@ impl Taker<'_> {
     fn enter(&mut self, mut entered: Entered) -> Result<(), SnapshotError> {
         let owners = Arc::clone(&self.context.workshop.owners);
         for trouble in std::mem::take(&mut entered.troubles) {
-            self.trouble(trouble.path.clone(), trouble.vanished, trouble.detail);
+            // As it is called in the snapshot, as every other reason is: a restore looks for it there.
+            let below = trouble
+                .path
+                .strip_prefix(self.folder.as_os_str().as_bytes())
+                .map(|below| below.strip_prefix(b"/").unwrap_or(below));
+            let path = below.map_or_else(|| trouble.path.clone(), |below| self.path_of(below, b""));
+            self.trouble(path, trouble.vanished, trouble.detail);
         }
         if let Err(error) = entered.complete_folder(&owners) {
             self.trouble(self.path_of(&entered.path, b""), false, error.to_string());

@@ -99,6 +99,10 @@ pub fn all(
     let (mut parts, mut summaries, mut entries) = (Vec::new(), Vec::new(), Vec::new());
     for source in sources {
         let (name, kind, optional) = (source.name().to_owned(), source.kind(), source.optional());
+        let original = match &source {
+            Source::Directory(directory) => std::path::absolute(&directory.path).ok(),
+            Source::Stream(_) => None,
+        };
         let (begun, at) = (clock.now(), clock.monotonic());
         run.writer.begin_source()?;
         let part = run.source(source, optional)?;
@@ -113,7 +117,7 @@ pub fn all(
             left_out: part.left_out,
             used_patterns: part.used_patterns,
         });
-        entries.push(format::SourceEntry {
+        let mut entry = format::SourceEntry {
             name: name.clone(),
             kind: kind.as_str().to_owned(),
             path: if part.node.is_some() { name.clone().into_bytes() } else { Vec::new() },
@@ -127,7 +131,11 @@ pub fn all(
             streams: part.streams,
             facts: warnings::record(part.facts, &part.warnings),
             extra: Vec::new(),
-        });
+        };
+        if let Some(original) = original {
+            entry.keep_original_path(&original);
+        }
+        entries.push(entry);
         parts.extend(part.node);
     }
     parts.sort_unstable_by(|a, b| a.name.cmp(&b.name));
@@ -273,9 +281,10 @@ impl Run<'_> {
             if end == StreamEnd::WithoutStatus {
                 part.status = SourceStatus::WithoutStatus;
             }
-            self.counts.file("new", stream.bytes);
+            let action = self.compared(&stream);
+            self.counts.file(action, stream.bytes);
             self.monitor.advance(1, 0);
-            self.monitor.entry("new", shown.as_bytes(), stream.bytes);
+            self.monitor.entry(action, shown.as_bytes(), stream.bytes);
             part.bytes += stream.bytes;
             part.streams.push(stream);
             files.push(node);
@@ -324,6 +333,22 @@ impl Run<'_> {
         node.content = stored.content;
         let stream = format::Stream { path: shown.as_bytes().to_vec(), bytes: stored.bytes, mac: *mac.finalize().as_bytes() };
         Ok((node, stream, end))
+    }
+
+    /// Is it what the last run of this host took under this name? As with files, without a cache everything is new.
+    fn compared(&mut self, stream: &format::Stream) -> &'static str {
+        let key = [b"stream/", self.options.host.as_bytes(), b"/", &stream.path[..]].concat();
+        let value = [&stream.bytes.to_le_bytes()[..], &stream.mac].concat();
+        let known = self.writer.cache().meta(&key).ok().flatten();
+        if !self.options.dry_run {
+            // Lost, the next run calls it new.
+            let _ = self.writer.cache().put_meta(&key, Some(&value));
+        }
+        match known {
+            None => "new",
+            Some(known) if known == value => "unmodified",
+            Some(_) => "changed",
+        }
     }
 
     fn folder_of(&mut self, name: String, mut files: Vec<Node>) -> Result<Node, SnapshotError> {

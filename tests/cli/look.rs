@@ -46,7 +46,7 @@ fn diff_shows_what_was_added_removed_and_changed() {
     std::fs::remove_dir_all(house.path("data/sub")).unwrap();
     house.snapshot();
     let shown = stdout(&exits(house.esker(), ["diff", "latest~1", "latest"], 0));
-    for line in ["M  data/hello.txt", "+  data/new/", "+  data/new/file", "-  data/sub/", "-  data/sub/inner.txt"] {
+    for line in ["M  data/hello.txt  (6 B -> 8 B)", "+  data/new/", "+  data/new/file", "-  data/sub/", "-  data/sub/inner.txt"] {
         assert!(shown.lines().any(|shown| shown == line), "{line:?} is not in:\n{shown}");
     }
     let same = stdout(&exits(house.esker(), ["-q", "diff", "latest", "latest"], 0));

@@ -86,7 +86,7 @@ impl Rig {
     /// Restores what a snapshot took.
     pub fn restore(&self, id: SnapshotId, options: &RestoreOptions) -> RestoreSummary {
         let root = self.folder(id);
-        let origin = Origin { root: &root, snapshot: "test", path: b"", streams: &[] };
+        let origin = Origin { root: &root, snapshot: "test", path: b"", streams: &[], record: None };
         restore::run(&self.repository, origin, options, &quiet(), &Stop::new()).unwrap()
     }
 

@@ -280,7 +280,7 @@ fn restored(repository: &Arc<Repository>, id: SnapshotId) -> Result<Tree, Box<dy
     let folder = reader.resolve(&stored.snapshot.root, SOURCE.as_bytes(), "test")?.ok_or("no source")?.content;
     let target = tempfile::tempdir()?;
     let options = RestoreOptions { target: target.path().join("back"), ..RestoreOptions::default() };
-    let origin = Origin { root: &folder, snapshot: "test", path: b"", streams: &[] };
+    let origin = Origin { root: &folder, snapshot: "test", path: b"", streams: &[], record: None };
     restore::run(repository, origin, &options, &quiet(), &Stop::new())?;
     Ok(files(Path::new(&options.target)))
 }

@@ -507,15 +507,21 @@ Examples:
   esker restore latest --target /srv/restored
   esker restore latest:media --target /srv/app/media --delete
   esker restore 3fa2 --target /tmp/certs --include 'certs/**'
+  esker restore latest --to-original -n
 
-Only what differs is written. Streams are restored as files; `esker dump` writes one to standard output instead.")]
+Only what differs is written. Streams are restored as files; `esker dump` writes one to standard output instead.
+--delete removes only what the snapshot is known not to have had: nothing that was excluded or could not be read, and
+nothing beside the restored sources. It lists what would go and asks; without a terminal it needs --yes.")]
 pub struct Restore {
     /// Snapshot, and a path in it
     #[arg(value_name = "SNAPSHOT[:PATH]")]
     pub place: OsString,
     /// The directory to write to; made when absent
-    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub target: PathBuf,
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath, required_unless_present = "to_original")]
+    pub target: Option<PathBuf>,
+    /// Put each directory back where it was taken from (streams are not put back)
+    #[arg(long, conflicts_with = "target")]
+    pub to_original: bool,
     /// Restore only what matches, with the meaning of .gitignore lines
     #[arg(long, value_name = "GLOB")]
     pub include: Vec<String>,
@@ -528,6 +534,12 @@ pub struct Restore {
     /// Delete from the target what the snapshot does not have
     #[arg(long)]
     pub delete: bool,
+    /// Do not ask before deleting, or before writing to the original places
+    #[arg(long)]
+    pub yes: bool,
+    /// Begin even when the target seems to have too little space
+    #[arg(long)]
+    pub no_space_check: bool,
     /// Write runs of zeros as holes
     #[arg(long)]
     pub sparse: bool,

@@ -21,7 +21,7 @@ use serde_json::json;
 
 use crate::exit_code::ExitCode;
 use crate::terminal::escape::escape_lines;
-use crate::terminal::{OutputClosed, stderr_line};
+use crate::terminal::{OutputClosed, stderr_line, words};
 
 /// The command line, the environment or the config file asks for something that cannot be. Exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -193,7 +193,7 @@ fn of_repository(error: &RepositoryError) -> Report {
         ),
         E::NewerFeatures(_) => Report::new(ExitCode::Failed, error).hint("a newer esker wrote this; update this one"),
         E::Cache(_) => Report::new(ExitCode::Failed, error)
-            .hint("is the disk of the cache full? `esker cache path` says where it is; it may be deleted"),
+            .hint("name a folder that can be written to and has space: --cache-dir, or TMPDIR for a temporary one"),
         E::Revoked => Report::new(ExitCode::Failed, error)
             .hint("it was taken for dead (`esker unlock`, or two weeks of silence); run it again: what it stored is used"),
         E::Format(_) | E::Crypto(_) | E::Keyslot(_) | E::Rng(_) | E::SnapshotAmbiguous { .. } | E::Stopped => {
@@ -226,6 +226,24 @@ fn of_restore(error: &RestoreError) -> Report {
     match error {
         RestoreError::Repository(inner) => of_repository(inner),
         RestoreError::Pattern(_) => Report::new(ExitCode::Usage, error),
+        RestoreError::NoMatch(_) => Report::new(ExitCode::Failed, format!("{error}; nothing was restored")).hint(
+            "`esker ls -R SNAPSHOT` shows what is in it; a pattern is relative to what is restored, and *, ?, [ and \\ mean themselves \
+             only after a backslash",
+        ),
+        RestoreError::NoPlaceToDelete { .. } => Report::new(ExitCode::Brake, format!("{error}; nothing was changed"))
+            .hint("restore to a folder of its own, or without --delete"),
+        RestoreError::NotAgreed => Report::new(ExitCode::Brake, "not confirmed; nothing was changed")
+            .hint("-n shows what would be done; --yes agrees to it without a question"),
+        RestoreError::NoSpace { target, needed, free } => Report::new(
+            ExitCode::Failed,
+            format!(
+                "{} has {} free, and {} are needed; nothing was changed",
+                target.display(),
+                words::size(*free),
+                words::size(*needed)
+            ),
+        )
+        .hint("choose another target or restore less; --no-space-check begins nevertheless"),
         RestoreError::NotTheStream { .. } => Report::new(ExitCode::DamageData, error)
             .hint("every stored chunk is what it should be; take another snapshot, and report this"),
         other => Report::new(ExitCode::Failed, other),

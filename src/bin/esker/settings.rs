@@ -41,6 +41,8 @@ use file::Section;
 
 /// Everything a command needs to know beside its own flags.
 pub struct Settings {
+    /// The config file that was read.
+    pub config: Option<PathBuf>,
     /// Where the repository is; `None` only matters to commands that need one.
     pub repository: Option<OsString>,
     /// What is said about its store.
@@ -193,6 +195,7 @@ pub fn of_section(mut section: Section, global: &Global, environment: &Environme
     let opening = opening::opening(global, environment, &mut section, &file)?;
     let store = store_options(global, &section)?;
     Ok(Settings {
+        config: given(&global.config).cloned(),
         store,
         repository: global.repository.clone().or(section.repository.map(OsString::from)).filter(|place| !place.is_empty()),
         opening,

@@ -12,6 +12,7 @@ use super::ahead::{Job, Listing};
 use super::{Entered, FolderState, LeftOutCounts, Mark, Only, ScanOptions, Trouble};
 use crate::filesystem::error::FilesystemError;
 use crate::filesystem::folder::{Folder, Listed, join, open_beneath};
+use crate::filesystem::leftover;
 use crate::filesystem::metadata::{Found, found, kind};
 use crate::format::tree::{LeftOut, NodeKind};
 use crate::monitor::Stop;
@@ -191,7 +192,9 @@ impl<'a> Lister<'a> {
                 troubles.push(Trouble { path: self.whole(dir, &row.name), vanished: false, detail });
             }
             let Some(entry) = found(row.name, &stat) else { continue };
-            if self.options.skip.contains(&(entry.stat.dev, entry.stat.ino)) {
+            // Half of what a restore writes is no data of the user.
+            let is_own = entry.node.kind == NodeKind::File && leftover::writer_of(&entry.node.name).is_some();
+            if is_own || self.options.skip.contains(&(entry.stat.dev, entry.stat.ino)) {
                 left_out.own += 1;
             } else if self.options.exclude_larger_than.is_some_and(|limit| entry.node.size > limit) {
                 left_out.by_size += 1;

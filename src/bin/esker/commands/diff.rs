@@ -1,8 +1,11 @@
 //! `esker diff`: what changed between two snapshots. Folders whose listings have the same ids are not opened.
 
+use std::collections::HashSet;
+
 use anyhow::Result;
-use esker::format::tree::{Content, Node, NodeKind};
+use esker::format::tree::{Content, LeftOut, Node, NodeKind};
 use esker::repository::{Reader, StoredSnapshot};
+use esker::restore::coverage::Coverage;
 use serde_json::{Map, Value, json};
 
 use super::Context;
@@ -19,9 +22,17 @@ pub fn run(options: &Diff, context: &mut Context) -> Result<ExitCode> {
     let (older, newer) = (a.find(&repository)?, b.find(&repository)?);
     let reader = Reader::new(&repository, &*context.progress)?;
     context.progress.finish();
-    let (left, right) = (folder(&reader, &older, a.path)?, folder(&reader, &newer, b.path)?);
-    let mut comparison = Comparison { reader, context, metadata: options.metadata, tally: Tally::default() };
-    comparison.folders(&left, &right, &mut Vec::new())?;
+    let (left, _) = folder(&reader, &older, a.path)?;
+    let (right, left_out) = folder(&reader, &newer, b.path)?;
+    let mut comparison = Comparison {
+        reader,
+        context,
+        metadata: options.metadata,
+        coverage: Coverage::new(Some(&newer.snapshot), b.path)?,
+        streams: same_streams((&older, a.path), (&newer, b.path)),
+        tally: Tally::default(),
+    };
+    comparison.folders(&left, &right, left_out, &mut Vec::new())?;
     let tally = comparison.tally;
     if context.out.json {
         context.out.json(&tally.json(&older, &newer))?;
@@ -31,12 +42,35 @@ pub fn run(options: &Diff, context: &mut Context) -> Result<ExitCode> {
     Ok(ExitCode::Done)
 }
 
-fn folder(reader: &Reader, stored: &StoredSnapshot, path: &[u8]) -> Result<Content> {
+/// The content of a folder, and what its record lacks.
+fn folder(reader: &Reader, stored: &StoredSnapshot, path: &[u8]) -> Result<(Content, LeftOut)> {
     match reader.resolve(&stored.snapshot.root, path, &stored.id.short())? {
-        None => Ok(stored.snapshot.root.clone()),
-        Some(node) if node.kind == NodeKind::Folder => Ok(node.content),
+        None => Ok((stored.snapshot.root.clone(), LeftOut::NOTHING)),
+        Some(node) if node.kind == NodeKind::Folder => {
+            let left_out = node.left_out();
+            Ok((node.content, left_out))
+        }
         Some(node) => Err(Usage::new(format!("{} is not a folder; diff compares folders", shown(path, node.kind))).into()),
     }
+}
+
+/// Paths of streams that are the same on both sides from the first byte to the last, however they are cut into chunks.
+fn same_streams(older: (&StoredSnapshot, &[u8]), newer: (&StoredSnapshot, &[u8])) -> HashSet<Vec<u8>> {
+    // The key of their MACs belongs to a generation.
+    if older.0.generation != newer.0.generation {
+        return HashSet::new();
+    }
+    let of = |(stored, base): (&StoredSnapshot, &[u8])| -> HashSet<(Vec<u8>, u64, [u8; 32])> {
+        let base = super::trimmed(base);
+        let streams = stored.snapshot.sources.iter().flat_map(|source| &source.streams);
+        let below = streams.filter_map(|stream| {
+            let rest = stream.path.strip_prefix(&base[..])?;
+            let rest = rest.strip_prefix(b"/").unwrap_or(rest);
+            Some((rest.to_vec(), stream.bytes, stream.mac))
+        });
+        below.collect()
+    };
+    of(older).intersection(&of(newer)).map(|(path, ..)| path.clone()).collect()
 }
 
 #[derive(Default)]
@@ -45,14 +79,19 @@ struct Tally {
     removed: u64,
     changed: u64,
     metadata: u64,
+    not_taken: u64,
     bytes_added: u64,
     bytes_removed: u64,
 }
 
 impl Tally {
     fn text(&self) -> String {
+        let not_taken = match self.not_taken {
+            0 => String::new(),
+            count => format!(", {} not taken the second time", words::count(count)),
+        };
         format!(
-            "{} added ({}), {} removed ({}), {} changed, {} with other metadata",
+            "{} added ({}), {} removed ({}), {} changed, {} with other metadata{not_taken}",
             words::count(self.added),
             words::size(self.bytes_added),
             words::count(self.removed),
@@ -71,6 +110,7 @@ impl Tally {
             "removed": self.removed,
             "changed": self.changed,
             "metadata_changed": self.metadata,
+            "not_taken": self.not_taken,
             "bytes_added": self.bytes_added,
             "bytes_removed": self.bytes_removed,
         })
@@ -81,11 +121,14 @@ struct Comparison<'a> {
     reader: Reader,
     context: &'a mut Context,
     metadata: bool,
+    /// What the newer snapshot is known to hold.
+    coverage: Coverage,
+    streams: HashSet<Vec<u8>>,
     tally: Tally,
 }
 
 impl Comparison<'_> {
-    fn folders(&mut self, left: &Content, right: &Content, path: &mut Vec<u8>) -> Result<()> {
+    fn folders(&mut self, left: &Content, right: &Content, left_out: LeftOut, path: &mut Vec<u8>) -> Result<()> {
         if left == right {
             return Ok(());
         }
@@ -106,7 +149,7 @@ impl Comparison<'_> {
             };
             match (a, b) {
                 (Some(a), Some(b)) => self.both(&a, &b, path)?,
-                (Some(only), None) => self.one(&only, path, false)?,
+                (Some(only), None) => self.absent(&only, path, left_out)?,
                 (None, Some(only)) => self.one(&only, path, true)?,
                 (None, None) => return Ok(()),
             }
@@ -117,24 +160,42 @@ impl Comparison<'_> {
         let length = push(path, &b.name);
         if a.kind != b.kind {
             self.tally.changed += 1;
-            self.print('T', path, b.kind)?;
-        } else if b.kind != NodeKind::Folder && (a.content != b.content || a.link_target != b.link_target || a.device != b.device) {
+            self.print('T', path, b.kind, None)?;
+        } else if b.kind != NodeKind::Folder && self.is_changed(a, b, path) {
             self.tally.changed += 1;
-            self.print('M', path, b.kind)?;
+            let sizes = (b.kind == NodeKind::File).then_some((a.size, b.size));
+            self.print('M', path, b.kind, sizes)?;
         } else if !same_metadata(a, b) {
             self.tally.metadata += 1;
             if self.metadata {
-                self.print('U', path, b.kind)?;
+                self.print('U', path, b.kind, None)?;
             }
         }
         match (a.kind, b.kind) {
-            (NodeKind::Folder, NodeKind::Folder) => self.folders(&a.content, &b.content, path)?,
+            (NodeKind::Folder, NodeKind::Folder) => self.folders(&a.content, &b.content, b.left_out(), path)?,
             (NodeKind::Folder, _) => self.all_below(a, path, false)?,
             (_, NodeKind::Folder) => self.all_below(b, path, true)?,
             _ => {}
         }
         path.truncate(length);
         Ok(())
+    }
+
+    fn is_changed(&self, a: &Node, b: &Node, path: &[u8]) -> bool {
+        let same_content = a.content == b.content || self.streams.contains(path);
+        !same_content || a.link_target != b.link_target || a.device != b.device
+    }
+
+    /// An entry that the newer snapshot does not hold: removed, unless that snapshot did not take it.
+    fn absent(&mut self, node: &Node, path: &mut Vec<u8>, left_out: LeftOut) -> Result<()> {
+        let length = push(path, &node.name);
+        let why = self.coverage.why_absent(path, node, left_out);
+        if let Some(why) = why {
+            self.tally.not_taken += 1;
+            self.print_not_taken(path, node.kind, why)?;
+        }
+        path.truncate(length);
+        if why.is_some() { Ok(()) } else { self.one(node, path, false) }
     }
 
     fn one(&mut self, node: &Node, path: &mut Vec<u8>, added: bool) -> Result<()> {
@@ -163,19 +224,42 @@ impl Comparison<'_> {
             self.tally.removed += 1;
             self.tally.bytes_removed += node.size;
         }
-        self.print(if added { '+' } else { '-' }, path, node.kind)
+        self.print(if added { '+' } else { '-' }, path, node.kind, None)
     }
 
-    fn print(&mut self, modifier: char, path: &[u8], kind: NodeKind) -> Result<()> {
+    /// `sizes`: of a file before and after.
+    fn print(&mut self, modifier: char, path: &[u8], kind: NodeKind, sizes: Option<(u64, u64)>) -> Result<()> {
         if self.context.out.json {
-            let mut object = Map::new();
-            object.insert("message_type".to_owned(), "change".into());
-            put_bytes(&mut object, "path", path);
-            object.insert("modifier".to_owned(), modifier.to_string().into());
+            let mut object = change(modifier, path);
+            if let Some((before, after)) = sizes {
+                object.insert("size_before".to_owned(), before.into());
+                object.insert("size_after".to_owned(), after.into());
+            }
             return self.context.out.json(&object);
         }
-        self.context.out.line(&format!("{modifier}  {}", shown(path, kind)))
+        let sizes = match sizes {
+            Some((before, after)) => format!("  ({} -> {})", words::size(before), words::size(after)),
+            None => String::new(),
+        };
+        self.context.out.line(&format!("{modifier}  {}{sizes}", shown(path, kind)))
     }
+
+    fn print_not_taken(&mut self, path: &[u8], kind: NodeKind, why: &str) -> Result<()> {
+        if self.context.out.json {
+            let mut object = change('?', path);
+            object.insert("detail".to_owned(), why.into());
+            return self.context.out.json(&object);
+        }
+        self.context.out.line(&format!("?  {}  (not removed: {why})", shown(path, kind)))
+    }
+}
+
+fn change(modifier: char, path: &[u8]) -> Map<String, Value> {
+    let mut object = Map::new();
+    object.insert("message_type".to_owned(), "change".into());
+    put_bytes(&mut object, "path", path);
+    object.insert("modifier".to_owned(), modifier.to_string().into());
+    object
 }
 
 /// Everything but the content, and but ctime, which no restore can set.

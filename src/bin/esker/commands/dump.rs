@@ -9,6 +9,7 @@ use esker::restore::proof::StreamProof;
 use esker::restore::{RestoreError, stream};
 
 use super::Context;
+use super::incomplete::Incomplete;
 use super::place::Place;
 use crate::args::Dump;
 use crate::error::Usage;
@@ -25,6 +26,10 @@ pub fn run(options: &Dump, context: &mut Context) -> Result<ExitCode> {
     }
     let repository = context.open()?;
     let stored = place.find(&repository)?;
+    let incomplete = Incomplete::of(&repository, &stored, place.path)?;
+    if let Some(incomplete) = &incomplete {
+        incomplete.tell(context);
+    }
     let reader = Reader::new(&repository, &*context.progress)?;
     context.progress.finish();
     let mut out = Screened { inner: stdout_unbuffered()?, terminal: stdout_is_terminal(), refused: false };
@@ -36,6 +41,7 @@ pub fn run(options: &Dump, context: &mut Context) -> Result<ExitCode> {
     let proofs = StreamProof::all(&repository, &stored);
     let proof = proofs.iter().find(|proof| proof.is_at(place.path));
     match stream::dump(&reader, &node, place.path, proof, &mut out, &*context.progress, &context.stop) {
+        Ok(_) if incomplete.is_some_and(|incomplete| incomplete.affected) => Ok(ExitCode::Incomplete),
         Ok(_) => Ok(ExitCode::Done),
         Err(RestoreError::Output(_)) if out.refused => {
             Err(Usage::new("this is binary data, and standard output is a terminal").hint("redirect it: > FILE").into())

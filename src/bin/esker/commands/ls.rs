@@ -5,6 +5,7 @@ use esker::format::tree::{Node, NodeKind};
 use esker::repository::Reader;
 
 use super::Context;
+use super::incomplete::Incomplete;
 use super::place::{Place, mode_text, node_json, shown};
 use crate::args::Ls;
 use crate::exit_code::ExitCode;
@@ -16,6 +17,12 @@ pub fn run(options: &Ls, context: &mut Context) -> Result<ExitCode> {
     let place = Place::parse(&options.place)?;
     let repository = context.open()?;
     let stored = place.find(&repository)?;
+    if let Some(incomplete) = Incomplete::of(&repository, &stored, place.path)? {
+        incomplete.tell(context);
+        if context.out.json {
+            context.out.json(&incomplete.json())?;
+        }
+    }
     let reader = Reader::new(&repository, &*context.progress)?;
     context.progress.finish();
     let root = &stored.snapshot.root;

@@ -12,6 +12,7 @@ mod find;
 mod forget;
 mod from;
 mod guard;
+mod incomplete;
 mod init;
 mod key;
 mod ls;

@@ -1,40 +1,94 @@
-//! `esker restore`: a snapshot, or a part of it, back to a directory.
+//! `esker restore`: a snapshot, or a part of it, back to a directory or to where it came from.
+
+mod agree;
+mod original;
+mod report;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::Result;
+use esker::repository::{Repository, StoredSnapshot};
 use esker::restore::proof::StreamProof;
 use esker::restore::{self, Origin, RestoreOptions, RestoreSummary};
-use serde_json::{Map, json};
 
+use self::original::Put;
 use super::Context;
-use super::place::{Place, put_bytes};
+use super::incomplete::Incomplete;
+use super::place::Place;
 use crate::args::{Overwrite, Restore};
 use crate::exit_code::ExitCode;
-use crate::terminal::escape::escape;
-use crate::terminal::words;
 
-/// Restores and says what was done. What could not be restored is named, and the exit code is not 0.
+/// Restores and says what was done. What could not be restored is named, and the exit code is not 0; nor is it when the snapshot lacks
+/// something of what was asked for.
 pub fn run(options: &Restore, context: &mut Context) -> Result<ExitCode> {
     let place = Place::parse(&options.place)?;
     let repository = context.open()?;
     let stored = place.find(&repository)?;
-    let monitor = context.monitor();
-    let name = stored.id.short();
-    let streams = StreamProof::all(&repository, &stored);
-    let origin = Origin { root: &stored.snapshot.root, snapshot: &name, path: place.path, streams: &streams };
-    let begun = std::time::Instant::now();
-    let summary = restore::run(&repository, origin, &of(options), &monitor, &context.stop)?;
-    context.progress.finish();
-    print(options, context, &name, &summary, begun.elapsed().as_secs_f64())?;
-    Ok(match (summary.damaged, summary.failed) {
-        (0, 0) => ExitCode::Done,
-        (0, _) => ExitCode::Incomplete,
-        _ => ExitCode::DamageData,
-    })
+    let incomplete = Incomplete::of(&repository, &stored, place.path)?;
+    if let Some(incomplete) = &incomplete {
+        context.progress.finish();
+        incomplete.tell(context);
+        if context.out.json {
+            context.out.json(&incomplete.json())?;
+        }
+    }
+    let puts = match &options.target {
+        Some(target) => vec![Put { path: place.path.to_vec(), target: target.clone() }],
+        None => original::puts(&repository, &stored, place.path, context)?,
+    };
+    if options.target.is_none() && !options.dry_run {
+        agree::to_places(options, &puts, context)?;
+    }
+    let mut code = ExitCode::Done;
+    for put in &puts {
+        let summary = restore(options, context, &repository, &stored, put)?;
+        code = worse(code, &summary);
+    }
+    let lacks = incomplete.is_some_and(|incomplete| incomplete.affected);
+    Ok(if code == ExitCode::Done && lacks { ExitCode::Incomplete } else { code })
 }
 
-fn of(options: &Restore) -> RestoreOptions {
+fn restore(
+    options: &Restore,
+    context: &mut Context,
+    repository: &Arc<Repository>,
+    stored: &StoredSnapshot,
+    put: &Put,
+) -> Result<RestoreSummary> {
+    let (monitor, stop, name) = (context.monitor(), context.stop.clone(), stored.id.short());
+    let streams = StreamProof::all(repository, stored);
+    let snapshot = &stored.snapshot;
+    let origin = Origin { root: &snapshot.root, snapshot: &name, path: &put.path, streams: &streams, record: Some(snapshot) };
+    let wanted = of(options, &put.target, protected(context)?);
+    let begun = Instant::now();
+    let mut said = Ok(());
+    let summary = restore::run_if(repository, origin, &wanted, &monitor, &stop, &mut |deletions| {
+        agree::to_deletions(options, &put.target, deletions, context).unwrap_or_else(|error| {
+            said = Err(error);
+            false
+        })
+    });
+    said?;
+    let summary = summary?;
+    context.progress.finish();
+    report::print(options, context, &name, &put.target, &summary, begun.elapsed().as_secs_f64())?;
+    Ok(summary)
+}
+
+fn worse(code: ExitCode, summary: &RestoreSummary) -> ExitCode {
+    match (summary.damaged, summary.failed) {
+        (0, 0) => code,
+        (0, _) if code == ExitCode::Done => ExitCode::Incomplete,
+        (0, _) => code,
+        _ => ExitCode::DamageData,
+    }
+}
+
+fn of(options: &Restore, target: &Path, protected: Vec<PathBuf>) -> RestoreOptions {
     RestoreOptions {
-        target: options.target.clone(),
+        target: target.to_owned(),
         include: options.include.clone(),
         exclude: options.exclude.clone(),
         overwrite: match options.overwrite {
@@ -43,6 +97,8 @@ fn of(options: &Restore) -> RestoreOptions {
             Overwrite::Never => restore::Overwrite::Never,
         },
         delete: options.delete,
+        protected,
+        no_space_check: options.no_space_check,
         sparse: options.sparse,
         verify: options.verify,
         no_ownership: options.no_ownership,
@@ -52,65 +108,12 @@ fn of(options: &Restore) -> RestoreOptions {
     }
 }
 
-fn print(options: &Restore, context: &mut Context, snapshot: &str, summary: &RestoreSummary, seconds: f64) -> Result<()> {
-    if context.out.json {
-        for failure in &summary.failures {
-            let mut object = Map::new();
-            object.insert("message_type".to_owned(), "failure".into());
-            put_bytes(&mut object, "path", &failure.path);
-            object.insert("detail".to_owned(), failure.detail.as_str().into());
-            object.insert("damage".to_owned(), failure.damage.into());
-            context.out.json(&object)?;
-        }
-        return context.out.json(&json!({
-            "message_type": "summary",
-            "snapshot_id": snapshot,
-            "dry_run": options.dry_run,
-            "files_restored": summary.files_restored,
-            "files_unchanged": summary.files_unchanged,
-            "files_skipped": summary.entries_skipped,
-            "files_deleted": summary.deleted,
-            "files_verified": summary.files_verified,
-            "streams_verified": summary.streams_verified,
-            "dirs": summary.folders,
-            "hard_links": summary.hard_links,
-            "others": summary.others,
-            "total_bytes": summary.bytes_total,
-            "bytes_written": summary.bytes_written,
-            "metadata_shortfalls": summary.shortfalls,
-            "damaged": summary.damaged,
-            "failed": summary.failed,
-            "total_duration": seconds,
-        }));
-    }
-    let target = escape(options.target.as_os_str().as_encoded_bytes());
-    let would = if options.dry_run { "would be " } else { "" };
-    context.out.remark(&format!(
-        "{would}restored snapshot {snapshot} to {target}: {} written ({}), {} unchanged, {} in {}",
-        words::counted(summary.files_restored, "file", "files"),
-        words::size(summary.bytes_written),
-        words::count(summary.files_unchanged),
-        words::counted(summary.folders, "folder", "folders"),
-        words::duration(seconds),
-    ))?;
-    for (number, what) in [
-        (summary.entries_skipped, "left alone because they were there"),
-        (summary.deleted, "deleted from the target"),
-        (summary.files_verified, "read back and found right"),
-        (summary.streams_verified, "of them streams, from the first byte to the last what was taken"),
-        (summary.shortfalls, "pieces of metadata (owners, attributes) could not be set"),
-    ] {
-        if number > 0 {
-            context.out.remark(&format!("  {} {what}", words::count(number)))?;
-        }
-    }
-    if !summary.is_whole() {
-        context.progress.warn(&format!(
-            "{} could not be restored: {} because the repository is damaged, {} because of the target",
-            words::counted(summary.damaged + summary.failed, "entry", "entries"),
-            words::count(summary.damaged),
-            words::count(summary.failed),
-        ));
-    }
-    Ok(())
+/// What --delete never removes: the repository, the cache, what this machine remembers, the config file, and home folders.
+fn protected(context: &Context) -> Result<Vec<PathBuf>> {
+    let mut protected = super::snapshot::never(context)?;
+    protected.extend(super::states());
+    protected.extend(context.settings.config.clone());
+    protected.extend(etcetera::home_dir().ok());
+    protected.extend(["/home", "/root"].map(PathBuf::from));
+    Ok(protected)
 }

@@ -83,7 +83,7 @@ fn open(options: &Snapshot, context: &mut Context) -> Result<Arc<Repository>> {
 }
 
 /// The repository and the caches: a snapshot that holds the repository would grow it for ever.
-fn never(context: &Context) -> Result<Vec<PathBuf>> {
+pub(super) fn never(context: &Context) -> Result<Vec<PathBuf>> {
     let mut never: Vec<PathBuf> = context.caches().into_iter().collect();
     if let Location::Path(path) = context.location()? {
         never.push(path);
@@ -107,13 +107,16 @@ fn print(summary: &SnapshotSummary, unused: &[String], context: &mut Context) ->
         words::count(counts.files_unmodified),
         words::size(counts.bytes),
     ))?;
-    context.out.remark(&format!(
-        "{} {} ({} of new data) in {}",
-        if summary.id.is_some() { "stored" } else { "would store" },
-        words::size(summary.totals.bytes_stored),
-        words::size(summary.totals.bytes_added),
-        words::duration(summary.duration.as_secs_f64()),
-    ))?;
+    let took = words::duration(summary.duration.as_secs_f64());
+    context.out.remark(&match summary.id {
+        Some(_) => format!(
+            "stored {} ({} of new data) in {took}",
+            words::size(summary.totals.bytes_stored),
+            words::size(summary.totals.bytes_added)
+        ),
+        // What it would take when it is compressed is not known without storing it.
+        None => format!("would store {} of new data (before compression); read in {took}", words::size(summary.totals.bytes_added)),
+    })?;
     match summary.id {
         Some(id) => context.out.remark(&format!("snapshot {} saved", id.short()))?,
         None => context.out.remark("dry run: nothing was stored")?,
@@ -123,7 +126,8 @@ fn print(summary: &SnapshotSummary, unused: &[String], context: &mut Context) ->
     }
     if !summary.reasons.is_empty() {
         context.progress.warn(&format!(
-            "the snapshot is incomplete: {} not in it, or not as it should be",
+            "the snapshot {} incomplete: {} not in it, or not as it should be",
+            if summary.id.is_some() { "is" } else { "would be" },
             if summary.reasons.count == 1 {
                 "1 thing is".to_owned()
             } else {

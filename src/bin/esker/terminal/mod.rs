@@ -3,6 +3,7 @@
 //! The only place of the program that prints. Standard output carries nothing but the result; when whoever reads it goes away
 //! (`esker ls latest | head`), writing ends with [`OutputClosed`] and the program ends quietly.
 
+pub mod confirm;
 pub mod escape;
 pub mod held;
 pub mod log;

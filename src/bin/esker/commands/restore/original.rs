@@ -1,0 +1,73 @@
+//! `--to-original`: which part of a snapshot goes where.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use esker::format::snapshot::SourceEntry;
+use esker::format::tree::NodeKind;
+use esker::repository::{Reader, Repository, StoredSnapshot};
+
+use super::super::{Context, trimmed};
+use crate::error::Usage;
+use crate::terminal::escape::escape;
+
+/// A part of a snapshot, and the folder it goes to.
+pub struct Put {
+    /// In the snapshot.
+    pub path: Vec<u8>,
+    /// On this machine.
+    pub target: PathBuf,
+}
+
+/// Every directory source at `path` or below. What does not come back this way is said.
+pub fn puts(repository: &std::sync::Arc<Repository>, stored: &StoredSnapshot, path: &[u8], context: &Context) -> Result<Vec<Put>> {
+    let reader = Reader::new(repository, &*context.progress)?;
+    let path = trimmed(path);
+    let name = path.split(|&byte| byte == b'/').next().unwrap_or_default();
+    let mut puts = Vec::new();
+    for source in &stored.snapshot.sources {
+        if source.path.is_empty() || !(name.is_empty() || name == source.path) {
+            continue;
+        }
+        let wanted = if name.is_empty() { source.path.clone() } else { path.clone() };
+        match put(&reader, stored, source, wanted)? {
+            Ok(put) => puts.push(put),
+            Err(why) => context.progress.warn(&format!("{} is not put back: {why}", source.name)),
+        }
+    }
+    if puts.is_empty() {
+        return Err(Usage::new("nothing of this can be put back where it was")
+            .hint("restore it to a folder with --target, and streams with `esker dump`")
+            .into());
+    }
+    Ok(puts)
+}
+
+/// The place of one path of a source, or why it has none.
+fn put(reader: &Reader, stored: &StoredSnapshot, source: &SourceEntry, path: Vec<u8>) -> Result<Result<Put, String>> {
+    if let Some(stream) = source.streams.first() {
+        let at = escape(&stream.path);
+        return Ok(Err(format!(
+            "it is a stream ({}), which only its own program can take back: `esker dump {}:{at}` gives it out",
+            source.kind,
+            stored.id.short()
+        )));
+    }
+    let Some(original) = source.original_path() else {
+        return Ok(Err("the snapshot does not say where it was; name a --target".to_owned()));
+    };
+    let node = reader.resolve(&stored.snapshot.root, &path, &stored.id.short())?;
+    let below = path.strip_prefix(&source.path[..]).unwrap_or_default();
+    let below = below.strip_prefix(b"/").unwrap_or(below);
+    let mut target = if below.is_empty() { original } else { original.join(OsStr::from_bytes(below)) };
+    if node.is_some_and(|node| node.kind != NodeKind::Folder) {
+        // One entry goes into its folder under its own name.
+        let same_name = target.file_name().map(OsStr::as_bytes) == path.rsplit(|&byte| byte == b'/').next();
+        if !same_name || !target.pop() {
+            return Ok(Err("it is recorded under another name than it had; name a --target".to_owned()));
+        }
+    }
+    Ok(Ok(Put { path, target }))
+}
