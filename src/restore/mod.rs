@@ -312,7 +312,7 @@ pub fn run_if(
     let mut summary = tally.summary();
     summary.kept = forecast.deletions.kept().to_vec();
     summary.kept_count = forecast.deletions.kept_count();
-    summary.unused_excludes = selection.unused_excludes();
+    summary.unused_excludes = selection.unused(&options.exclude).cloned().collect();
     Ok(summary)
 }
 

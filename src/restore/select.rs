@@ -31,9 +31,10 @@ impl Selection {
         Ok(Self { include: Excludes::new(include)?, exclude: Excludes::new(exclude)? })
     }
 
-    /// Patterns of `--exclude` that matched nothing so far.
-    pub fn unused_excludes(&self) -> Vec<String> {
-        self.exclude.unused()
+    /// Those of the patterns of `--exclude`, as they were given, that decided about nothing so far.
+    pub fn unused<'p>(&self, exclude: &'p [String]) -> impl Iterator<Item = &'p String> {
+        let used = self.exclude.used();
+        exclude.iter().filter(move |pattern| !used.contains(pattern))
     }
 
     /// Is all that a folder holds selected with it, unless a pattern leaves it out?
