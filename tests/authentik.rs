@@ -98,18 +98,21 @@ impl Deployment {
         ] {
             deployment.write(path, text.as_bytes(), 0o640);
         }
-        // `docker compose --file F exec -T SERVICE COMMAND`, `docker compose --file F ps -q SERVICE`, `docker inspect ...`.
+        // `docker compose --file F exec -T SERVICE COMMAND`, `docker compose --file F ps -q SERVICE`, `docker inspect ...`, and
+        // `docker exec [-i] CONTAINER COMMAND`.
         let shim = format!(
             "#!/bin/sh
 [ \"$1\" = inspect ] && {{ echo {address}; exit; }}
+export PGHOST={host}
+[ \"$1\" = exec ] && {{ [ \"$2\" = -i ] && shift; shift 2; exec \"$@\"; }}
 shift 3
 case \"$1 $2 $3\" in
-    'exec -T postgresql') shift 3; PGHOST={} exec \"$@\" ;;
+    'exec -T postgresql') shift 3; exec \"$@\" ;;
     'ps -q redis') echo 0123456789abcdef ;;
     *) echo \"unknown: $*\" >&2; exit 9 ;;
 esac
 ",
-            deployment.postgres.host().display()
+            host = deployment.postgres.host().display()
         );
         deployment.write("bin/docker", shim.as_bytes(), 0o755);
         deployment.write("etc/password", b"choose a better one\n", 0o600);
@@ -201,6 +204,42 @@ fn a_compose_deployment_of_authentik_is_backed_up_and_restored_as_the_page_says(
 
     deployment.succeed(&["verify", "--read-data"]);
     deployment.succeed(&["forget", "--prune"]);
+}
+
+/// The script of a numbered step of "authentik, step by step" in docs/restore.md.
+fn step(number: usize) -> String {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/restore.md")).unwrap();
+    let steps = page.split_once("## authentik, step by step").unwrap().1;
+    let step = steps.split_once(&format!("\n{number}. ")).unwrap().1;
+    step.split_once("```sh\n").unwrap().1.split_once("```").unwrap().0.to_owned()
+}
+
+#[test]
+fn a_database_that_was_upgraded_since_goes_back_by_the_commands_of_the_page_and_the_old_one_is_kept() {
+    let deployment = Deployment::start();
+    deployment.sql("CREATE TABLE authentik_core_group (id serial PRIMARY KEY, owner int REFERENCES authentik_core_user (id))");
+    deployment.succeed(&["init", "--kdf", "low"]);
+    deployment.succeed(&["snapshot"]);
+    let before = deployment.postgres.dump_text("authentik");
+    // The upgrade: a new table holds on to an old one, which gets another key.
+    deployment.sql(
+        "ALTER TABLE authentik_core_user ADD COLUMN uuid uuid UNIQUE DEFAULT gen_random_uuid();
+         CREATE TABLE authentik_rbac_role (id serial PRIMARY KEY, owner uuid REFERENCES authentik_core_user (uuid));
+         UPDATE authentik_core_user SET password = 'newer';",
+    );
+    let upgraded = deployment.postgres.dump_text("authentik");
+
+    for number in [4, 5] {
+        let program = Path::new(env!("CARGO_BIN_EXE_esker")).parent().unwrap().display().to_string();
+        let path = format!("{}:{program}:{}:/usr/bin:/bin", deployment.path("bin").display(), Postgres::bin_dir().display());
+        let mut shell = std::process::Command::new("bash");
+        shell.args(["-euc", &step(number)]).env_clear().env("PATH", path).env("HOME", deployment.folder.path());
+        shell.env("ESKER_CACHE_DIR", deployment.path("cache")).env("ESKER_CONFIG", deployment.path("etc/authentik.toml"));
+        let output = shell.output().unwrap();
+        assert!(output.status.success(), "step {number}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert_eq!(deployment.postgres.dump_text("authentik"), before);
+    assert_eq!(deployment.postgres.dump_text("authentik_old"), upgraded);
 }
 
 #[test]
