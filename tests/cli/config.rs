@@ -306,3 +306,16 @@ command = ["dump", "--token", "${API_TOKEN}"]
     house.write("shown.toml", show(&[]).as_bytes());
     exits(house.bare(), ["-c", "shown.toml", "config", "show"], 0);
 }
+
+#[test]
+fn a_variable_that_hides_the_repository_of_the_config_file_is_said() {
+    let house = House::with_repository();
+    house.write("esker.toml", b"repository = 'elsewhere'\n");
+    house.write("same.toml", b"repository = 'repo'\n");
+    let message = stderr(&exits(house.esker(), ["-c", "esker.toml", "snapshots"], 0));
+    assert!(message.contains("ESKER_REPOSITORY in the environment is used instead of repository in the config file"), "{message}");
+    assert_eq!(stderr(&exits(house.esker(), ["-c", "same.toml", "snapshots"], 0)), "");
+    let mut command = house.esker();
+    command.env_remove("ESKER_REPOSITORY");
+    assert_eq!(stderr(&exits(command, ["-c", "esker.toml", "-r", "repo", "snapshots"], 0)), "");
+}

@@ -106,6 +106,9 @@ fn a_secret_that_does_not_open_is_named_with_its_place() {
     assert!(message.contains("warning") && message.contains("ESKER_PASSWORD in the environment"), "{message}");
     // A flag was meant.
     assert_eq!(stderr(&exits(with(None), ["--password-file", "password", "snapshots"], 0)), "");
+    // A file that is not there is named with what named it.
+    let message = stderr(&exits(with(Some(("ESKER_PASSWORD_FILE", "gone"))), ["snapshots"], 2));
+    assert!(message.contains("gone") && message.contains("from ESKER_PASSWORD_FILE in the environment"), "{message}");
     std::fs::write(&file, "other").unwrap();
     let message = stderr(&exits(with(None), ["snapshots"], 12));
     assert!(message.contains("password-file in the config file esker.toml"), "{message}");

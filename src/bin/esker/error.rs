@@ -36,6 +36,10 @@ impl Usage {
     pub fn new(message: impl fmt::Display) -> Self {
         Self { message: message.to_string(), hint: None }
     }
+    /// Adds where what is wrong comes from.
+    pub fn placed(self, place: &str) -> Self {
+        Self { message: format!("{} (from {place})", self.message), ..self }
+    }
     /// What to do about it.
     pub fn hint(self, hint: impl fmt::Display) -> Self {
         Self { hint: Some(hint.to_string()), ..self }
@@ -54,6 +58,10 @@ impl NoSecret {
     /// Why.
     pub fn new(message: impl fmt::Display) -> Self {
         Self { message: message.to_string(), hint: None }
+    }
+    /// Adds where what is wrong comes from.
+    pub fn placed(self, place: &str) -> Self {
+        Self { message: format!("{} (from {place})", self.message), ..self }
     }
     /// What to do about it.
     pub fn hint(self, hint: impl fmt::Display) -> Self {

@@ -76,17 +76,26 @@ impl Monitoring {
     pub fn end(&self, told: &Told) {
         let until = Instant::now() + self.limit;
         let begun = std::mem::take(&mut *self.begun.lock().unwrap_or_else(PoisonError::into_inner));
-        for answer in begun.into_iter().chain(self.send(told)) {
-            // A little later than the request's own limit, so that its error is heard.
-            let left = until.saturating_duration_since(Instant::now()) + Duration::from_millis(200);
-            match answer.recv_timeout(left) {
-                Ok((_, Ok(()))) => {}
-                Ok((what, Err(error))) => self.warn(&what, &error),
-                Err(_) => self.warn("a monitor", &NotifyError::TooLate(self.limit)),
-            }
+        let ended = self.send(told);
+        let failed: Vec<_> = ended.into_iter().filter_map(|answer| self.failure(&answer, until)).collect();
+        for (what, why) in begun.into_iter().filter_map(|answer| self.failure(&answer, until)) {
+            let text = format!("{what} was not told that the run began: {why}");
+            // Two warnings about one monitor that is away are one too many.
+            if failed.is_empty() { self.progress.warn(&text) } else { self.progress.remark(&text) }
         }
+        failed.iter().for_each(|(what, why)| self.warn(what, why));
         if told.when() == When::Failure {
             self.on_failure(told);
+        }
+    }
+
+    fn failure(&self, answer: &Answer, until: Instant) -> Option<(String, NotifyError)> {
+        // A little later than the request's own limit, so that its error is heard.
+        let left = until.saturating_duration_since(Instant::now()) + Duration::from_millis(200);
+        match answer.recv_timeout(left) {
+            Ok((_, Ok(()))) => None,
+            Ok((what, Err(error))) => Some((what, error)),
+            Err(_) => Some(("a monitor".to_owned(), NotifyError::TooLate(self.limit))),
         }
     }
 

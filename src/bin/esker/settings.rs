@@ -24,7 +24,7 @@ pub use opening::Opening;
 pub use time::Span;
 pub use variables::looks_secret;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::num::NonZeroU64;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -45,6 +45,8 @@ pub struct Settings {
     pub config: Option<PathBuf>,
     /// Where the repository is; `None` only matters to commands that need one.
     pub repository: Option<OsString>,
+    /// The environment answered before this one of the config file, which is another.
+    pub instead_of_repository: Option<String>,
     /// What is said about its store.
     pub store: StoreOptions,
     /// What opens it.
@@ -157,7 +159,7 @@ pub struct Environment {
     pub password: Option<OsString>,
     /// systemd's `CREDENTIALS_DIRECTORY`
     pub credentials: Option<PathBuf>,
-    /// Those of flags that name secrets, to tell the two apart.
+    /// Those of flags that name a repository or a secret, to tell the two apart.
     pub variables: Vec<(&'static str, OsString)>,
 }
 
@@ -165,7 +167,7 @@ impl Environment {
     /// That of this process.
     pub fn of_process() -> Self {
         let value = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        let of_flags = ["ESKER_PASSWORD_FILE", "ESKER_PASSWORD_COMMAND", "ESKER_KEY_FILE"];
+        let of_flags = ["ESKER_REPOSITORY", "ESKER_PASSWORD_FILE", "ESKER_PASSWORD_COMMAND", "ESKER_KEY_FILE"];
         Self {
             password: value("ESKER_PASSWORD"),
             credentials: value("CREDENTIALS_DIRECTORY").map(PathBuf::from),
@@ -197,6 +199,7 @@ pub fn of_section(mut section: Section, global: &Global, environment: &Environme
     Ok(Settings {
         config: given(&global.config).cloned(),
         store,
+        instead_of_repository: hidden_repository(global, environment, &section, &file),
         repository: global.repository.clone().or(section.repository.map(OsString::from)).filter(|place| !place.is_empty()),
         opening,
         slot: global.slot.clone(),
@@ -226,6 +229,15 @@ pub fn of_section(mut section: Section, global: &Global, environment: &Environme
             (false, false) => section.quiet.unwrap_or_default(),
         },
     })
+}
+
+/// A variable that was left behind sends backups to another repository, where nobody looks for them.
+fn hidden_repository(global: &Global, environment: &Environment, section: &Section, file: &str) -> Option<String> {
+    let own = section.repository.as_ref()?;
+    let given = global.repository.as_ref().filter(|given| !given.is_empty())?;
+    let by_variable = environment.variables.iter().any(|(name, value)| *name == "ESKER_REPOSITORY" && value == given);
+    let place = |text: &OsStr| std::fs::canonicalize(text).map_or_else(|_| text.to_owned(), PathBuf::into_os_string);
+    (by_variable && place(given) != place(OsStr::new(own))).then(|| format!("repository in the config file{file}"))
 }
 
 /// What the command line says goes before what the config file says, option by option.

@@ -107,6 +107,9 @@ pub fn run(arguments: Arguments) -> ExitCode {
     }
     let progress = Arc::new(progress(global, settings.quiet));
     open_log(&settings, &arguments.command, &progress);
+    if let Some(hidden) = &settings.instead_of_repository {
+        progress.warn(&format!("ESKER_REPOSITORY in the environment is used instead of {hidden}"));
+    }
     let result = dispatch(arguments.command, settings, out, &signals, &progress);
     progress.finish();
     let code = Ended::of(&result, &signals, snapshot).print(json);
@@ -232,7 +235,8 @@ impl Context {
         if let Some(hidden) = &opening.instead_of {
             self.progress.warn(&format!("{} is used instead of {hidden}", opening.from));
         }
-        let secret = match secret::load(&opening.source, &|text| self.progress.warn(text))? {
+        let loaded = secret::load(&opening.source, &|text| self.progress.warn(text));
+        let secret = match loaded.map_err(|error| placed(error, opening))? {
             Secret::Password(password) => repository::Secret::Passphrase(passphrase(&password)),
             Secret::Key(line) => repository::Secret::KeyLine(line),
         };
@@ -326,6 +330,20 @@ impl Context {
     /// What an operation reports to.
     pub fn monitor(&self) -> Arc<dyn Monitor> {
         Arc::clone(&self.progress) as Arc<dyn Monitor>
+    }
+}
+
+/// A secret that cannot be had, said with the place that it was to come from.
+fn placed(error: anyhow::Error, opening: &settings::Opening) -> anyhow::Error {
+    if opening.source == secret::SecretSource::Prompt {
+        return error;
+    }
+    match error.downcast::<Usage>() {
+        Ok(usage) => usage.placed(&opening.from).into(),
+        Err(error) => match error.downcast::<NoSecret>() {
+            Ok(no_secret) => no_secret.placed(&opening.from).into(),
+            Err(error) => error,
+        },
     }
 }
 

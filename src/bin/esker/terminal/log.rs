@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use esker::clock::{Clock, SystemClock};
+use esker::clock::{Clock, SystemClock, Timestamp};
 
 use super::words;
 
@@ -23,8 +23,10 @@ pub fn open(path: &Path) -> io::Result<()> {
 pub fn write(text: &str) {
     let mut log = log();
     let Some(file) = log.as_mut() else { return };
-    let time = words::rfc3339(SystemClock::new().now());
-    let lines: String = text.lines().map(|line| format!("{time} {line}\n")).collect();
+    let now = SystemClock::new().now();
+    // Milliseconds are as fine as anybody reads.
+    let time = words::rfc3339(Timestamp { nanoseconds: now.nanoseconds / 1_000_000 * 1_000_000, ..now });
+    let lines: String = text.lines().filter(|line| !line.trim().is_empty()).map(|line| format!("{time} {line}\n")).collect();
     // One call for each text, so that the lines of two runs do not mix.
     if let Err(error) = file.write_all(lines.as_bytes()) {
         *log = None;

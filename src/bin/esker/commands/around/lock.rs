@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use esker::clock::{Clock, SystemClock};
+use esker::clock::{Clock, SystemClock, Timestamp};
 use esker::store::location::Location;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -70,7 +70,8 @@ pub fn take(options: &Snapshot, context: &Context) -> Result<Option<Lock>> {
         std::thread::sleep(INTERVAL);
     }
     // For a message only; the lock itself is the kernel's.
-    let text = format!("process {}, since {}\n", std::process::id(), words::rfc3339(SystemClock::new().now()));
+    let since = words::rfc3339(Timestamp { nanoseconds: 0, ..SystemClock::new().now() });
+    let text = format!("process {}, since {}\n", std::process::id(), since);
     let _ = file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).and_then(|_| file.write_all(text.as_bytes()));
     Ok(Some(Lock { _file: file }))
 }

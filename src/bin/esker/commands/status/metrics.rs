@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use esker::clock::{Clock, SystemClock};
+use esker::clock::{Clock, SystemClock, Timestamp};
 use esker::format::snapshot::SourceStatus;
 use esker::prune::survey::{Survey, Surveyed};
 use esker::repository::ledger::Ledger;
@@ -105,12 +105,18 @@ fn source(host: &str, name: &str, snapshots: &[&Surveyed], page: &mut Page) {
         page.add("esker_last_complete_snapshot_timestamp_seconds", help, &labels, surveyed.time.seconds);
     }
     let help = "How long this source took in the newest snapshot.";
-    let seconds = of_last.end.seconds.saturating_sub(of_last.start.seconds);
-    page.add("esker_source_duration_seconds", help, &labels, seconds);
+    page.add("esker_source_duration_seconds", help, &labels, seconds_between(of_last.start, of_last.end));
     if !of_last.streams.is_empty() {
         let help = "Plaintext bytes of the streams of this source in the newest snapshot.";
         page.add("esker_source_stream_bytes", help, &labels, of_last.streams.iter().map(|stream| stream.bytes).sum::<u64>());
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a duration in seconds")]
+fn seconds_between(start: Timestamp, end: Timestamp) -> f64 {
+    let nanoseconds = i64::from(end.nanoseconds) - i64::from(start.nanoseconds);
+    // A clock that was set back meanwhile tells nothing.
+    (end.seconds.saturating_sub(start.seconds) as f64 + nanoseconds as f64 / 1e9).max(0.0)
 }
 
 /// A record of this machine.
