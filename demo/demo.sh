@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
 # `make demo`: a day in the life of a small authentik, backed up, changed, backed up again, restored, compared and verified.
 #
-# Starts a PostgreSQL and a Redis of its own on private sockets, touches no other, and stops them at the end. What it made stays in
-# target/demo to look at. Needs the Debian packages postgresql and redis-server and installs them if they are missing and it may.
+# It starts a PostgreSQL and a Redis of its own on private sockets, touches no other server, and stops them at the end. The results stay in
+# target/demo. It needs the Debian packages postgresql and redis-server, and installs them if they are missing and it has the rights.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 bold='' plain=''; [ ! -t 1 ] || { bold=$'\033[1m' plain=$'\033[0m'; }
 say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
-# Shown where a person looks, also when the output of the command is caught.
+# Commands are shown on the terminal even while the output of the command is captured.
 exec 3>&1
 run() { printf '  $ %s\n' "${*/#"$esker"/esker}" >&3; "$@"; }
 size() { numfmt --to=iec-i --suffix=B "$1"; }
-# The number that stands behind a name in a line of JSON.
+# The number of a field in a line of JSON.
 number() { sed -n "s/.*\"$1\":\([0-9.]*\).*/\1/p" <<<"$2"; }
 
 say "Building esker (a few minutes the first time)"
@@ -148,8 +148,8 @@ run "$esker" diff latest~1 latest
 say "5. Restore everything into a new folder, the database into a new database, Redis into a new server"
 run "$esker" restore latest --target "$here/restored"
 sql -d postgres -c "CREATE DATABASE restored OWNER authentik"
-printf '  $ esker dump latest:postgresql/authentik.dump | pg_restore --exit-on-error --dbname restored\n'
-"$esker" dump latest:postgresql/authentik.dump | "$bin/pg_restore" --exit-on-error --dbname restored
+printf '  $ esker dump latest:postgresql/authentik.dump | pg_restore --single-transaction --exit-on-error --dbname restored\n'
+"$esker" dump latest:postgresql/authentik.dump | "$bin/pg_restore" --single-transaction --exit-on-error --dbname restored
 mkdir -p "$servers/redis-restored"
 cp "$here/restored/redis/dump.rdb" "$servers/redis-restored/"
 start_redis "$servers/redis-restored"
