@@ -1,14 +1,14 @@
-# What is done often, by name. `make demo` shows it, `make test` proves it.
+# Frequent tasks by name. `make demo` shows esker at work, `make test` runs the tests.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
-# Servers that the tests start, and tools whose metadata they compare.
+# Servers that the tests start, and tools that read the metadata that the tests compare.
 PACKAGES := postgresql redis-server acl attr apache2-bin openssl python3-venv openssh-client openssh-server
 
-# `make soak` runs for hours; both limits can be given.
+# `make soak` runs for hours. Both limits can be set.
 SOAK_CASES ?= 2000
-# Seconds of kills; being set at all, it also makes the damage tests flip every byte.
+# Seconds of kills. If it is set at all, the damage tests also flip every byte.
 SOAK_SECONDS ?= 7200
 # Seconds for each fuzz target of `make fuzz`.
 FUZZ_SECONDS ?= 60
@@ -25,18 +25,18 @@ test: packages servers
 	    cargo test --quiet --locked --doc && cargo nextest run --locked --no-fail-fast; \
 	else cargo test --locked --no-fail-fast; fi
 
-# Brings each planted bug to life in turn and shows that its test catches it (tests/README.md).
+# Turns each planted bug on in turn and shows that its test catches it (tests/README.md).
 planted:
 	tests/planted.sh
 
 packages:
 	@.ci/packages $(PACKAGES)
 
-# Servers that are no Debian packages, into ~/.cache/esker-test-servers.
+# Installs servers that are not Debian packages into ~/.cache/esker-test-servers.
 servers: packages
 	@.ci/servers
 
-# Each stage by itself (criterion). benches/compare.sh compares the whole program with others.
+# Measures each stage separately (criterion). benches/compare.sh compares the whole program with others.
 bench:
 	cargo bench --locked
 
@@ -45,12 +45,12 @@ soak: export ESKER_WITH_GARAGE := 1
 soak: packages servers
 	PROPTEST_CASES=$(SOAK_CASES) ESKER_SOAK=$(SOAK_SECONDS) cargo test --release --locked --no-fail-fast -- --include-ignored
 
-# Kinds of store that are not in the default build, on servers that stand for Azure's and Google's.
+# Tests the kinds of store that are not in the default build, on servers that stand in for Azure's and Google's.
 clouds: export ESKER_WITH_CLOUDS := 1
 clouds: packages servers
 	cargo test --locked --features azblob,gcs --test remote clouds
 
-# Every fuzz target for a while (needs a nightly toolchain and cargo-fuzz).
+# Runs every fuzz target for a while (needs a nightly toolchain and cargo-fuzz).
 fuzz:
 	for target in $$(cargo +nightly fuzz list); do \
 	    echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
