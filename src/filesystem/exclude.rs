@@ -4,7 +4,7 @@ mod pattern;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -57,10 +57,10 @@ impl Excludes {
         Self::none().with(lines, false)
     }
 
-    /// Patterns for the folder `root`, which is absolute: one that begins with that folder's path means what lies there. Patterns of
-    /// the second list do not tell upper from lower case; an entry is left out when either list says so.
-    pub fn of_source(patterns: &[String], any_case: &[String], root: &Path) -> Result<Self, ExcludeError> {
-        let place = |pattern: &String| Some((pattern.clone(), place_within(pattern, root)?));
+    /// Patterns for the folder that has these absolute paths: one that begins with such a path means what lies there. Patterns of the
+    /// second list do not tell upper from lower case; an entry is left out when either list says so.
+    pub fn of_source(patterns: &[String], any_case: &[String], roots: &[PathBuf]) -> Result<Self, ExcludeError> {
+        let place = |pattern: &String| Some((pattern.clone(), place_within(pattern, roots)?));
         Self::none().with(patterns.iter().filter_map(place), false)?.with(any_case.iter().filter_map(place), true)
     }
 
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn patterns_without_case_are_a_list_of_their_own() {
-        let excludes = Excludes::of_source(&owned(&["*.tmp", "!*.JPG"]), &owned(&["*.jpg"]), Path::new("/srv")).unwrap();
+        let excludes = Excludes::of_source(&owned(&["*.tmp", "!*.JPG"]), &owned(&["*.jpg"]), &["/srv".into()]).unwrap();
         for (path, out) in [("a.JPG", true), ("a.jpg", true), ("a.tmp", true), ("a.TMP", false)] {
             assert_eq!(excludes.excluded(path.as_bytes(), false), out, "{path}");
         }
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_pattern_that_left_something_out_is_named_as_it_was_given() {
-        let excludes = Excludes::of_source(&owned(&["a ", "/srv/b", "c", "/srv/d"]), &owned(&["E"]), Path::new("/srv")).unwrap();
+        let excludes = Excludes::of_source(&owned(&["a ", "/srv/b", "c", "/srv/d"]), &owned(&["E"]), &["/srv".into()]).unwrap();
         assert!(excludes.excluded(b"a ", false) && excludes.excluded(b"b", false) && excludes.excluded(b"e", false));
         assert_eq!(excludes.used(), ["a ", "/srv/b", "E"]);
     }

@@ -4,7 +4,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::filesystem::{ExcludeError, Excludes};
 use crate::format::snapshot::{Snapshot, SourceEntry, SourceStatus};
@@ -120,7 +120,7 @@ impl Covered {
         let Some(original) = source.original_path() else { return Ok(None) };
         let patterns = |key| facts(key).flat_map(str::lines).map(str::to_owned).collect::<Vec<_>>();
         // The patterns were made relative to the folder when they were recorded.
-        let excludes = Excludes::of_source(&patterns("exclude"), &patterns("iexclude"), Path::new(""))?;
+        let excludes = Excludes::of_source(&patterns("exclude"), &patterns("iexclude"), &[])?;
         let mut marks: Vec<Vec<u8>> = facts("exclude-if-present")
             .map(|mark| mark.split_once(':').map_or(mark, |(name, _)| name).as_bytes().to_vec())
             .collect();

@@ -70,7 +70,7 @@ pub struct Taken {
 
 /// Stores one directory; `skip` are the entries (device, inode) that are never taken.
 pub fn take(context: Context<'_>, source: &DirectorySource, skip: Vec<(u64, u64)>) -> Result<Taken, SnapshotError> {
-    let root = std::path::absolute(&source.path).unwrap_or_else(|_| source.path.clone());
+    let roots = facts::roots(source);
     let alone = source.kind() == SourceKind::File;
     let (walked, options) = match alone {
         true => facts::alone(&source.path).map_err(|error| SnapshotError::SourceFailed {
@@ -78,7 +78,7 @@ pub fn take(context: Context<'_>, source: &DirectorySource, skip: Vec<(u64, u64)
             reason: format!("cannot read {}: {error}", source.path.display()),
         })?,
         false => {
-            let excludes = Excludes::of_source(&source.excludes, &source.excludes_any_case, &root)
+            let excludes = Excludes::of_source(&source.excludes, &source.excludes_any_case, &roots)
                 .map_err(|error| SnapshotError::Sources(format!("source {:?}: {error}", source.name)))?;
             (source.path.clone(), ScanOptions { excludes, skip, ..facts::scan_options(source) })
         }
@@ -116,7 +116,7 @@ pub fn take(context: Context<'_>, source: &DirectorySource, skip: Vec<(u64, u64)
     } else if seen.entries == 0 && left_out.total() > 0 {
         warnings.push("everything in the directory was left out on request: the snapshot has none of it".to_owned());
     }
-    Ok(Taken { node, bytes, facts: facts::of(source, &root, &left_out), warnings, left_out, used_patterns })
+    Ok(Taken { node, bytes, facts: facts::of(source, &roots, &left_out), warnings, left_out, used_patterns })
 }
 
 /// A row of a folder that is being put together.

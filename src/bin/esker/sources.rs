@@ -4,7 +4,7 @@ mod asked;
 mod files;
 
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use esker::monitor::Stop;
@@ -38,6 +38,17 @@ pub struct Gathered {
     pub sources: Vec<Source>,
     /// Every exclude pattern a user gave for them.
     pub patterns: Vec<String>,
+}
+
+impl Gathered {
+    /// Name and path of each directory.
+    pub fn directories(&self) -> Vec<(String, PathBuf)> {
+        let directory = |source: &Source| match source {
+            Source::Directory(directory) => Some((directory.name.clone(), directory.path.clone())),
+            Source::Stream(_) => None,
+        };
+        self.sources.iter().filter_map(directory).collect()
+    }
 }
 
 /// The sources of the config file and those of the command line; of all of them only what `--only` names.

@@ -1,6 +1,6 @@
 //! A pattern as a user writes it -> a pattern as the library that matches understands it.
 
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use ignore::gitignore::GitignoreBuilder;
 
@@ -28,9 +28,20 @@ fn ends_in_escape(text: &str) -> bool {
     text.bytes().rev().take_while(|&byte| byte == b'\\').count() % 2 == 1
 }
 
-/// The pattern for the folder `root` (absolute) of a source: an absolute path that lies within the folder becomes the way from there.
-/// None when it is the folder's own path: it leaves out nothing in it. Any other pattern stays as it is.
-pub fn place_within(pattern: &str, root: &Path) -> Option<String> {
+/// The pattern for the folder of a source, which has these absolute paths (with and without following links): an absolute path that
+/// lies within the folder becomes the way from there. None when it is the folder's own path: it leaves out nothing in it. Any other
+/// pattern stays as it is.
+pub fn place_within(pattern: &str, roots: &[PathBuf]) -> Option<String> {
+    for root in roots {
+        let place = within(pattern, root)?;
+        if place != pattern {
+            return Some(place);
+        }
+    }
+    Some(pattern.to_owned())
+}
+
+fn within(pattern: &str, root: &Path) -> Option<String> {
     let (not, rest) = pattern.strip_prefix('!').map_or(("", pattern), |rest| ("!", rest));
     let Some(mut rest) = rest.strip_prefix('/') else { return Some(pattern.to_owned()) };
     let mut names = root.components().filter_map(|part| match part {
@@ -143,7 +154,11 @@ mod tests {
             ("/srv/media", "/srv/media", None),
             ("/srv/media/", "/srv/media", None),
         ] {
-            assert_eq!(place_within(pattern, Path::new(root)).as_deref(), meant, "{pattern} in {root}");
+            assert_eq!(place_within(pattern, &[root.into()]).as_deref(), meant, "{pattern} in {root}");
+        }
+        // Two ways to write one folder.
+        for (pattern, meant) in [("/srv/link/x", Some("/x")), ("/real/x", Some("/x")), ("/real", None), ("/x", Some("/x"))] {
+            assert_eq!(place_within(pattern, &["/srv/link".into(), "/real".into()]).as_deref(), meant, "{pattern}");
         }
     }
 

@@ -1,17 +1,30 @@
 //! What the snapshot records about a directory source: page `format-spec/snapshot.md`, "Facts of a directory source".
 
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::filesystem::{LeftOutCounts, Mark, Only, ScanOptions, place_within};
-use crate::source::DirectorySource;
+use crate::source::{DirectorySource, IfPresent, SourceKind};
 
-/// The facts, in the order a snapshot wants them. `root` is the folder's absolute path.
-pub fn of(source: &DirectorySource, root: &Path, left_out: &LeftOutCounts) -> Vec<(String, String)> {
-    let mut facts = vec![("path".to_owned(), root.display().to_string())];
+/// The absolute paths of the source: as it is called, and where it is when links are followed.
+pub fn roots(source: &DirectorySource) -> [PathBuf; 2] {
+    let real = source.path.canonicalize().unwrap_or_else(|_| source.path.clone());
+    // What `..` leaves depends on links: only the system knows.
+    let goes_up = source.path.components().any(|part| part == Component::ParentDir);
+    let called = if goes_up { None } else { std::path::absolute(&source.path).ok() };
+    [called.unwrap_or_else(|| real.clone()), real]
+}
+
+/// The facts, in the order a snapshot wants them; `roots` as [`roots`] gives them.
+pub fn of(source: &DirectorySource, roots: &[PathBuf; 2], left_out: &LeftOutCounts) -> Vec<(String, String)> {
+    let mut facts = vec![("path".to_owned(), roots[0].display().to_string())];
+    if source.kind() == SourceKind::File {
+        // No rule leaves out what was named itself.
+        return facts;
+    }
     let mut add = |key: &str, value: String| facts.push((key.to_owned(), value));
     for (key, patterns) in [("exclude", &source.excludes), ("iexclude", &source.excludes_any_case)] {
-        let places: Vec<String> = patterns.iter().filter_map(|pattern| place_within(pattern, root)).collect();
+        let places: Vec<String> = patterns.iter().filter_map(|pattern| place_within(pattern, roots)).collect();
         if !places.is_empty() {
             add(key, places.join("\n"));
         }
@@ -49,8 +62,7 @@ pub fn of(source: &DirectorySource, root: &Path, left_out: &LeftOutCounts) -> Ve
 
 /// What the walk is told to leave out.
 pub fn scan_options(source: &DirectorySource) -> ScanOptions {
-    let mark =
-        |mark: &crate::source::IfPresent| Mark { name: mark.name.clone().into_bytes(), header: mark.header.clone().into_bytes() };
+    let mark = |mark: &IfPresent| Mark { name: mark.name.clone().into_bytes(), header: mark.header.clone().into_bytes() };
     let only =
         source.named.as_ref().map_or(Only::Everything, |named| Only::paths(named.iter().map(|path| path.as_os_str().as_bytes())));
     ScanOptions {
@@ -79,7 +91,7 @@ mod tests {
     #[test]
     fn a_snapshot_says_what_it_was_told_to_leave_out() {
         let source = DirectorySource {
-            excludes: ["*.tmp", "!keep.tmp", "/srv/app/cache", "/srv/app"].map(str::to_owned).to_vec(),
+            excludes: ["*.tmp", "!keep.tmp", "/srv/app/cache", "/srv/app", "/real/logs"].map(str::to_owned).to_vec(),
             excludes_any_case: vec!["*.JPG".to_owned()],
             one_file_system: true,
             exclude_caches: true,
@@ -89,9 +101,10 @@ mod tests {
             ..DirectorySource::new("app", "app")
         };
         let left_out = LeftOutCounts { by_pattern: 2, marked: 1, ..LeftOutCounts::default() };
-        let facts = of(&source, Path::new("/srv/app"), &left_out);
+        let roots = ["/srv/app".into(), "/real".into()];
+        let facts = of(&source, &roots, &left_out);
         let expected = [
-            ("exclude", "*.tmp\n!keep.tmp\n/cache"),
+            ("exclude", "*.tmp\n!keep.tmp\n/cache\n/logs"),
             ("exclude-caches", "yes"),
             ("exclude-if-present", ".nobackup"),
             ("exclude-if-present", "TAG:x"),
@@ -104,7 +117,7 @@ mod tests {
             ("path", "/srv/app"),
         ];
         assert_eq!(facts, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
-        let plain = of(&DirectorySource::new("app", "app"), Path::new("/srv/app"), &LeftOutCounts::default());
+        let plain = of(&DirectorySource::new("app", "app"), &roots, &LeftOutCounts::default());
         assert_eq!(plain, [("path".to_owned(), "/srv/app".to_owned())]);
     }
 }

@@ -1,6 +1,7 @@
 //! `esker snapshot`: every source into one snapshot, all or nothing.
 
 use std::collections::HashSet;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -24,7 +25,9 @@ use crate::terminal::words;
 /// Takes it and says what it cost.
 pub fn run(options: &Snapshot, context: &mut Context) -> Result<ExitCode> {
     let tell = Tell { warn: &|text| context.progress.warn(text), stop: &context.stop };
-    let Gathered { sources, patterns } = sources::gather(options, &context.settings, &tell)?;
+    let gathered = sources::gather(options, &context.settings, &tell)?;
+    let directories = gathered.directories();
+    let Gathered { sources, patterns } = gathered;
     let keep = match &options.keep_until {
         Some(text) => Some(Keep::Until(until(text)?)),
         None => options.keep.then_some(Keep::ForEver),
@@ -68,7 +71,7 @@ pub fn run(options: &Snapshot, context: &mut Context) -> Result<ExitCode> {
     }
     print(&summary, &unused, context)?;
     if options.only.is_empty() {
-        remark_unused(&unused, options, context);
+        remark_unused(&unused, &directories, options, context);
     }
     Ok(if summary.reasons.is_empty() { ExitCode::Done } else { ExitCode::Incomplete })
 }
@@ -154,19 +157,21 @@ fn unused_patterns(given: &[String], summary: &SnapshotSummary) -> Vec<String> {
 
 /// Of the command line, and of paths, a pattern that leaves nothing out is most often a typing error; a rule of a config file such as
 /// `*.tmp` is in order on a day without such files.
-fn remark_unused(unused: &[String], options: &Snapshot, context: &Context) {
+fn remark_unused(unused: &[String], directories: &[(String, PathBuf)], options: &Snapshot, context: &Context) {
     let of_flags = |pattern: &String| options.leave_out.exclude.contains(pattern) || options.leave_out.iexclude.contains(pattern);
+    let directory = |(name, path): &(String, PathBuf)| format!("{name} ({})", escape(path.as_os_str().as_bytes()));
     for pattern in unused {
-        let shown = escape(pattern.as_bytes());
+        let said = format!("the pattern {} left nothing out", escape(pattern.as_bytes()));
         if pattern.trim_start_matches('!').starts_with('/') {
             context.progress.warn(&format!(
-                "the pattern {shown} left nothing out: a path that begins with / lies in a source's directory, or begins with the \
-                 directory's own absolute path",
+                "{said}: it is neither the path of something in a source, nor that path from the source's directory on; the directories \
+                 are {}",
+                directories.iter().map(directory).collect::<Vec<_>>().join(", "),
             ));
         } else if of_flags(pattern) {
-            context.progress.warn(&format!("the pattern {shown} left nothing out"));
+            context.progress.warn(&said);
         } else {
-            context.monitor().note(&format!("the pattern {shown} left nothing out"));
+            context.monitor().note(&said);
         }
     }
 }

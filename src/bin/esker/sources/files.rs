@@ -111,7 +111,7 @@ pub fn directory(entry: &SourceEntry, name: String, optional: bool, rules: &Rule
     source.excludes = rules.patterns.clone();
     rules.put_on(&mut source);
     // A pattern that cannot work is found before a password is asked for.
-    Excludes::of_source(&source.excludes, &source.excludes_any_case, Path::new("/")).map_err(Usage::new)?;
+    Excludes::of_source(&source.excludes, &source.excludes_any_case, &[]).map_err(Usage::new)?;
     Ok(source)
 }
 
