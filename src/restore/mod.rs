@@ -380,6 +380,11 @@ impl<'a> Run<'a> {
         self.planning || self.options.dry_run
     }
 
+    /// What happens to an entry, or what would happen.
+    fn action(&self, happens: &'static str, would: &'static str) -> &'static str {
+        if self.pretends() { would } else { happens }
+    }
+
     /// Walks once without writing, where something must be known before anything is written.
     fn forecast(
         self,
@@ -433,7 +438,7 @@ impl<'a> Run<'a> {
     /// Removes what was listed of the folder at `path`, or to make place there.
     fn delete(&self, path: &[u8]) -> Result<(), RestoreError> {
         let (Some(target), Some(list)) = (self.target, self.deletions.of(path)) else { return Ok(()) };
-        let action = if self.options.dry_run { "would delete" } else { "deleted" };
+        let action = self.action("deleted", "would delete");
         for deletion in list {
             let removed = if self.pretends() { Ok(()) } else { target.remove_one(&deletion.path, deletion.is_folder) };
             match removed {

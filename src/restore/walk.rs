@@ -1,5 +1,7 @@
 //! The walk through the trees: makes folders, links and devices on its way, decides about files, and hands windows of work on.
 
+mod forecast;
+
 use std::collections::HashMap;
 use std::iter::Peekable;
 use std::sync::Arc;
@@ -12,13 +14,14 @@ use crate::format::tree::{Content, HardLink, Item, LeftOut, Node, NodeKind};
 use crate::repository::RepositoryError;
 use crate::restore::compare::same_metadata;
 use crate::restore::coverage::Why;
-use crate::restore::deletions::{Deletions, is_repository};
 use crate::restore::file::FileJob;
 use crate::restore::plan::{Action, FirstName, FolderJob, LinkJob, Piece, Place, Segment, Window, WindowSize, decide, join};
 use crate::restore::select::Selected;
 use crate::restore::tally::count;
 use crate::restore::{Failure, IN_THE_WAY, Overwrite, RestoreError, Run, Start, is_damage};
 use crate::store::ReadUnit;
+
+pub use forecast::Forecast;
 
 /// Where windows go.
 pub type Send<'a> = dyn FnMut(Window) -> Result<(), RestoreError> + 'a;
@@ -68,15 +71,6 @@ pub struct Walker<'a> {
     files: u64,
     bytes: u64,
     found: Forecast,
-}
-
-/// What a walk that only plans finds out.
-#[derive(Default)]
-pub struct Forecast {
-    /// What would be deleted.
-    pub deletions: Deletions,
-    /// Bytes that new and changed files would take beyond what stands there.
-    pub bytes_needed: u64,
 }
 
 impl<'a> Walker<'a> {
@@ -310,34 +304,11 @@ impl<'a> Walker<'a> {
         Ok(State::Open { folder: Some(created.folder), existed: created.existed, narrow_mode })
     }
 
-    /// Does the folder that stands in the way of the entry at `path` make place for it? A plan lists all that it holds.
-    fn clears(&mut self, path: &[u8], folder: Option<&Arc<Folder>>, existing: Option<&Found>) -> Result<bool, RestoreError> {
-        let Run { options, deletions, .. } = self.run;
-        let (Some(folder), Some(found)) = (folder, existing) else { return Ok(false) };
-        if !options.delete || found.node.kind != NodeKind::Folder {
-            return Ok(false);
-        }
-        if !self.run.planning {
-            return Ok(deletions.of(path).is_some());
-        }
-        let Some((source, within)) = self.run.coverage.of(path) else { return Ok(false) };
-        let (mut list, mut kept) = (Vec::new(), Vec::new());
-        let doom = self.run.doom(source);
-        let all = doom.list(folder, &found.node.name, &within, &mut list, &mut kept)?;
-        if all {
-            self.found.deletions.add(path, list);
-        }
-        for kept in kept {
-            self.found.deletions.keep(kept.path, kept.why);
-        }
-        Ok(all)
-    }
-
     fn left_alone(&self, path: Vec<u8>, action: Action) {
         let Run { tally, monitor, .. } = self.run;
         if action == Action::Leave {
             count(&tally.entries_skipped);
-            monitor.entry("skipped", &path, 0);
+            monitor.entry(self.run.action("skipped", "would skip"), &path, 0);
         } else {
             tally.failure(Failure { path, detail: IN_THE_WAY.to_owned(), damage: false });
         }
@@ -396,7 +367,7 @@ impl<'a> Walker<'a> {
         match made {
             Ok(()) => {
                 count(&tally.others);
-                self.run.monitor.entry("restored", &path, 0);
+                self.run.monitor.entry(self.run.action("restored", "would restore"), &path, 0);
                 self.remember(group, Place { folder: place, name: name.into() }, None);
                 Ok(())
             }
@@ -487,89 +458,6 @@ impl<'a> Walker<'a> {
             Ok(()) => job.fail("its content has another length than it should".to_owned(), true),
             Err(RestoreError::Repository(error)) if is_damage(&error) => job.fail(error.to_string(), true),
             Err(error) => return Err(error),
-        }
-        Ok(())
-    }
-
-    /// Bytes that the file will take beyond what stands there.
-    fn needs(&self, node: &Node, action: Action, existing: Option<&Found>) -> u64 {
-        let gives_back = match action {
-            Action::Keep | Action::CompareThenReplace => return 0,
-            Action::Create => 0,
-            _ => existing.filter(|found| found.stat.nlink == 1).map_or(0, |found| found.stat.blocks.saturating_mul(512)),
-        };
-        let mut data = 0u64;
-        let counted = self.run.reader.for_each_item::<RepositoryError>(&node.content, Leaves::Data, &mut |item| {
-            if let Item::Chunk { length, .. } = *item {
-                data = data.saturating_add(length);
-            }
-            Ok(())
-        });
-        // What cannot be read is not written either.
-        counted.map_or(0, |()| data.saturating_sub(gives_back))
-    }
-
-    /// In a folder that was there before: what a killed restore left goes, and a plan lists what stands there.
-    fn begin_in(&self, level: &mut Level) -> Result<(), RestoreError> {
-        let State::Open { folder: Some(folder), existed: true, .. } = &level.state else { return Ok(()) };
-        let Run { options, tally, monitor, .. } = self.run;
-        if !self.run.pretends() {
-            match folder.remove_leftovers() {
-                Ok(0) => {}
-                Ok(count) => {
-                    let place = crate::filesystem::shown(&level.path);
-                    monitor.note(&format!("removed {count} unfinished files that an earlier restore left in {place}"));
-                }
-                Err(error) => tally.refused(level.path.to_vec(), error)?,
-            }
-        }
-        // Beside the sources stands what no snapshot speaks of.
-        let is_in_a_source = self.run.coverage.is_in_a_source(&level.path);
-        if self.run.planning && options.delete && is_in_a_source {
-            match folder.names() {
-                Ok(names) => {
-                    level.keeps_all = match is_repository(&names) {
-                        true => Some("its folder looks like a backup repository"),
-                        false => self.run.reason_to_keep_all(folder, &level.path, level.left_out),
-                    };
-                    level.listing = Some(names.into_iter().peekable());
-                }
-                Err(error) => tally.refused(level.path.to_vec(), error)?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Lists what stands before `name` in the folder where the walk is, or all that is left of it.
-    fn plan_deletions_up_to(&mut self, name: Option<&[u8]>) -> Result<(), RestoreError> {
-        let is_root = self.levels.len() == 1;
-        let Some(level) = self.levels.last_mut() else { return Ok(()) };
-        let (Some(listing), State::Open { folder: Some(folder), .. }) = (&mut level.listing, &level.state) else { return Ok(()) };
-        let Run { selection, coverage, .. } = self.run;
-        let deletions = &mut self.found.deletions;
-        let why = level.keeps_all;
-        while let Some(there) = listing.next_if(|there| name.is_none_or(|name| there.name.as_slice() <= name)) {
-            if name == Some(there.name.as_slice()) {
-                deletions.has_common |= is_root;
-                continue;
-            }
-            let path = join(&level.path, &there.name);
-            if selection.select(&path, there.kind == Some(NodeKind::Folder), level.selected) != Selected::Yes {
-                continue;
-            }
-            let (Some((source, within)), None) = (coverage.of(&path), why) else {
-                deletions.keep(path, why.unwrap_or("the snapshot does not know what it lacks"));
-                continue;
-            };
-            let (mut list, mut kept) = (Vec::new(), Vec::new());
-            match self.run.doom(source).list(folder, &there.name, &within, &mut list, &mut kept) {
-                Ok(_) => deletions.add(&level.path, list),
-                Err(RestoreError::Filesystem(_)) => deletions.keep(path, "it cannot be looked at"),
-                Err(error) => return Err(error),
-            }
-            for kept in kept {
-                deletions.keep(kept.path, kept.why);
-            }
         }
         Ok(())
     }

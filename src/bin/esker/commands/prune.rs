@@ -44,7 +44,8 @@ pub fn print(summary: &PruneSummary, dry_run: bool, seconds: f64, context: &mut 
     let packs = |count| words::counted(count, "pack", "packs");
     if summary.packs_unexplained > 0 {
         context.out.remark(&format!(
-            "left {} in {} where they are: no snapshot ever needed them, and the backup that runs now may have just stored them",
+            "{} {} in {} where they are: no snapshot ever needed them, and the backup that runs now may have just stored them",
+            if dry_run { "would leave" } else { "left" },
             words::size(summary.bytes_unexplained),
             packs(summary.packs_unexplained)
         ))?;

@@ -59,6 +59,9 @@ fn print(summary: &RecoverSummary, dry_run: bool, context: &mut Context) -> Resu
             id.short(),
             words::counted(count, "folder", "folders")
         ),
+        (count, None) if dry_run => {
+            format!("would put {} into a new snapshot; nothing was changed", words::counted(count, "folder", "folders"))
+        }
         (count, None) => format!("{} no snapshot reaches", words::counted(count, "folder that", "folders that")),
     })
 }

@@ -40,13 +40,13 @@ pub fn run(options: &Undelete, context: &mut Context) -> Result<ExitCode> {
         let old = forgone.stored.id;
         if context.out.json {
             context.out.json(
-                &json!({ "message_type": "undeleted", "snapshot_id": id.map(|id| id.to_hex()), "forgotten_id": old.to_hex() }),
+                &json!({ "message_type": "undeleted", "snapshot_id": id.map(|id| id.to_hex()), "forgotten_id": old.to_hex(), "dry_run": options.dry_run }),
             )?;
             continue;
         }
         context.out.remark(&match id {
             Some(id) => format!("snapshot {} is back as {}", old.short(), id.short()),
-            None => format!("dry run: snapshot {} could be brought back", old.short()),
+            None => format!("would bring back snapshot {}; nothing was changed", old.short()),
         })?;
     }
     Ok(ExitCode::Done)
