@@ -26,6 +26,7 @@ mod cli {
     mod sources;
     mod status;
     mod warnings;
+    mod way_back;
 }
 
 /// Bytes that do not compress, the same for one seed.

@@ -124,6 +124,123 @@ fn a_server_without_databases_of_its_users_is_no_success() {
 }
 
 #[test]
+fn a_system_database_is_taken_when_someone_keeps_something_in_it() {
+    let server = Postgres::start();
+    server.psql("postgres", "CREATE DATABASE other");
+    let streams = || take(&mut PostgresSource::new(options(&server.conninfo("postgres", ""))).unwrap()).unwrap();
+    assert_eq!(streams().keys().collect::<Vec<_>>(), ["globals.sql", "other.dump"]);
+    server.psql("postgres", "CREATE TABLE kept AS SELECT 1 AS n");
+    server.psql("template1", "CREATE FUNCTION house() RETURNS int LANGUAGE sql AS 'SELECT 1'");
+    assert_eq!(streams().keys().collect::<Vec<_>>(), ["globals.sql", "other.dump", "postgres.dump", "template1.dump"]);
+}
+
+#[test]
+fn what_a_dump_will_lack_is_a_warning() {
+    let server = Postgres::start();
+    fill(&server, "authentik");
+    server.psql("postgres", "CREATE DATABASE closed ALLOW_CONNECTIONS false");
+    server.psql("postgres", "ALTER DATABASE authentik SET work_mem = '65MB'");
+    server.psql(
+        "authentik",
+        "CREATE FOREIGN DATA WRAPPER elsewhere; CREATE SERVER far FOREIGN DATA WRAPPER elsewhere; \
+         CREATE FOREIGN TABLE distant (n int) SERVER far; CREATE UNLOGGED TABLE quick AS SELECT 1 AS n",
+    );
+    let warnings = |change: &dyn Fn(&mut PostgresOptions)| {
+        let mut options = options(&server.conninfo("postgres", ""));
+        change(&mut options);
+        let mut source = PostgresSource::new(options).unwrap();
+        let streams = take(&mut source).unwrap();
+        (source.warnings(), streams)
+    };
+    let (found, streams) = warnings(&|_| {});
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].contains("\"closed\" accepts no connections") && found[1].contains("public.distant"), "{found:?}");
+    // Unlogged rows and large objects are in a dump of a primary.
+    server.restore(&streams["authentik.dump"], "restored");
+    assert_eq!(server.psql("restored", "SELECT n, convert_from(lo_get(4711), 'UTF8') FROM quick"), "1|large");
+    let (found, _) = warnings(&|options| {
+        (options.format, options.globals, options.databases) = (DumpFormat::Plain, false, vec!["authentik".into()]);
+    });
+    assert!(found.iter().any(|warning| warning.contains("work_mem=65MB")), "{found:?}");
+    assert!(found.iter().any(|warning| warning.contains("roles and tablespaces are left out")), "{found:?}");
+    let mut closed = options(&server.conninfo("postgres", "postgres"));
+    closed.databases = vec!["closed".into()];
+    let error = take(&mut PostgresSource::new(closed).unwrap()).unwrap_err();
+    assert!(error.to_string().contains("\"closed\" accepts no connections"), "{error}");
+}
+
+#[test]
+fn rows_that_a_policy_hides_fail_the_dump() {
+    let server = Postgres::start();
+    server.psql("postgres", "CREATE ROLE backup LOGIN IN ROLE pg_read_all_data");
+    server.psql("postgres", "CREATE DATABASE authentik");
+    server.psql("authentik", "CREATE TABLE hidden AS SELECT 1 AS n; ALTER TABLE hidden ENABLE ROW LEVEL SECURITY");
+    let error = take(&mut PostgresSource::new(options(&server.conninfo("backup", "authentik"))).unwrap()).unwrap_err();
+    assert!(error.to_string().contains("row-level security policy"), "{error}");
+}
+
+#[test]
+fn what_pg_dump_warns_of_is_a_warning_of_the_snapshot() {
+    let server = Postgres::start();
+    server.psql("postgres", "CREATE DATABASE authentik");
+    let programs = tempfile::tempdir().unwrap();
+    for program in ["psql", "pg_dumpall"] {
+        std::os::unix::fs::symlink(Postgres::bin_dir().join(program), programs.path().join(program)).unwrap();
+    }
+    let real = Postgres::bin_dir().join("pg_dump");
+    let warns = format!("echo 'pg_dump: warning: subscriptions not dumped' >&2; exec {} \"$@\"", real.display());
+    script(programs.path(), "pg_dump", &warns);
+    let mut options = options(&server.conninfo("postgres", "authentik"));
+    options.bin_dir = Some(programs.path().to_owned());
+    let mut source = PostgresSource::new(options).unwrap();
+    take(&mut source).unwrap();
+    assert_eq!(source.warnings(), ["pg_dump says: warning: subscriptions not dumped"]);
+}
+
+/// A folder whose `pg_dump` says that it is of version 99, and dumps as the real one does.
+fn newer_client() -> tempfile::TempDir {
+    let programs = tempfile::tempdir().unwrap();
+    for program in ["psql", "pg_dumpall"] {
+        std::os::unix::fs::symlink(Postgres::bin_dir().join(program), programs.path().join(program)).unwrap();
+    }
+    let real = Postgres::bin_dir().join("pg_dump");
+    let text = format!("[ \"$1\" = --version ] && echo 'pg_dump (PostgreSQL) 99.1' && exit\nexec {} \"$@\"", real.display());
+    script(programs.path(), "pg_dump", &text);
+    programs
+}
+
+#[test]
+fn the_client_of_the_servers_own_version_is_taken_where_it_is_installed() {
+    if !Postgres::bin_dir().starts_with("/usr/lib/postgresql") {
+        return; // the programs of this machine stand where only PATH leads
+    }
+    let server = Postgres::start();
+    server.psql("postgres", "CREATE DATABASE authentik");
+    let newer = newer_client();
+    let mut options = options(&server.conninfo("postgres", "authentik"));
+    options.bin_dir = None;
+    options.environment = Environment::from_pairs([("PATH", format!("{}:/usr/bin:/bin", newer.path().display()))]);
+    let mut source = PostgresSource::new(options).unwrap();
+    take(&mut source).unwrap();
+    let major = |version: Option<String>| version.unwrap().split('.').next().unwrap().to_owned();
+    assert_eq!(major(fact(&source, "pg_dump_version")), major(fact(&source, "server_version")));
+    assert!(source.warnings().is_empty(), "{:?}", source.warnings());
+}
+
+#[test]
+fn a_client_newer_than_the_server_is_a_warning_and_recorded() {
+    let server = Postgres::start();
+    server.psql("postgres", "CREATE DATABASE authentik");
+    let newer = newer_client();
+    let mut options = options(&server.conninfo("postgres", "authentik"));
+    options.bin_dir = Some(newer.path().to_owned());
+    let mut source = PostgresSource::new(options).unwrap();
+    take(&mut source).unwrap();
+    assert_eq!(fact(&source, "pg_dump_version").as_deref(), Some("99.1"));
+    assert!(source.warnings()[0].contains("pg_dump 99.1 is newer than the server"), "{:?}", source.warnings());
+}
+
+#[test]
 fn plain_dumps_restore_with_psql() {
     let server = Postgres::start();
     fill(&server, "authentik");

@@ -125,6 +125,41 @@ fn passwords_and_users_with_few_rights_work_and_wrong_ones_do_not() {
 }
 
 #[test]
+fn a_replica_is_taken_while_it_has_its_master_and_refused_without() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let master = Redis::start(&["--port", &port, "--bind", "127.0.0.1"]);
+    fill(&master);
+    let replica = Redis::start(&["--replicaof", "127.0.0.1", &port]);
+    while !replica.cli(&["INFO", "replication"]).contains("master_link_status:up") {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let saved = format!("{}?rdb={}", replica.url(), replica.folder().join("dump.rdb").display());
+    for url in [&replica.url(), &saved] {
+        let mut source = source(url);
+        let rdb = take(&mut source).unwrap();
+        assert_eq!(Redis::load(&rdb).digest(), master.digest());
+        assert_eq!(fact(&source, "role").as_deref(), Some("replica"));
+        assert!(source.warnings().is_empty(), "{:?}", source.warnings());
+    }
+    drop(master);
+    while replica.cli(&["INFO", "replication"]).contains("master_link_status:up") {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for url in [&replica.url(), &saved] {
+        let error = source(url).prepare(&Stop::new()).unwrap_err().to_string();
+        assert!(error.contains("replica without a link to its master 127.0.0.1:"), "{error}");
+    }
+}
+
+#[test]
+fn an_empty_server_is_a_warning() {
+    let redis = Redis::start(&[]);
+    let mut source = source(&redis.url());
+    take(&mut source).unwrap();
+    assert!(source.warnings()[0].contains("no key at all"), "{:?}", source.warnings());
+}
+
+#[test]
 fn a_server_without_checksums_is_a_warning() {
     let redis = Redis::start(&["--rdbchecksum", "no"]);
     fill(&redis);
@@ -154,16 +189,21 @@ fn take_from(answer: &[&[u8]]) -> Result<Vec<u8>, SourceError> {
     let url = format!("redis://{}", listener.local_addr().unwrap());
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            // The first connection is that of `prepare`, which asks nothing.
-            drop(listener.accept().unwrap());
-            let (mut socket, _) = listener.accept().unwrap();
-            for line in BufReader::new(socket.try_clone().unwrap()).lines().map_while(Result::ok) {
-                match line.as_str() {
-                    "REPLCONF" => socket.write_all(b"+OK\r\n").unwrap(),
-                    "SYNC" => break,
-                    _ => {}
+            let talk = || {
+                let (mut socket, _) = listener.accept().unwrap();
+                for line in BufReader::new(socket.try_clone().unwrap()).lines().map_while(Result::ok) {
+                    match line.as_str() {
+                        "INFO" => socket.write_all(b"-NOPERM not for you\r\n").unwrap(),
+                        "REPLCONF" => socket.write_all(b"+OK\r\n").unwrap(),
+                        "SYNC" => break,
+                        _ => {}
+                    }
                 }
-            }
+                socket
+            };
+            // The first connection is that of `prepare`, which only asks for the state.
+            drop(talk());
+            let mut socket = talk();
             for piece in answer {
                 // The reader may have gone away: it knows enough.
                 let _ = socket.write_all(piece);

@@ -121,6 +121,8 @@ pub enum SnapshotError {
     SourceFailed {
         /// Its name.
         name: String,
+        /// What it is, once that is known.
+        kind: Option<SourceKind>,
         /// What it said.
         reason: String,
     },
@@ -173,7 +175,7 @@ impl From<ScanError> for SnapshotError {
 
 impl From<SourceError> for SnapshotError {
     fn from(error: SourceError) -> Self {
-        Self::SourceFailed { name: String::new(), reason: error.to_string() }
+        Self::SourceFailed { name: String::new(), kind: None, reason: error.to_string() }
     }
 }
 

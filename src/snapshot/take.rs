@@ -180,10 +180,10 @@ fn order(kind: SourceKind) -> u8 {
 
 impl Run<'_> {
     fn source(&mut self, source: Source, optional: bool) -> Result<Part, SnapshotError> {
-        let name = source.name().to_owned();
-        self.monitor.note(&format!("source {name} ({})", source.kind().as_str()));
+        let (name, kind) = (source.name().to_owned(), source.kind());
+        self.monitor.note(&format!("source {name} ({})", kind.as_str()));
         let taken = match self.before(&name) {
-            Err(reason) => Err(SnapshotError::SourceFailed { name: name.clone(), reason }),
+            Err(reason) => Err(SnapshotError::SourceFailed { name: name.clone(), kind: None, reason }),
             Ok(()) => match source {
                 Source::Directory(directory) => self.directory(&directory),
                 Source::Stream(mut stream) => self.streams(&mut *stream),
@@ -210,7 +210,7 @@ impl Run<'_> {
                     used_patterns: Vec::new(),
                 })
             }
-            Err(SnapshotError::SourceFailed { reason, .. }) => Err(SnapshotError::SourceFailed { name, reason }),
+            Err(SnapshotError::SourceFailed { reason, .. }) => Err(SnapshotError::SourceFailed { name, kind: Some(kind), reason }),
             Err(error) => Err(error),
         }
     }
@@ -238,7 +238,7 @@ impl Run<'_> {
         let taken = match directory::take(context, source, skip) {
             // A folder that cannot be walked at all is a source that failed.
             Err(SnapshotError::Scan(error)) => {
-                return Err(SnapshotError::SourceFailed { name: source.name.clone(), reason: error.to_string() });
+                return Err(SnapshotError::SourceFailed { name: source.name.clone(), kind: None, reason: error.to_string() });
             }
             other => other?,
         };

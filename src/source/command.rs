@@ -17,7 +17,7 @@ pub struct CommandOptions {
     pub optional: bool,
     /// No output at all is in order. Otherwise it counts as failed.
     pub allow_empty: bool,
-    /// What the program sees of the environment.
+    /// What the program sees: all of this but esker's variables and the credentials of stores.
     pub environment: Environment,
 }
 
@@ -37,7 +37,7 @@ pub struct CommandSource {
 
 impl CommandSource {
     /// Checks the settings; nothing runs yet.
-    pub fn new(options: CommandOptions) -> Result<Self, SourceError> {
+    pub fn new(mut options: CommandOptions) -> Result<Self, SourceError> {
         super::check_name(&options.name)?;
         if options.argv.first().is_none_or(|program| program.is_empty()) {
             return Err(SourceError::Settings(format!("source {:?}: the command is empty", options.name)));
@@ -45,6 +45,7 @@ impl CommandSource {
         if options.argv.iter().any(|argument| argument.contains('\0')) {
             return Err(SourceError::Settings(format!("source {:?}: a zero byte in the command", options.name)));
         }
+        options.environment.show_all_but_secrets();
         Ok(Self { options, stop: Stop::new() })
     }
 }

@@ -91,8 +91,10 @@ impl DirectorySource {
             Some(Err(error)) => Err(self.cannot(error)),
             None if self.allow_empty => Ok(()),
             None => Err(SourceError::Unfit(match mounted(&self.path) {
-                true => format!("{path} is mounted but empty: a mount of nothing? (allow_empty accepts it)"),
-                false => format!("{path} is empty: is something not mounted there? (allow_empty accepts it)"),
+                true => format!("{path} is mounted but empty: a mount of nothing? (`allow-empty = true` of the source accepts it)"),
+                false => {
+                    format!("{path} is empty: is something not mounted there? (`allow-empty = true` of the source accepts it)")
+                }
             })),
         }
     }

@@ -1,41 +1,67 @@
-//! What a child process may see of our environment: little, and by name.
+//! What a child process may see of our environment: a tool little, a command of the user's own all but secrets.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
-/// Variables that every child gets, besides `LC_*` and `PG*`.
-const PASSED: [&str; 6] = ["PATH", "HOME", "LANG", "TZ", "USER", "LOGNAME"];
+/// Variables that the tools which esker chooses itself get, besides those that begin with [`TOOLS_BEGIN`].
+const TOOLS: [&str; 7] = ["PATH", "HOME", "LANG", "TZ", "USER", "LOGNAME", "TMPDIR"];
+const TOOLS_BEGIN: [&str; 3] = ["LC_", "PG", "KRB5"];
 
-/// Variables that lead docker, podman, kubectl or ssh to where they should run something.
-const FOR_PREFIX: [&str; 9] = [
-    "DOCKER_HOST",
-    "DOCKER_CONTEXT",
-    "DOCKER_CONFIG",
-    "DOCKER_TLS_VERIFY",
-    "DOCKER_CERT_PATH",
-    "CONTAINER_HOST",
-    "XDG_RUNTIME_DIR",
-    "KUBECONFIG",
-    "SSH_AUTH_SOCK",
-];
+/// Variables that lead docker, podman, kubectl or ssh to where they should run something, and what they begin with.
+const FOR_PREFIX: [&str; 4] = ["XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "KUBECONFIG", "SSH_AUTH_SOCK"];
+const FOR_PREFIX_BEGIN: [&str; 4] = ["DOCKER_", "COMPOSE_", "CONTAINER_", "CONTAINERS_"];
 
-/// Environment variables: those this process has, and those the user gave for children. A child sees an inherited variable only
-/// if it is on the short list (`PATH HOME LANG LC_* TZ USER LOGNAME PG*`); every given one.
+/// What a command of the user's own does not get unless it is named: esker's settings and secrets, and the credentials of stores.
+const WITHHELD: [&str; 4] = ["WEBDAV_USERNAME", "WEBDAV_PASSWORD", "CREDENTIALS_DIRECTORY", "GOOGLE_APPLICATION_CREDENTIALS"];
+const WITHHELD_BEGIN: [&str; 4] = ["ESKER_", "AWS_", "AZURE_STORAGE_", "B2_"];
+
+/// How much a child sees of what this process inherited.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum Sight {
+    /// The short list: for tools that esker chooses.
+    #[default]
+    Tools,
+    /// All but secrets: for a command of the user's own.
+    AllButSecrets,
+}
+
+impl Sight {
+    fn shows(self, name: &OsStr) -> bool {
+        let name = name.to_string_lossy();
+        match self {
+            Self::Tools => is_among(&name, &TOOLS, &TOOLS_BEGIN),
+            Self::AllButSecrets => !is_among(&name, &WITHHELD, &WITHHELD_BEGIN),
+        }
+    }
+}
+
+fn is_among(name: &str, names: &[&str], beginnings: &[&str]) -> bool {
+    names.contains(&name) || beginnings.iter().any(|beginning| name.starts_with(beginning))
+}
+
+/// Environment variables: those this process has, and those the user gave for children. A tool that esker chooses (`pg_dump`)
+/// sees an inherited variable only if it is on the short list (`PATH HOME LANG LC_* TZ USER LOGNAME TMPDIR PG* KRB5*`). A command
+/// of the user's own sees all but esker's own variables and the credentials of stores. Every child sees what was given.
 #[derive(Clone, Default)]
 pub struct Environment {
     inherited: BTreeMap<OsString, OsString>,
     given: BTreeMap<OsString, OsString>,
+    sight: Sight,
 }
 
 impl Environment {
     /// The variables of this process.
     pub fn of_process() -> Self {
-        Self { inherited: std::env::vars_os().collect(), given: BTreeMap::new() }
+        Self { inherited: std::env::vars_os().collect(), given: BTreeMap::new(), sight: Sight::Tools }
     }
 
     /// Instead of those of this process.
     pub fn from_pairs<N: Into<OsString>, V: Into<OsString>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
-        Self { inherited: pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect(), given: BTreeMap::new() }
+        Self {
+            inherited: pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+            given: BTreeMap::new(),
+            sight: Sight::Tools,
+        }
     }
 
     /// Gives a variable to every child.
@@ -43,16 +69,32 @@ impl Environment {
         self.given.insert(name.into(), value.into());
     }
 
-    /// Lets children see an inherited variable that is not on the short list (`DOCKER_HOST`, say); nothing if it is not set.
-    pub fn pass(&mut self, name: &str) {
-        if let Some(value) = self.inherited.get(OsStr::new(name)) {
-            self.given.insert(name.into(), value.clone());
-        }
+    /// Lets children see an inherited variable that is not on their list. False: it is not set.
+    pub fn pass(&mut self, name: &str) -> bool {
+        let Some(value) = self.inherited.get(OsStr::new(name)) else { return false };
+        self.given.insert(name.into(), value.clone());
+        true
+    }
+
+    /// Is this one of the variables that hold a password or key of a repository? No child gets it, whatever is asked for.
+    pub fn is_secret(name: &str) -> bool {
+        let name = name.strip_prefix("ESKER_").unwrap_or_default();
+        let name = name.strip_prefix("FROM_").unwrap_or(name);
+        name.starts_with("PASSWORD") || name.starts_with("KEY_FILE")
+    }
+
+    /// Shows children all but secrets: they are commands of the user's own.
+    pub(super) fn show_all_but_secrets(&mut self) {
+        self.sight = Sight::AllButSecrets;
     }
 
     /// Passes what a command prefix (`docker exec`, `ssh`) needs to find its way.
     pub(super) fn pass_for_prefix(&mut self) {
-        FOR_PREFIX.iter().for_each(|name| self.pass(name));
+        for (name, value) in &self.inherited {
+            if is_among(&name.to_string_lossy(), &FOR_PREFIX, &FOR_PREFIX_BEGIN) {
+                self.given.entry(name.clone()).or_insert_with(|| value.clone());
+            }
+        }
     }
 
     /// Keeps a variable from every child.
@@ -69,11 +111,8 @@ impl Environment {
 
     /// What a child gets.
     pub(super) fn for_child(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
-        let passed = |name: &OsStr| {
-            let name = name.to_string_lossy();
-            PASSED.contains(&&*name) || name.starts_with("LC_") || name.starts_with("PG")
-        };
-        let inherited = self.inherited.iter().filter(move |(name, _)| passed(name) && !self.given.contains_key(*name));
+        let shown = |name: &OsStr| self.sight.shows(name);
+        let inherited = self.inherited.iter().filter(move |(name, _)| shown(name) && !self.given.contains_key(*name));
         inherited.chain(&self.given).map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }
 }
@@ -99,5 +138,52 @@ mod tests {
         let seen: Vec<_> = environment.for_child().map(|(name, value)| (name.to_str().unwrap(), value.to_str().unwrap())).collect();
         assert_eq!(seen, [("PATH", "/bin"), ("PGHOST", "db"), ("DOCKER_HOST", "x"), ("LC_ALL", "de")].map(|pair| pair).to_vec());
         assert!(!format!("{environment:?}").contains("s3cret"));
+    }
+
+    fn names(environment: &Environment) -> Vec<&str> {
+        environment.for_child().map(|(name, _)| name.to_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_command_of_the_users_own_sees_what_a_shell_would_but_no_secret() {
+        let secrets = [
+            "ESKER_PASSWORD",
+            "ESKER_PASSWORD_FILE",
+            "ESKER_FROM_PASSWORD",
+            "ESKER_KEY_FILE",
+            "ESKER_REPOSITORY",
+            "AWS_SECRET_ACCESS_KEY",
+            "AZURE_STORAGE_ACCOUNT_KEY",
+            "B2_APPLICATION_KEY",
+            "WEBDAV_PASSWORD",
+            "CREDENTIALS_DIRECTORY",
+        ];
+        let plain = ["DOCKER_HOST", "EDITOR", "MYSQL_PWD", "PATH", "SSH_AUTH_SOCK"];
+        let mut environment = Environment::from_pairs(secrets.iter().chain(&plain).map(|name| (*name, "x")));
+        environment.show_all_but_secrets();
+        assert_eq!(names(&environment), plain);
+        assert!(environment.pass("AWS_SECRET_ACCESS_KEY") && !environment.pass("NOT_SET"));
+        assert!(names(&environment).contains(&"AWS_SECRET_ACCESS_KEY"));
+    }
+
+    #[test]
+    fn secrets_of_repositories_are_known_by_name() {
+        for name in
+            ["ESKER_PASSWORD", "ESKER_PASSWORD_COMMAND", "ESKER_FROM_PASSWORD_FILE", "ESKER_KEY_FILE", "ESKER_FROM_KEY_FILE"]
+        {
+            assert!(Environment::is_secret(name), "{name}");
+        }
+        for name in ["ESKER_REPOSITORY", "PASSWORD", "PGPASSWORD", "AWS_SECRET_ACCESS_KEY"] {
+            assert!(!Environment::is_secret(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_tool_behind_a_prefix_finds_its_way() {
+        let pairs = ["DOCKER_HOST", "DOCKER_CUSTOM", "SSH_AUTH_SOCK", "KRB5CCNAME", "EDITOR"].map(|name| (name, "x"));
+        let mut environment = Environment::from_pairs(pairs);
+        assert_eq!(names(&environment), ["KRB5CCNAME"]);
+        environment.pass_for_prefix();
+        assert_eq!(names(&environment), ["KRB5CCNAME", "DOCKER_CUSTOM", "DOCKER_HOST", "SSH_AUTH_SOCK"]);
     }
 }

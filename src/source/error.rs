@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::packages;
+
 /// How a child process ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ended {
@@ -15,6 +17,7 @@ pub enum Ended {
 impl std::fmt::Display for Ended {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Status(127) => write!(f, "ended with exit status 127 (a program was not found)"),
             Self::Status(status) => write!(f, "ended with exit status {status}"),
             Self::Signal(signal) => {
                 let name = match signal {
@@ -62,7 +65,7 @@ pub enum SourceError {
     #[error("{0}")]
     Settings(String),
     /// A program cannot be started.
-    #[error("cannot start {program:?}: {error}")]
+    #[error("cannot start {program:?}: {error}{}", packages::advice(program, error))]
     Start {
         /// The program as given.
         program: String,
@@ -80,7 +83,10 @@ pub enum SourceError {
         stderr: String,
     },
     /// A stream without a single byte where some were due.
-    #[error("{what} gave no bytes: nothing to back up is taken for a failure (allow_empty accepts it){}", said(stderr))]
+    #[error(
+        "{what} gave no bytes: nothing to back up is taken for a failure (`allow-empty = true` of the source accepts it){}",
+        said(stderr)
+    )]
     Empty {
         /// What gave nothing.
         what: String,

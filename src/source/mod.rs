@@ -17,6 +17,7 @@ mod directory;
 mod environment;
 mod error;
 mod name;
+mod packages;
 mod percent;
 pub mod postgres;
 mod rdb;

@@ -20,6 +20,39 @@ fn one_snapshot_holds_directories_commands_and_standard_input() {
 }
 
 #[test]
+fn a_command_sees_the_environment_but_no_secret() {
+    let house = House::with_repository();
+    let run = |more: &[&str], code: i32| {
+        let mut command = house.esker();
+        command.env("MYSQL_PWD", "x").env("DOCKER_HOST", "tcp://d").env("AWS_SECRET_ACCESS_KEY", "s3cret");
+        exits(command, ["snapshot", "--command", "seen=env"].iter().chain(more), code)
+    };
+    let seen = || stdout(&exits(house.esker(), ["dump", "latest:seen"], 0));
+    run(&[], 0);
+    assert!(seen().contains("MYSQL_PWD=x\n") && seen().contains("DOCKER_HOST=tcp://d\n"), "{}", seen());
+    assert!(!seen().contains("ESKER_") && !seen().contains("AWS_"), "{}", seen());
+    // What is named is passed, unless it opens the repository; what is not there is said.
+    run(&["--pass-env", "AWS_SECRET_ACCESS_KEY"], 0);
+    assert!(seen().contains("AWS_SECRET_ACCESS_KEY=s3cret\n"), "{}", seen());
+    assert!(stderr(&run(&["--pass-env", "ESKER_PASSWORD"], 2)).contains("passes it to no program"));
+    assert!(stderr(&run(&["--pass-env", "NOT_SET"], 0)).contains("NOT_SET is not set"));
+}
+
+#[test]
+fn a_failed_database_is_not_answered_with_the_advice_to_do_without_it() {
+    let house = House::with_repository();
+    house.write("data/a", b"a");
+    let postgres = format!("database=host={} port=1", house.path("no-socket").display());
+    let redis = format!("cache=unix:{}", house.path("no-socket").display());
+    for source in [["--postgres", &postgres], ["--redis", &redis], ["--command", "words=false"]] {
+        let said = stderr(&exits(house.esker(), ["snapshot", "data"].iter().chain(&source), 4));
+        assert!(said.contains("hint: ") && !said.contains("--optional"), "{said}");
+    }
+    let missing = stderr(&exits(house.esker(), ["snapshot", "--command", "words=slapcat-not-there -n 1"], 4));
+    assert!(missing.contains("not installed, or PATH does not lead to it"), "{missing}");
+}
+
+#[test]
 fn a_stream_of_nothing_is_4() {
     let house = House::with_repository();
     let mut command = house.esker();

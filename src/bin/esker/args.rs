@@ -297,7 +297,8 @@ pub struct Snapshot {
     #[arg(long, value_name = "NAME=PATH", value_parser = named(), value_hint = ValueHint::AnyPath, help_heading = "Sources")]
     pub dir: Vec<Named>,
 
-    /// The output of a command (words in shell quoting, no shell)
+    /// The output of a command (words in shell quoting, no shell). It sees the environment of esker without ESKER_* and the
+    /// credentials of stores (AWS_*, AZURE_STORAGE_*, B2_*, WEBDAV_*, GOOGLE_APPLICATION_CREDENTIALS)
     #[arg(long, value_name = "NAME=CMDLINE", value_parser = named(), help_heading = "Sources")]
     pub command: Vec<Named>,
 
@@ -309,7 +310,7 @@ pub struct Snapshot {
     #[arg(long, value_name = "BYTES", requires = "stdin", allow_hyphen_values = true, help_heading = "Sources")]
     pub stdin_trailer: Option<String>,
 
-    /// A PostgreSQL server: globals and every database, or the one that dbname= names; a libpq connection string
+    /// A PostgreSQL server: roles and every database, or only the one that dbname= names; a libpq connection string
     #[arg(long, value_name = "NAME=CONNINFO", value_parser = named(), help_heading = "Sources")]
     pub postgres: Vec<Named>,
 
@@ -324,6 +325,12 @@ pub struct Snapshot {
     /// Where the service is installed: the folder of its compose file and .env
     #[arg(long, value_name = "DIR", requires = "preset", value_hint = ValueHint::DirPath, help_heading = "Sources")]
     pub preset_dir: Option<PathBuf>,
+
+    /// Pass this environment variable to the programs of every source; pg_dump and its like get only PATH, HOME, LANG, LC_*, TZ,
+    /// USER, LOGNAME, TMPDIR, PG* and KRB5* (and DOCKER_*, COMPOSE_*, CONTAINER*_*, KUBECONFIG, SSH_AUTH_SOCK, XDG_RUNTIME_DIR,
+    /// XDG_CONFIG_HOME behind a command-prefix) by themselves
+    #[arg(long, value_name = "NAME", help_heading = "Sources")]
+    pub pass_env: Vec<String>,
 
     /// Take only this source, of those of the config file and of the command line (may be given several times)
     #[arg(long, value_name = "NAME", help_heading = "Sources")]
@@ -561,7 +568,8 @@ pub struct Restore {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  esker dump latest:database/app.dump | pg_restore --clean --if-exists --dbname app
+  createdb --template template0 app_restored && esker dump latest:database/app.dump |
+    pg_restore -d app_restored --single-transaction --exit-on-error
   esker dump latest:certs/default/tls.pem > tls.pem
 
 When the exit code is not 0, what was written is not the whole file: in a pipe use `set -o pipefail`.")]

@@ -14,7 +14,7 @@ use esker::repair::RepairError;
 use esker::repository::RepositoryError;
 use esker::restore::RestoreError;
 use esker::snapshot::SnapshotError;
-use esker::source::SourceError;
+use esker::source::{SourceError, SourceKind};
 use esker::store::StoreError;
 use esker::verify::VerifyError;
 use serde_json::json;
@@ -213,10 +213,33 @@ fn of_repository(error: &RepositoryError) -> Report {
 fn of_snapshot(error: &SnapshotError) -> Report {
     match error {
         SnapshotError::Repository(inner) => of_repository(inner),
-        SnapshotError::SourceFailed { .. } => Report::new(ExitCode::SourceFailed, error)
-            .hint("what was stored is used by the next run; --optional NAME lets a snapshot do without a source"),
+        SnapshotError::SourceFailed { kind, .. } => Report::new(ExitCode::SourceFailed, error).hint(of_failed_source(*kind)),
         SnapshotError::Sources(_) => Report::new(ExitCode::Usage, error),
         other => Report::new(ExitCode::Failed, other),
+    }
+}
+
+/// What to look at first. Doing without a source is advice for a folder at most: never for a database.
+fn of_failed_source(kind: Option<SourceKind>) -> &'static str {
+    match kind {
+        Some(SourceKind::Postgres) => {
+            "check that the PostgreSQL server runs, that host, port, user and password are right, and that this user may read every \
+             table; then run the same command again: what was stored is used by it"
+        }
+        Some(SourceKind::Redis) => {
+            "check that the Redis server runs, that its address and password are right, and what its user may do; then run the same \
+             command again: what was stored is used by it"
+        }
+        Some(SourceKind::Command) => {
+            "run the command by hand as the same user: it must end with exit status 0; then run esker again: what was stored is used by it"
+        }
+        Some(SourceKind::Stdin) => {
+            "check the program before the pipe; then run both again: what was stored is used by the next run"
+        }
+        Some(SourceKind::Directory) | None => {
+            "check that it is mounted and that this user may read it; then run the same command again: what was stored is used by it. \
+             If a snapshot may do without it: --optional NAME"
+        }
     }
 }
 

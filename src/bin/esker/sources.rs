@@ -13,7 +13,7 @@ use esker::source::command::{CommandOptions, CommandSource};
 use esker::source::postgres::{DumpFormat, PostgresOptions, PostgresSource};
 use esker::source::redis::{RedisOptions, RedisSource};
 use esker::source::stdin::StdinSource;
-use esker::source::{Source, SourceError, check_sources};
+use esker::source::{Environment, Source, SourceError, check_sources};
 
 use crate::args::Snapshot;
 use crate::error::Usage;
@@ -59,7 +59,9 @@ pub fn gather(options: &Snapshot, settings: &Settings, tell: &Tell<'_>) -> Resul
     let mut chosen = Chosen::new(&options.only);
     for one in asked::needed(&asked, &options.only)? {
         let mut sources = Vec::new();
-        build(&one.entry, &rules, &options.optional, tell, &mut sources)?;
+        let mut entry = one.entry.clone();
+        entry.pass_environment.extend(options.pass_env.iter().cloned());
+        build(&entry, &rules, &options.optional, tell, &mut sources)?;
         // A preset has patterns of its own, which no user needs to hear of.
         if one.entry.authentik.is_none() {
             for source in &sources {
@@ -92,9 +94,7 @@ fn build(entry: &SourceEntry, rules: &Rules, optional: &[String], tell: &Tell<'_
         let mut options = CommandOptions::new(name.clone(), words.split()?);
         options.optional = is_optional(&name);
         options.allow_empty = entry.allow_empty;
-        for variable in &entry.pass_environment {
-            options.environment.pass(variable);
-        }
+        pass(&mut options.environment, &entry.pass_environment, tell.warn)?;
         sources.push(Source::Stream(Box::new(CommandSource::new(options).map_err(Usage::new)?)));
     } else if let Some(stdin) = &entry.stdin {
         let mut source = StdinSource::new(name.clone()).map_err(Usage::new)?.optional(is_optional(&name));
@@ -108,9 +108,7 @@ fn build(entry: &SourceEntry, rules: &Rules, optional: &[String], tell: &Tell<'_
     } else if let Some(postgres) = &entry.postgres {
         let mut options = postgres_options(&name, postgres, tell.warn)?;
         options.optional = is_optional(&name);
-        for variable in &entry.pass_environment {
-            options.environment.pass(variable);
-        }
+        pass(&mut options.environment, &entry.pass_environment, tell.warn)?;
         sources.push(Source::Stream(Box::new(PostgresSource::new(options).map_err(Usage::new)?)));
     } else if let Some(redis) = &entry.redis {
         let mut options = RedisOptions::from_url(name.clone(), &redis.url).map_err(Usage::new)?;
@@ -135,9 +133,7 @@ fn found_by_preset(
     tell: &Tell<'_>,
 ) -> Result<Vec<Source>> {
     let mut options = AuthentikOptions::new(authentik.directory.clone());
-    for variable in &entry.pass_environment {
-        options.environment.pass(variable);
-    }
+    pass(&mut options.environment, &entry.pass_environment, tell.warn)?;
     if let Some(words) = &authentik.command_prefix {
         options.command_prefix = words.split()?;
     }
@@ -155,16 +151,31 @@ fn found_by_preset(
     Ok(sources)
 }
 
+/// Passes variables to the programs of a source, as `pass-environment` and `--pass-env` ask for.
+fn pass(environment: &mut Environment, names: &[String], warn: &dyn Fn(&str)) -> Result<()> {
+    for name in names {
+        if Environment::is_secret(name) {
+            return Err(Usage::new(format!("{name} holds a secret of the repository: esker passes it to no program")).into());
+        }
+        if !environment.pass(name) {
+            warn(&format!(
+                "the environment variable {} is not set: the programs of the sources do not get it",
+                escape(name.as_bytes())
+            ));
+        }
+    }
+    Ok(())
+}
+
 fn postgres_options(name: &str, entry: &PostgresEntry, warn: &dyn Fn(&str)) -> Result<PostgresOptions> {
     let mut options = PostgresOptions::new(name, &entry.connection).map_err(Usage::new)?;
     if let Some(path) = &entry.password_file {
         options.conninfo.set("password", &password_file(path, warn)?).map_err(Usage::new)?;
     }
     options.databases = entry.databases.clone();
-    // A database that was named is the one that is meant; `postgres` is only where one connects to ask for the others.
-    let named = options.conninfo.get("dbname").filter(|name| !matches!(*name, "" | "postgres" | "template0" | "template1"));
+    // A database that is named is the one that is meant. Without a name all are.
     if options.databases.is_empty() {
-        options.databases = named.map(str::to_owned).into_iter().collect();
+        options.databases = options.conninfo.get("dbname").map(str::to_owned).into_iter().collect();
     }
     options.format = match entry.format {
         Some(PostgresFormat::Plain) => DumpFormat::Plain,
@@ -175,6 +186,7 @@ fn postgres_options(name: &str, entry: &PostgresEntry, warn: &dyn Fn(&str)) -> R
     if let Some(words) = &entry.command_prefix {
         options.command_prefix = words.split()?;
     }
+    options.bin_dir.clone_from(&entry.bin_dir);
     Ok(options)
 }
 

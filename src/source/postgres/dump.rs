@@ -1,10 +1,12 @@
 //! A dump passing by, and what it must look like besides ending with status 0.
 
 use std::io::{self, Read};
+use std::sync::{Arc, Mutex};
 
 use super::super::child::Child;
 use super::super::command::unread;
 use super::super::{RunningStream, SourceError, StreamEnd};
+use super::lacks;
 
 /// First bytes of a custom dump.
 const MAGIC: &[u8; 5] = b"PGDMP";
@@ -42,11 +44,29 @@ pub(super) struct DumpStream {
     head: Vec<u8>,
     tail: Vec<u8>,
     ended: bool,
+    said: Said,
+}
+
+/// What the programs of a source warned of, although they ended well.
+#[derive(Clone, Default)]
+pub(super) struct Said(Arc<Mutex<Vec<String>>>);
+
+impl Said {
+    fn add(&self, warnings: Vec<String>) {
+        if let Ok(mut all) = self.0.lock() {
+            all.extend(warnings);
+        }
+    }
+
+    /// All of it so far.
+    pub fn all(&self) -> Vec<String> {
+        self.0.lock().map(|all| all.clone()).unwrap_or_default()
+    }
 }
 
 impl DumpStream {
-    pub fn new(child: Child, shape: Shape, what: String) -> Self {
-        Self { child, shape, what, head: Vec::new(), tail: Vec::new(), ended: false }
+    pub fn new(child: Child, shape: Shape, what: String, said: Said) -> Self {
+        Self { child, shape, what, head: Vec::new(), tail: Vec::new(), ended: false, said }
     }
 
     /// Notes the beginning and the end.
@@ -92,6 +112,7 @@ impl RunningStream for DumpStream {
         {
             return Err(self.wrong("the line that says it is complete does not stand at its end"));
         }
+        self.said.add(lacks::said(if self.shape == Shape::Globals { "pg_dumpall" } else { "pg_dump" }, &self.child.stderr()));
         Ok(StreamEnd::Ok)
     }
     fn abort(mut self: Box<Self>) {
@@ -108,7 +129,7 @@ mod tests {
 
     fn run(script: &str, shape: Shape) -> Result<StreamEnd, SourceError> {
         let child = Child::start(&shell(script), &Environment::of_process(), &Stop::new(), &Secret::default())?;
-        let mut stream = Box::new(DumpStream::new(child, shape, "x.dump".into()));
+        let mut stream = Box::new(DumpStream::new(child, shape, "x.dump".into(), Said::default()));
         let read = io::copy(&mut stream, &mut io::sink());
         read.map_err(|error| SourceError::from_read("x", error))?;
         stream.finish()

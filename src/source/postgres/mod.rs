@@ -7,19 +7,22 @@
 //! The client programs may run elsewhere (`command_prefix`). A password goes to them in a file of mode 0600 in a folder of ours
 //! (`PGPASSFILE`), or, behind a prefix, in the environment of the prefix (`PGPASSWORD`); never in an argument.
 
+mod client;
 mod conninfo;
 mod dump;
+mod lacks;
 mod server;
 
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use conninfo::ConnInfo;
 
-use self::dump::{DumpStream, Shape};
+use self::client::Client;
+use self::dump::{DumpStream, Said, Shape};
 use self::server::Server;
 use super::child::Child;
 use super::{Environment, RunningStream, SourceError, SourceKind, StreamSource, percent};
@@ -27,8 +30,10 @@ use crate::monitor::Stop;
 
 /// The stream of roles and tablespaces.
 const GLOBALS: &str = "globals.sql";
-/// Databases that every server has and nobody keeps data in.
-const SYSTEM_DATABASES: [&str; 3] = ["postgres", "template0", "template1"];
+/// The database that nothing can be kept in.
+const TEMPLATE: &str = "template0";
+/// Databases that every server has: left out when nobody keeps anything in them.
+const SYSTEM_DATABASES: [&str; 2] = ["postgres", "template1"];
 /// How long a dump waits for a lock on a table before it fails.
 const LOCK_WAIT: Duration = Duration::from_secs(60);
 /// How long libpq tries to connect, in seconds, unless the user said otherwise.
@@ -51,7 +56,8 @@ pub struct PostgresOptions {
     pub name: String,
     /// How to connect.
     pub conninfo: ConnInfo,
-    /// The databases, whole; empty: all but `postgres`, `template0` and `template1`, whichever one the conninfo connects to.
+    /// The databases, whole; empty: all, whichever one the conninfo connects to. Of `postgres` and `template1` only those that hold
+    /// something of a user.
     pub databases: Vec<String>,
     /// The form of the dumps.
     pub format: DumpFormat,
@@ -65,7 +71,7 @@ pub struct PostgresOptions {
     pub lock_wait: Duration,
     /// Stands before every program: `docker exec -i NAME` (never with `-t`: it changes the bytes).
     pub command_prefix: Vec<String>,
-    /// The folder of `pg_dump`, `pg_dumpall` and `psql`; none: `PATH`.
+    /// The folder of `pg_dump`, `pg_dumpall` and `psql`; none: `psql` of `PATH`, and the `pg_dump` that fits the server best.
     pub bin_dir: Option<PathBuf>,
     /// May the snapshot be committed (as incomplete) when it fails?
     pub optional: bool,
@@ -100,7 +106,12 @@ impl PostgresOptions {
 
     /// The arguments that run one of the client programs.
     fn program(&self, program: &str) -> Vec<String> {
-        let program = match &self.bin_dir {
+        self.program_in(self.bin_dir.as_deref(), program)
+    }
+
+    /// The same with a folder of its own; none: `PATH`.
+    fn program_in(&self, folder: Option<&Path>, program: &str) -> Vec<String> {
+        let program = match folder {
             Some(folder) => folder.join(program).to_string_lossy().into_owned(),
             None => program.to_owned(),
         };
@@ -123,8 +134,11 @@ pub struct PostgresSource {
     /// Holds the password file; gone when the source is.
     _private: Option<tempfile::TempDir>,
     server: Option<Server>,
+    client: Option<Client>,
     streams: Vec<Stream>,
     warnings: Vec<String>,
+    /// What the programs warned of while they dumped.
+    said: Said,
     remarks: Vec<String>,
 }
 
@@ -137,7 +151,7 @@ impl PostgresSource {
             return wrong("compression is a number from 0 to 9");
         }
         if options.command_prefix.iter().any(|word| matches!(word.as_str(), "-t" | "-it" | "-ti" | "--tty")) {
-            return wrong("command_prefix asks for a terminal (-t): it would change the bytes of the dump; use -i alone");
+            return wrong("`command-prefix` asks for a terminal (-t): it would change the bytes of the dump; use -i alone");
         }
         let (environment, private) = credentials(&options)?;
         Ok(Self {
@@ -146,28 +160,26 @@ impl PostgresSource {
             environment,
             _private: private,
             server: None,
+            client: None,
             streams: Vec::new(),
             warnings: Vec::new(),
+            said: Said::default(),
             remarks: Vec::new(),
         })
     }
 
     /// The streams to come, and what a person should know about the choice.
     fn plan(&mut self, server: &Server) -> Result<(), SourceError> {
-        let options = &self.options;
-        let wanted: Vec<String> = if options.databases.is_empty() {
-            let system = |name: &String| SYSTEM_DATABASES.contains(&name.as_str());
-            self.warnings.extend(
-                server
-                    .closed
-                    .iter()
-                    .filter(|name| !system(name))
-                    .map(|name| format!("database {name:?} accepts no connections and is not in the snapshot")),
-            );
-            server.databases.iter().filter(|name| !system(name)).cloned().collect()
-        } else {
-            options.databases.clone()
+        let wanted: Vec<String> = match self.options.databases.is_empty() {
+            true => self.all_databases(server)?,
+            false => self.options.databases.clone(),
         };
+        let options = &self.options;
+        if let Some(closed) = wanted.iter().find(|name| server.closed.contains(name)) {
+            return Err(SourceError::Unfit(format!(
+                "database {closed:?} accepts no connections and cannot be dumped (ALTER DATABASE ... ALLOW_CONNECTIONS true)"
+            )));
+        }
         if let Some(missing) = wanted.iter().find(|name| !server.databases.contains(name)) {
             let there = server.databases.join(", ");
             return Err(SourceError::Unfit(format!("there is no database {missing:?} on the server; it has: {there}")));
@@ -187,6 +199,9 @@ impl PostgresSource {
                 self.warnings.push("the roles have no passwords in the snapshot, because only a superuser may read them".into());
             }
         }
+        if !options.globals {
+            self.warnings.push("roles and tablespaces are left out, as asked (globals = false)".into());
+        }
         if options.compression > 0 {
             self.remarks
                 .push("compressed dumps deduplicate nothing: every snapshot will cost a whole dump (use compression 0)".into());
@@ -196,6 +211,28 @@ impl PostgresSource {
                 .push(format!("the rows of these tables are left out, as asked: {}", options.exclude_table_data.join(", ")));
         }
         Ok(())
+    }
+
+    /// Every database that a restore could miss. `postgres` is the one where images and providers let people begin.
+    fn all_databases(&mut self, server: &Server) -> Result<Vec<String>, SourceError> {
+        let closed = server.closed.iter().filter(|name| *name != TEMPLATE);
+        self.warnings.extend(closed.map(|name| format!("database {name:?} accepts no connections and is not in the snapshot")));
+        let mut wanted = Vec::new();
+        for name in server.databases.iter().filter(|name| *name != TEMPLATE) {
+            if !SYSTEM_DATABASES.contains(&name.as_str()) {
+                wanted.push(name.clone());
+                continue;
+            }
+            match lacks::holds_anything(&self.options, &self.environment, &self.stop, name) {
+                Ok(true) => wanted.push(name.clone()),
+                Ok(false) => {}
+                Err(SourceError::Stopped) => return Err(SourceError::Stopped),
+                Err(error) => self.warnings.push(format!(
+                    "database {name:?} is not in the snapshot, because it could not be seen whether it holds anything: {error}"
+                )),
+            }
+        }
+        Ok(wanted)
     }
 
     fn path(&self, stream: &Stream) -> String {
@@ -216,10 +253,11 @@ impl PostgresSource {
 
     fn arguments(&self, stream: &Stream) -> Vec<String> {
         let options = &self.options;
+        let folder = self.client.as_ref().map_or(options.bin_dir.as_deref(), |client| client.folder.as_deref());
         let lock_wait = format!("--lock-wait-timeout={}", options.lock_wait.as_millis().clamp(1, i32::MAX as u128));
         match stream {
             Stream::Database(name) => {
-                let mut argv = options.program("pg_dump");
+                let mut argv = options.program_in(folder, "pg_dump");
                 argv.extend(["--no-password".to_owned(), lock_wait]);
                 match options.format {
                     DumpFormat::Custom => argv.push("--format=custom".into()),
@@ -231,7 +269,7 @@ impl PostgresSource {
                 argv
             }
             Stream::Globals { passwords } => {
-                let mut argv = options.program("pg_dumpall");
+                let mut argv = options.program_in(folder, "pg_dumpall");
                 argv.extend(["--globals-only".to_owned(), "--no-password".to_owned(), lock_wait]);
                 argv.extend((!passwords).then(|| "--no-role-passwords".to_owned()));
                 let database = server::database_to_ask(options);
@@ -288,12 +326,27 @@ impl StreamSource for PostgresSource {
         self.stop = stop.clone();
         self.warnings.clone_from(&self.options.warnings);
         self.remarks.clear();
+        self.said = Said::default();
         let mut server = Server::ask(&self.options, &self.environment, stop)?;
+        let client = client::choose(&self.options, &self.environment, stop, &server)?;
+        self.warnings.extend(client.warning(&server));
+        if let Some(folder) = client.folder.as_ref().filter(|_| self.options.bin_dir.is_none()) {
+            self.remarks.push(format!("pg_dump {} of {} fits the server", client.version, folder.display()));
+        }
+        self.client = Some(client);
         self.plan(&server)?;
-        for stream in &self.streams {
-            if let Stream::Database(name) = stream
-                && server.authentik.is_none()
-            {
+        let databases = self.streams.iter().filter_map(|stream| match stream {
+            Stream::Database(name) => Some(name),
+            Stream::Globals { .. } => None,
+        });
+        for name in databases {
+            match lacks::of_database(&self.options, &self.environment, stop, name) {
+                Ok(lacking) => self.warnings.extend(lacking),
+                Err(SourceError::Stopped) => return Err(SourceError::Stopped),
+                // If something is really wrong, the dump itself fails.
+                Err(error) => self.remarks.push(format!("database {name:?}: it is not known what its dump lacks: {error}")),
+            }
+            if server.authentik.is_none() {
                 server.authentik = Server::authentik_version(&self.options, &self.environment, stop, name)?;
             }
         }
@@ -313,7 +366,7 @@ impl StreamSource for PostgresSource {
             (_, DumpFormat::Plain, 0) => Shape::Plain,
             (_, DumpFormat::Plain, _) => Shape::Compressed,
         };
-        Ok(Box::new(DumpStream::new(child, shape, format!("the dump {}", self.path(stream)))))
+        Ok(Box::new(DumpStream::new(child, shape, format!("the dump {}", self.path(stream)), self.said.clone())))
     }
     fn facts(&self) -> Vec<(String, String)> {
         let options = &self.options;
@@ -327,9 +380,9 @@ impl StreamSource for PostgresSource {
         )];
         if let Some(server) = &self.server {
             facts.push(("server_version", server.version.clone()));
-            facts.push(("pg_dump_version", server.pg_dump.clone()));
             facts.extend(server.authentik.clone().map(|version| ("authentik_version", version)));
         }
+        facts.extend(self.client.as_ref().map(|client| ("pg_dump_version", client.version.clone())));
         facts.extend(self.streams.iter().find_map(|stream| match stream {
             Stream::Globals { passwords: true } => Some(("globals", "with role passwords".to_owned())),
             Stream::Globals { passwords: false } => Some(("globals", "without role passwords".to_owned())),
@@ -346,7 +399,7 @@ impl StreamSource for PostgresSource {
         facts
     }
     fn warnings(&self) -> Vec<String> {
-        self.warnings.clone()
+        self.warnings.iter().cloned().chain(self.said.all()).collect()
     }
     fn remarks(&self) -> Vec<String> {
         self.remarks.clone()

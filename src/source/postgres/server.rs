@@ -14,13 +14,13 @@ const DATABASES: &str = "SELECT CASE WHEN datallowconn AND datconnlimit <> -2 TH
 const AUTHENTIK: &str = "SELECT CASE WHEN to_regclass('public.authentik_version_history') IS NULL THEN '' ELSE \
      query_to_xml('SELECT version FROM public.authentik_version_history ORDER BY id DESC LIMIT 1', false, true, '')::text END";
 
-/// A server and the client for it.
+/// A server.
 #[derive(Debug)]
 pub(super) struct Server {
     /// Its version in its own words.
     pub version: String,
-    /// The version of `pg_dump`.
-    pub pg_dump: String,
+    /// Its major version.
+    pub major: u32,
     /// May this user read the passwords of roles?
     pub reads_passwords: bool,
     /// Databases that accept connections.
@@ -32,22 +32,14 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Connects, and compares the versions.
+    /// Connects and asks.
     pub fn ask(options: &PostgresOptions, environment: &Environment, stop: &Stop) -> Result<Self, SourceError> {
         let answer = psql(options, environment, stop, &database_to_ask(options), &[ABOUT, DATABASES])?;
         let mut lines = answer.into_iter();
         let (Some(number), Some(version), Some(reads_passwords)) = (lines.next(), lines.next(), lines.next()) else {
             return Err(SourceError::Unfit("psql did not say which version the server has".into()));
         };
-        let server_major = number.parse::<u32>().map_or(0, |number| number / 10_000);
-        let pg_dump = pg_dump_version(options, environment, stop)?;
-        if major(&pg_dump) < server_major {
-            return Err(SourceError::Unfit(format!(
-                "pg_dump {pg_dump} is older than the server, PostgreSQL {version}, and cannot dump it: install the client of version \
-                 {server_major} (Debian: postgresql-client-{server_major}), name its folder (bin_dir), or run the server's own \
-                 (command_prefix)"
-            )));
-        }
+        let major = number.parse::<u32>().map_or(0, |number| number / 10_000);
         let (mut databases, mut closed) = (Vec::new(), Vec::new());
         for line in lines {
             match line.split_at_checked(1) {
@@ -56,7 +48,7 @@ impl Server {
                 None => {}
             }
         }
-        Ok(Self { version, pg_dump, reads_passwords: reads_passwords == "true", databases, closed, authentik: None })
+        Ok(Self { version, major, reads_passwords: reads_passwords == "true", databases, closed, authentik: None })
     }
 
     /// The newest version of authentik that `database` has seen; none when it is not authentik's or may not be asked.
@@ -86,7 +78,7 @@ pub(super) fn database_to_ask(options: &PostgresOptions) -> String {
 }
 
 /// The rows (of one column) of some queries.
-fn psql(
+pub(super) fn psql(
     options: &PostgresOptions,
     environment: &Environment,
     stop: &Stop,
@@ -106,32 +98,9 @@ fn psql(
     Ok(answer.split_terminator('\0').map(str::to_owned).collect())
 }
 
-fn pg_dump_version(options: &PostgresOptions, environment: &Environment, stop: &Stop) -> Result<String, SourceError> {
-    let mut argv = options.program("pg_dump");
-    argv.push("--version".into());
-    let answer = Child::answer(&argv, environment, stop, &Secret::default())?;
-    let answer = String::from_utf8_lossy(&answer).into_owned();
-    // "pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"
-    let version = answer.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
-    version
-        .map(str::to_owned)
-        .ok_or_else(|| SourceError::Unfit(format!("pg_dump --version said {:?}: is it PostgreSQL's?", answer.trim())))
-}
-
-/// The major version: "15.18" and "15beta1" are 15.
-fn major(version: &str) -> u32 {
-    let digits = version.bytes().take_while(u8::is_ascii_digit).count();
-    version[..digits].parse().unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn major_versions_are_found() {
-        assert_eq!(["15.18", "16beta1", "17devel", "9.6.24", "x"].map(major), [15, 16, 17, 9, 0]);
-    }
 
     #[test]
     fn questions_go_to_a_database_the_user_can_reach() {

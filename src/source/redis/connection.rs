@@ -138,6 +138,11 @@ impl Connection {
         }
     }
 
+    /// Where the server listens.
+    pub fn place(&self) -> &RedisPlace {
+        &self.place
+    }
+
     /// One command and its reply.
     pub fn command(&mut self, words: &[&str]) -> Result<Reply, SourceError> {
         self.send(words)?;
@@ -240,8 +245,10 @@ impl Connection {
     /// The server will not do it.
     pub fn refused(&self, what: &str, error: &str) -> SourceError {
         let hint = match error.split(' ').next() {
+            Some("LOADING") => " (run the same command again when it is ready)",
+            Some("NOMASTERLINK") => " (mend the link, or name the server that is the master now)",
             Some("NOAUTH" | "WRONGPASS") => " (is the password right?)",
-            Some("NOPERM") => " (the user needs +sync +replconf, or +bgsave +lastsave +info with the path of dump.rdb)",
+            Some("NOPERM") => " (the user needs +sync +replconf +info, or +bgsave +lastsave +info with the path of dump.rdb)",
             _ => "",
         };
         SourceError::Unfit(format!("Redis at {} refused {what}: {}{hint}", self.place, shorten(error)))

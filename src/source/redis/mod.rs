@@ -1,12 +1,14 @@
 //! The data set of a Redis server as one RDB stream, `dump.rdb`.
 //!
 //! Two ways: as a replica asks for it (nothing is written on the server's side; the user needs the rights `+sync +replconf`), or,
-//! when the path of the server's `dump.rdb` is known, by BGSAVE and reading that file (`+bgsave +lastsave +info`). Either way the
+//! when the path of the server's `dump.rdb` is known, by BGSAVE and reading that file (`+bgsave +lastsave +info`). Before either the
+//! server is asked whether it holds its data (`+info`, and `+cluster|info` in a cluster). Either way the
 //! stream must begin as an RDB file, end with its EOF opcode, and have the checksum it says.
 
 mod bgsave;
 mod connection;
 mod replication;
+mod state;
 mod url;
 
 use std::io::{self, Read};
@@ -56,6 +58,7 @@ impl RedisOptions {
 struct Notes {
     facts: Vec<(String, String)>,
     warnings: Vec<String>,
+    remarks: Vec<String>,
 }
 
 type SharedNotes = Arc<Mutex<Notes>>;
@@ -96,14 +99,17 @@ impl StreamSource for RedisSource {
     fn optional(&self) -> bool {
         self.options.optional
     }
-    /// Connects and authenticates, so that a wrong password is found before anything is read.
+    /// Connects, authenticates and asks for its state, so that a wrong password or a server without data is found before anything is
+    /// read.
     fn prepare(&mut self, stop: &Stop) -> Result<Vec<String>, SourceError> {
         self.stop = stop.clone();
-        self.connect()?;
+        state::ask(&mut self.connect()?)?;
         Ok(vec![STREAM.to_owned()])
     }
     fn open(&mut self, _stream: usize) -> Result<Box<dyn RunningStream>, SourceError> {
         let mut connection = self.connect()?;
+        // Again: much may have happened since `prepare`.
+        let state = state::ask(&mut connection)?;
         let what = format!("the RDB of {}", self.options.place);
         let (how, reader): (_, Box<dyn Read + Send>) = match &self.options.rdb_file {
             None => ("replication", Box::new(replication::start(connection)?)),
@@ -111,7 +117,8 @@ impl StreamSource for RedisSource {
         };
         let notes = Arc::clone(&self.notes);
         if let Ok(mut notes) = notes.lock() {
-            *notes = Notes { facts: vec![("method".into(), how.into())], warnings: Vec::new() };
+            *notes = Notes { facts: vec![("method".into(), how.into())], warnings: state.warnings, remarks: state.remarks };
+            notes.facts.extend(state.role.map(|role| ("role".into(), role.into())));
         }
         Ok(Box::new(RdbStream { reader, check: RdbCheck::default(), ended: false, what, notes }))
     }
@@ -124,7 +131,7 @@ impl StreamSource for RedisSource {
         self.notes().warnings
     }
     fn remarks(&self) -> Vec<String> {
-        Vec::new()
+        self.notes().remarks
     }
 }
 

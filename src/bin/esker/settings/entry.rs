@@ -69,7 +69,7 @@ pub struct SourceEntry {
     /// An empty directory, or a command that prints nothing, is in order.
     #[serde(default)]
     pub allow_empty: bool,
-    /// Variables of this process's environment that children of this source get beside the usual few.
+    /// Variables of this process's environment that programs of this source get besides the usual ones.
     #[serde(default)]
     pub pass_environment: Vec<String>,
     /// A directory, or one file.
@@ -124,6 +124,8 @@ pub struct PostgresEntry {
     pub exclude_table_data: Vec<String>,
     /// What to put before pg_dump and its friends, such as `docker exec -i NAME`.
     pub command_prefix: Option<Words>,
+    /// The folder of psql, pg_dump and pg_dumpall, instead of those that fit the server best.
+    pub bin_dir: Option<PathBuf>,
 }
 
 /// Formats of pg_dump.
