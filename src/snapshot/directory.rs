@@ -75,6 +75,7 @@ pub fn take(context: Context<'_>, source: &DirectorySource, skip: Vec<(u64, u64)
     let (walked, options) = match alone {
         true => facts::alone(&source.path).map_err(|error| SnapshotError::SourceFailed {
             name: source.name.clone(),
+            kind: None,
             reason: format!("cannot read {}: {error}", source.path.display()),
         })?,
         false => {
@@ -278,7 +279,7 @@ impl Taker<'_> {
             // Of one file that cannot be read nothing is there.
             Some(Root(None)) => {
                 let reason = self.context.reasons.kept.last().map_or("it is gone", |(_, detail)| detail.as_str());
-                Err(SnapshotError::SourceFailed { name: self.source.to_owned(), reason: reason.to_owned() })
+                Err(SnapshotError::SourceFailed { kind: None, name: self.source.to_owned(), reason: reason.to_owned() })
             }
             None => Err(SnapshotError::Internal("a folder was never finished")),
         }

@@ -236,7 +236,7 @@ fn of_failed_source(kind: Option<SourceKind>) -> &'static str {
         Some(SourceKind::Stdin) => {
             "check the program before the pipe; then run both again: what was stored is used by the next run"
         }
-        Some(SourceKind::Directory) | None => {
+        Some(SourceKind::Directory | SourceKind::File) | None => {
             "check that it is mounted and that this user may read it; then run the same command again: what was stored is used by it. \
              If a snapshot may do without it: --optional NAME"
         }
