@@ -132,7 +132,7 @@ fn restore_killed(world: &mut World, acknowledged: &[(String, Tree)]) {
     let which = usize::try_from(world.choices.next(acknowledged.len() as u64)).unwrap();
     let (id, expected) = &acknowledged[which];
     let target = world.path("target").display().to_string();
-    let arguments = ["restore", &format!("{id}:data"), "--target", &target, "--delete"];
+    let arguments = ["restore", &format!("{id}:data"), "--target", &target, "--delete", "--yes"];
     world.run_and_kill(&arguments, Duration::from_millis(400));
     world.run(&arguments);
     assert!(tree(Path::new(&target)) == *expected, "snapshot {id} was not restored after a killed restore");

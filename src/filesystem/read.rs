@@ -109,13 +109,14 @@ impl OpenFile {
     /// Are so many bytes at `offset` zeros, as the file system said when it called them a hole?
     pub fn is_hole(&self, offset: u64, length: u64) -> Result<bool, FilesystemError> {
         const STEP: u64 = 1 << 17;
+        static ZEROS: [u8; STEP as usize] = [0; STEP as usize];
         let mut buffer = vec![0; STEP.min(length) as usize];
         let mut at = 0;
         while at < length {
             let part = &mut buffer[..STEP.min(length - at) as usize];
             let read = self.read_at(part, offset + at)?;
             // Cut off meanwhile: what is read in its place tells.
-            if read < part.len() || part.iter().any(|byte| *byte != 0) {
+            if read < part.len() || *part != ZEROS[..read] {
                 return Ok(false);
             }
             at += part.len() as u64;

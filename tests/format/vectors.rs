@@ -533,6 +533,11 @@ fn trees(maker: &mut Maker) {
             ("a folder with a hard link", &[0, 1, 14], array([int(0), int(1)])),
         ],
     );
+    let mut flagged = a_file(b"a", vec![]);
+    flagged.set_flags(tree::FileFlags::IMMUTABLE.and(tree::FileFlags::APPEND_ONLY));
+    let mut partly = Node { kind: NodeKind::Folder, ..a_file(b"b", vec![]) };
+    partly.leave_out(tree::LeftOut::UNREAD.and(tree::LeftOut::MARKED));
+    maker.good("tree", "a file with flags, and a folder that leaves something out", &tree(vec![flagged, partly]));
 }
 
 fn lists(maker: &mut Maker) {
