@@ -187,7 +187,8 @@ fn source_files(source: &SourceEntry, findings: &mut Findings) {
             Some(words) => program(&format!("source {name}: command-prefix"), split(words).first(), findings),
             None => {
                 for tool in ["psql", "pg_dump"] {
-                    program(&format!("source {name}"), Some(&tool.to_owned()), findings);
+                    let place = postgres.bin_dir.as_ref().map(|folder| folder.join(tool).to_string_lossy().into_owned());
+                    program(&format!("source {name}"), Some(&place.unwrap_or_else(|| tool.to_owned())), findings);
                 }
             }
         }
