@@ -164,6 +164,12 @@ fn concerns(line: &str, path: &[u8]) -> bool {
     line.strip_prefix(&path.escape_ascii().to_string()).is_some_and(|rest| rest.starts_with(':') || rest.starts_with('/'))
 }
 
+/// Does an incomplete snapshot say that this very entry, which it holds, is not as it should be?
+pub fn is_named(snapshot: &Snapshot, path: &[u8]) -> bool {
+    let parts: Vec<_> = path.split(|&byte| byte == b'/').filter(|part| !part.is_empty() && *part != b".").collect();
+    snapshot.incomplete.iter().any(|line| concerns(line, &parts.join(&b'/')))
+}
+
 /// Does an incomplete snapshot lack something of what is at `path` or below? Yes, where it does not say where things are missing.
 pub fn is_affected(snapshot: &Snapshot, path: &[u8]) -> bool {
     let parts: Vec<_> = path.split(|&byte| byte == b'/').filter(|part| !part.is_empty() && *part != b".").collect();
@@ -272,6 +278,7 @@ mod tests {
             assert_eq!(is_affected(&snapshot, path.as_bytes()), affected, "{path}");
         }
         assert!(is_affected(&snapshot, b"db/app.dump"));
+        assert!(is_named(&snapshot, b"/media/a/b") && !is_named(&snapshot, b"media/a/bc"));
         assert!(!is_affected(&snapshot, b"other"));
     }
 }

@@ -10,7 +10,7 @@ use crate::repository::RepositoryError;
 use crate::restore::deletions::{Deletions, is_repository};
 use crate::restore::plan::{Action, join};
 use crate::restore::select::Selected;
-use crate::restore::{RestoreError, Run};
+use crate::restore::{Overwrite, RestoreError, Run};
 
 /// What a walk that only plans finds out.
 #[derive(Default)]
@@ -31,7 +31,7 @@ impl Walker<'_> {
     ) -> Result<bool, RestoreError> {
         let Run { options, deletions, .. } = self.run;
         let (Some(folder), Some(found)) = (folder, existing) else { return Ok(false) };
-        if !options.delete || found.node.kind != NodeKind::Folder {
+        if !options.delete || options.overwrite == Overwrite::Never || found.node.kind != NodeKind::Folder {
             return Ok(false);
         }
         if !self.run.planning {

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use anyhow::Result;
 use esker::monitor::{Monitor, Phase};
 use esker::repository::Reader;
+use esker::restore::coverage::is_named;
 use esker::restore::proof::StreamProof;
 use esker::restore::{RestoreError, stream};
 
@@ -26,7 +27,7 @@ pub fn run(options: &Dump, context: &mut Context) -> Result<ExitCode> {
     }
     let repository = context.open()?;
     let stored = place.find(&repository)?;
-    let incomplete = Incomplete::of(&repository, &stored, place.path)?;
+    let incomplete = Incomplete::of(&repository, &stored, is_named(&stored.snapshot, place.path))?;
     if let Some(incomplete) = &incomplete {
         incomplete.tell(context);
     }

@@ -5,7 +5,6 @@ use esker::clock::Timestamp;
 use esker::format::snapshot::SourceStatus;
 use esker::id::SnapshotId;
 use esker::repository::{Repository, StoredSnapshot};
-use esker::restore::coverage::is_affected;
 use serde_json::{Value, json};
 
 use super::Context;
@@ -26,8 +25,8 @@ pub struct Incomplete {
 }
 
 impl Incomplete {
-    /// None: the snapshot is complete. `path`: what of it was asked for.
-    pub fn of(repository: &Repository, stored: &StoredSnapshot, path: &[u8]) -> Result<Option<Self>> {
+    /// None: the snapshot is complete. `affected`: something of what was asked for is missing.
+    pub fn of(repository: &Repository, stored: &StoredSnapshot, affected: bool) -> Result<Option<Self>> {
         let snapshot = &stored.snapshot;
         if snapshot.is_complete() {
             return Ok(None);
@@ -38,7 +37,7 @@ impl Incomplete {
             id: stored.id,
             sources: sources.collect(),
             reasons: snapshot.incomplete.clone(),
-            affected: is_affected(snapshot, path),
+            affected,
             last_complete: last_complete(repository, stored)?,
         }))
     }

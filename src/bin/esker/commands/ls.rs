@@ -3,6 +3,7 @@
 use anyhow::Result;
 use esker::format::tree::{Node, NodeKind};
 use esker::repository::Reader;
+use esker::restore::coverage::is_affected;
 
 use super::Context;
 use super::incomplete::Incomplete;
@@ -17,7 +18,7 @@ pub fn run(options: &Ls, context: &mut Context) -> Result<ExitCode> {
     let place = Place::parse(&options.place)?;
     let repository = context.open()?;
     let stored = place.find(&repository)?;
-    if let Some(incomplete) = Incomplete::of(&repository, &stored, place.path)? {
+    if let Some(incomplete) = Incomplete::of(&repository, &stored, is_affected(&stored.snapshot, place.path))? {
         incomplete.tell(context);
         if context.out.json {
             context.out.json(&incomplete.json())?;

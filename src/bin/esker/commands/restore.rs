@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use esker::repository::{Repository, StoredSnapshot};
+use esker::restore::coverage::is_affected;
 use esker::restore::proof::StreamProof;
 use esker::restore::{self, Origin, RestoreOptions, RestoreSummary};
 
@@ -26,7 +27,7 @@ pub fn run(options: &Restore, context: &mut Context) -> Result<ExitCode> {
     let place = Place::parse(&options.place)?;
     let repository = context.open()?;
     let stored = place.find(&repository)?;
-    let incomplete = Incomplete::of(&repository, &stored, place.path)?;
+    let incomplete = Incomplete::of(&repository, &stored, is_affected(&stored.snapshot, place.path))?;
     if let Some(incomplete) = &incomplete {
         context.progress.finish();
         incomplete.tell(context);
