@@ -27,7 +27,9 @@ pub fn check_sources(sources: &[Source]) -> Result<(), SourceError> {
         if names.insert(source.name(), ()).is_some() {
             return Err(SourceError::DuplicateName { name: source.name().to_owned() });
         }
-        if let Source::Directory(directory) = source {
+        if let Source::Directory(directory) = source
+            && !directory.takes_named_files_only()
+        {
             let path = directory.path.canonicalize().unwrap_or_else(|_| directory.path.clone());
             if let Some(first) = paths.insert(path, &directory.name) {
                 return Err(SourceError::DuplicatePath {

@@ -63,6 +63,8 @@ pub struct Settings {
     pub leave_out: LeaveOutKeys,
     /// Sources, as the config file has them.
     pub sources: Vec<SourceEntry>,
+    /// The config file itself, and those that it includes.
+    pub files: Vec<PathBuf>,
     /// What `forget` keeps.
     pub keep: Option<Keep>,
     /// What runs before and after.
@@ -178,9 +180,11 @@ impl Environment {
 
 /// Puts everything together.
 pub fn load(global: &Global, environment: &Environment) -> Result<Settings> {
+    let mut files = Vec::new();
     let section = match given(&global.config) {
         Some(path) => {
             let config = file::read(path, &|name| std::env::var_os(name))?;
+            files.clone_from(&config.files);
             config.choose(global.profile.as_deref()).map_err(|error| file::mistake(path, error))?
         }
         None if global.profile.is_some() => {
@@ -188,7 +192,7 @@ pub fn load(global: &Global, environment: &Environment) -> Result<Settings> {
         }
         None => Section::default(),
     };
-    of_section(section, global, environment)
+    Ok(Settings { files, ..of_section(section, global, environment)? })
 }
 
 /// The same, with what the config file says read already.
@@ -217,6 +221,7 @@ pub fn of_section(mut section: Section, global: &Global, environment: &Environme
             exclude_larger_than: section.exclude_larger_than,
         },
         sources: section.source.unwrap_or_default(),
+        files: Vec::new(),
         keep: section.keep,
         hooks: section.hooks.unwrap_or_default(),
         monitor: section.monitor.unwrap_or_default(),

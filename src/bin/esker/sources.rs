@@ -28,6 +28,8 @@ use files::Rules;
 pub struct Tell<'a> {
     /// A warning for a person.
     pub warn: &'a dyn Fn(&str),
+    /// `-v`: something to know that is no warning.
+    pub remark: &'a dyn Fn(&str),
     /// Ctrl-C.
     pub stop: &'a Stop,
 }
@@ -61,9 +63,11 @@ pub fn gather(options: &Snapshot, settings: &Settings, tell: &Tell<'_>) -> Resul
         let mut sources = Vec::new();
         let mut entry = one.entry.clone();
         entry.pass_environment.extend(options.pass_env.iter().cloned());
-        build(&entry, &rules, &options.optional, tell, &mut sources)?;
         // A preset has patterns of its own, which no user needs to hear of.
-        if one.entry.authentik.is_none() {
+        if let Some(authentik) = &entry.authentik {
+            sources.extend(found_by_preset(&entry, authentik, &rules, options, settings, tell)?);
+        } else {
+            build(&entry, &rules, &options.optional, tell, &mut sources)?;
             for source in &sources {
                 let Source::Directory(directory) = source else { continue };
                 patterns.extend(directory.excludes.iter().chain(&directory.excludes_any_case).cloned());
@@ -118,8 +122,6 @@ fn build(entry: &SourceEntry, rules: &Rules, optional: &[String], tell: &Tell<'_
         options.rdb_file = redis.rdb_file.clone().or(options.rdb_file);
         options.optional = is_optional(&name);
         sources.push(Source::Stream(Box::new(RedisSource::new(options).map_err(Usage::new)?)));
-    } else if let Some(authentik) = &entry.authentik {
-        sources.extend(found_by_preset(entry, authentik, rules, optional, tell)?);
     }
     Ok(())
 }
@@ -129,7 +131,8 @@ fn found_by_preset(
     entry: &SourceEntry,
     authentik: &AuthentikEntry,
     rules: &Rules,
-    optional: &[String],
+    asked: &Snapshot,
+    settings: &Settings,
     tell: &Tell<'_>,
 ) -> Result<Vec<Source>> {
     let mut options = AuthentikOptions::new(authentik.directory.clone());
@@ -137,14 +140,17 @@ fn found_by_preset(
     if let Some(words) = &authentik.command_prefix {
         options.command_prefix = words.split()?;
     }
-    options.optional = authentik.optional.iter().chain(optional).cloned().collect();
+    options.optional = authentik.optional.iter().chain(&asked.optional).cloned().collect();
     options.excludes = rules.patterns().to_vec();
+    options.folders = authentik.folders.clone();
+    options.allow_empty = entry.allow_empty;
+    options.keep = settings.files.iter().chain(&entry.file).cloned().collect();
     let found = authentik::discover(&options, tell.stop).map_err(|error| match error {
         SourceError::Settings(text) => anyhow::Error::from(Usage::new(text)),
         other => other.into(),
     })?;
     for remark in &found.remarks {
-        (tell.warn)(&format!("authentik: {remark}"));
+        (tell.remark)(&format!("authentik: {remark}"));
     }
     let mut sources = found.sources;
     sources.iter_mut().for_each(|source| rules.put_on_found(source));

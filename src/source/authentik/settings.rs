@@ -1,37 +1,80 @@
 //! authentik's settings as authentik reads them.
+//!
+//! In this order: `AUTHENTIK_*` of this process, what the compose files give to authentik's own services, `.env`. A value may be
+//! `env://NAME?fallback` or `file:///path?fallback`; a path of a container is looked for behind its mounts and secrets.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::super::{Environment, SourceError};
+use super::super::SourceError;
+use super::compose::{Compose, Given, Mounted, Project, Service, Variables, read_small};
 
-/// Largest `.env` or value file that is read, in bytes.
-const MAX_FILE: u64 = 1 << 20;
+/// Images of authentik's own services. Outposts are others, and have no data.
+const IMAGE: &str = "goauthentik/server";
+/// Names of the services in its own compose file, and usual ones, for an image of another name.
+const NAMES: [&str; 5] = ["server", "worker", "authentik-server", "authentik-worker", "authentik"];
 
-/// The variables of the process, over those of `.env`. Holds secrets: never printed.
-pub(super) struct Settings {
-    process: Environment,
-    file: BTreeMap<String, String>,
+/// Holds secrets: never printed.
+pub(super) struct Settings<'a> {
+    variables: &'a Variables,
+    compose: Option<&'a Compose>,
+    /// authentik's own services, the server first.
+    services: Vec<(&'a str, &'a Service)>,
 }
 
-impl Settings {
-    /// Reads `.env` in `folder` if it is there; one that cannot be read is a remark, because the process may know everything.
-    pub fn read(process: &Environment, folder: &Path, remarks: &mut Vec<String>) -> Result<Self, SourceError> {
-        let path = folder.join(".env");
-        let file = match read_small(&path) {
-            Ok(text) => parse_env(&text),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(error) => {
-                remarks.push(format!("{} cannot be read: {error}", path.display()));
-                BTreeMap::new()
+/// Where a path of a container is.
+pub(super) enum Behind {
+    /// On this host.
+    Path(PathBuf),
+    /// In a volume, by its name in the compose file, below this path.
+    Volume(String, PathBuf),
+    /// It holds the value of a variable.
+    Variable(String),
+    /// In the container alone.
+    Container,
+}
+
+impl<'a> Settings<'a> {
+    /// Finds authentik's own services; compose files without one are refused.
+    pub fn new(project: &'a Project, compose: Option<&'a Compose>) -> Result<Self, SourceError> {
+        let mut services = Vec::new();
+        if let Some(compose) = compose {
+            let all = || compose.model.services.iter().map(|(name, service)| (name.as_str(), service));
+            services.extend(all().filter(|(_, service)| is_authentik(service)));
+            if services.is_empty() {
+                services.extend(all().filter(|(name, _)| NAMES.contains(name)));
             }
-        };
-        Ok(Self { process: process.clone(), file })
+            services.sort_by_key(|(name, _)| !name.contains("server"));
+            if services.is_empty() {
+                let files: Vec<_> = project.files.iter().map(|file| file.display().to_string()).collect();
+                return Err(SourceError::Settings(format!(
+                    "{}: no service runs authentik (an image {IMAGE}, or the names server and worker); if it has a profile, set \
+                     COMPOSE_PROFILES in .env",
+                    files.join(", ")
+                )));
+            }
+        }
+        for (_, service) in &services {
+            if let Some(place) = &service.volumes_from {
+                return Err(place.refuse("`volumes_from` of authentik is not understood: write its volumes out"));
+            }
+        }
+        Ok(Self { variables: &project.variables, compose, services })
+    }
+
+    /// authentik's own services, the server first.
+    pub fn services(&self) -> &[(&'a str, &'a Service)] {
+        &self.services
+    }
+
+    /// A variable of this process, if it is not empty.
+    pub fn of_process(&self, name: &str) -> Option<&str> {
+        self.variables.of_process(name).filter(|value| !value.is_empty())
     }
 
     /// A variable as it stands, if it is not empty.
     pub fn plain(&self, name: &str) -> Option<String> {
-        let value = self.process.get(name).or_else(|| self.file.get(name).map(String::as_str));
+        let of_services = || self.services.iter().find_map(|(_, service)| service.variable(name));
+        let value = self.of_process(name).or_else(of_services).or_else(|| self.variables.of_file(name));
         value.filter(|value| !value.is_empty()).map(str::to_owned)
     }
 
@@ -43,15 +86,36 @@ impl Settings {
         let followed = if let Some(other) = address.strip_prefix("env://") {
             self.plain(other)
         } else if let Some(path) = address.strip_prefix("file://") {
-            match read_small(Path::new(path)) {
+            match self.read(&name, path) {
                 Ok(text) => Some(text.trim().to_owned()),
-                Err(_) if fallback.is_some() => None,
-                Err(error) => return Err(SourceError::Io { what: format!("{name} points to {path}"), error }),
+                Err(SourceError::Io { .. }) if fallback.is_some() => None,
+                Err(error) => return Err(error),
             }
         } else {
             return Ok(Some(value));
         };
         Ok(followed.or(fallback.map(str::to_owned)).filter(|value| !value.is_empty()))
+    }
+
+    fn read(&self, name: &str, path: &str) -> Result<String, SourceError> {
+        // A setting of this process means a path of this process.
+        let place = if self.of_process(name).is_some() { Behind::Path(path.into()) } else { self.behind(path) };
+        match place {
+            Behind::Variable(variable) => Ok(self.variables.get(&variable).unwrap_or_default()),
+            Behind::Path(file) => {
+                read_small(&file).map_err(|error| SourceError::Io { what: format!("{name} points to {}", file.display()), error })
+            }
+            Behind::Volume(..) | Behind::Container => Err(SourceError::Settings(format!(
+                "{name} points to {path}, a file inside the container: set {name} for esker too"
+            ))),
+        }
+    }
+
+    /// Where a path of authentik's containers is; without compose, on this host as it stands.
+    pub fn behind(&self, path: &str) -> Behind {
+        let Some(compose) = self.compose else { return Behind::Path(path.into()) };
+        let found = self.services.iter().map(|(_, service)| behind(path, service, compose));
+        found.into_iter().find(|found| !matches!(found, Behind::Container)).unwrap_or(Behind::Container)
     }
 
     /// The first of these settings that is there.
@@ -80,71 +144,30 @@ impl Settings {
     }
 }
 
-fn read_small(path: &Path) -> std::io::Result<String> {
-    use std::io::Read;
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(MAX_FILE).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+fn is_authentik(service: &Service) -> bool {
+    let name = service.image_name();
+    name == IMAGE || name.ends_with(&format!("/{IMAGE}")) || name.ends_with("goauthentik.io/server")
 }
 
-/// The lines `NAME=value` of a `.env` file: quotes are taken off, a comment behind an unquoted value too.
-pub(super) fn parse_env(text: &str) -> BTreeMap<String, String> {
-    let line = |line: &str| {
-        let line = line.trim();
-        let line = line.strip_prefix("export ").unwrap_or(line);
-        let (name, value) = line.split_once('=')?;
-        let (name, value) = (name.trim(), value.trim());
-        if name.is_empty() || name.starts_with('#') {
-            return None;
-        }
-        let value = match value.chars().next() {
-            Some(quote @ ('"' | '\'')) => value[1..].split_once(quote).map_or(value, |(value, _)| value),
-            _ => value.split_once(" #").map_or(value, |(value, _)| value.trim_end()),
-        };
-        Some((name.to_owned(), value.to_owned()))
+/// Where a path of a service's container is.
+pub(super) fn behind(path: &str, service: &Service, compose: &Compose) -> Behind {
+    let path = Path::new(path);
+    let given = |used: Option<&String>, all: &std::collections::BTreeMap<String, Given>| match all.get(used?)? {
+        Given::File(file) => Some(Behind::Path(file.clone())),
+        Given::Variable(name) => Some(Behind::Variable(name.clone())),
+        Given::Inline | Given::External => None,
     };
-    text.lines().filter_map(line).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_of_an_env_file_are_read_as_compose_does() {
-        let text = "# comment\nPG_PASS=a#b=c\nexport X = 'q # x' # y\nY=\"z\"\n\nZ=v # note\nBAD\n=x\nE=\n";
-        let found: Vec<_> = parse_env(text).into_iter().collect();
-        let pairs = [("E", ""), ("PG_PASS", "a#b=c"), ("X", "q # x"), ("Y", "z"), ("Z", "v")];
-        assert_eq!(found, pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let text = path.to_string_lossy();
+    let secret = given(service.secrets.get(&*text), &compose.model.secrets);
+    if let Some(found) = secret.or_else(|| given(service.configs.get(&*text), &compose.model.configs)) {
+        return found;
     }
-
-    proptest::proptest! {
-        #[test]
-        fn any_env_file_is_read(text in "([a-zA-Z_#= '\"é\n]|.)*") {
-            let _ = parse_env(&text);
-        }
-    }
-
-    #[test]
-    fn values_may_point_to_a_variable_or_a_file() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("secret"), "from file\n").unwrap();
-        std::fs::write(folder.path().join(".env"), "AUTHENTIK_F=of the file\nAUTHENTIK_A=of the file\n").unwrap();
-        let at = |rest: &str| format!("file://{}/{rest}", folder.path().display());
-        let process = Environment::from_pairs([
-            ("AUTHENTIK_A", "plain?x".to_owned()),
-            ("AUTHENTIK_B", "env://OTHER".into()),
-            ("AUTHENTIK_C", "env://MISSING?fall back".into()),
-            ("AUTHENTIK_D", at("secret")),
-            ("AUTHENTIK_E", at("missing?else")),
-            ("AUTHENTIK_G", at("missing")),
-            ("OTHER", "from variable".into()),
-        ]);
-        let settings = Settings::read(&process, folder.path(), &mut Vec::new()).unwrap();
-        let get = |key: &str| settings.get(key).unwrap().unwrap();
-        let values = ["A", "B", "C", "D", "E", "F"].map(get);
-        assert_eq!(values, ["plain?x", "from variable", "fall back", "from file", "else", "of the file"]);
-        assert!(settings.get("G").unwrap_err().to_string().contains("AUTHENTIK_G points to"));
-        assert!(settings.get("H").unwrap().is_none());
+    let mounts = service.mounts.iter().filter_map(|(target, mount)| Some((path.strip_prefix(target).ok()?, mount)));
+    let nearest = mounts.min_by_key(|(below, _)| below.components().count());
+    let join = |folder: &Path, below: &Path| if below.as_os_str().is_empty() { folder.to_owned() } else { folder.join(below) };
+    match nearest.map(|(below, mount)| (below, &mount.what)) {
+        Some((below, Mounted::Path(folder))) => Behind::Path(join(folder, below)),
+        Some((below, Mounted::Volume(name))) => Behind::Volume(name.clone(), below.to_owned()),
+        Some((_, Mounted::Nothing)) | None => Behind::Container,
     }
 }

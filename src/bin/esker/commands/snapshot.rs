@@ -24,7 +24,8 @@ use crate::terminal::words;
 
 /// Takes it and says what it cost.
 pub fn run(options: &Snapshot, context: &mut Context) -> Result<ExitCode> {
-    let tell = Tell { warn: &|text| context.progress.warn(text), stop: &context.stop };
+    let (warn, remark) = (|text: &str| context.progress.warn(text), |text: &str| context.progress.remark(text));
+    let tell = Tell { warn: &warn, remark: &remark, stop: &context.stop };
     let gathered = sources::gather(options, &context.settings, &tell)?;
     let directories = gathered.directories();
     let Gathered { sources, patterns } = gathered;

@@ -1,5 +1,6 @@
 //! One source of the config file.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -161,6 +162,9 @@ pub struct AuthentikEntry {
     /// Names of its sources that may fail.
     #[serde(default)]
     pub optional: Vec<String>,
+    /// Where its folders are, by the source's name, in place of where the compose file says.
+    #[serde(default)]
+    pub folders: BTreeMap<String, PathBuf>,
 }
 
 impl SourceEntry {
@@ -205,8 +209,8 @@ impl SourceEntry {
                 "source {name} has an `exclude` or another key that leaves files out, which only a directory can have"
             ));
         }
-        if self.allow_empty && self.directory.is_none() && self.command.is_none() {
-            return Err(format!("source {name} has an `allow-empty`, which only a directory and a command can have"));
+        if self.allow_empty && self.directory.is_none() && self.command.is_none() && self.authentik.is_none() {
+            return Err(format!("source {name} has an `allow-empty`, which only a directory, a command and authentik can have"));
         }
         if !self.pass_environment.is_empty() && self.command.is_none() && self.postgres.is_none() && self.authentik.is_none() {
             return Err(format!("source {name} has a `pass-environment`, which only a command, postgres and authentik can have"));

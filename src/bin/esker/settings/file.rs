@@ -328,6 +328,7 @@ fn resolve(section: &mut Section, folder: &Path) {
         }
         if let Some(authentik) = &mut source.authentik {
             authentik.directory.iter_mut().for_each(at);
+            authentik.folders.values_mut().for_each(at);
         }
     }
 }

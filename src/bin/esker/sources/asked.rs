@@ -182,6 +182,9 @@ impl<'a> Chosen<'a> {
 /// The folder of a directory source, so that two ways to write one path are one.
 fn folder(source: &Source) -> Option<PathBuf> {
     let Source::Directory(directory) = source else { return None };
+    if directory.takes_named_files_only() {
+        return None;
+    }
     Some(directory.path.canonicalize().unwrap_or_else(|_| directory.path.clone()))
 }
 

@@ -217,7 +217,7 @@ fn gathered(mut settings: Settings, findings: &mut Findings) {
 
 fn gather(settings: &Settings, findings: &mut Findings) {
     let heard = std::cell::RefCell::new(Vec::new());
-    let tell = Tell { warn: &|text| heard.borrow_mut().push(text.to_owned()), stop: &Stop::new() };
+    let tell = Tell { warn: &|text| heard.borrow_mut().push(text.to_owned()), remark: &|_| {}, stop: &Stop::new() };
     if let Err(error) = sources::gather(&Snapshot::default(), settings, &tell) {
         findings.error(in_words(&error));
     }
