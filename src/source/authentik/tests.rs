@@ -48,7 +48,7 @@ impl Deployment {
 
     /// The error of a deployment that is refused, with paths shortened.
     fn refused(&self, environment: &[(&str, &str)]) -> String {
-        let error = self.discover(environment).err().expect("it was accepted").to_string();
+        let error = self.discover(environment).unwrap_err().to_string();
         error.replace(&*self.0.path().canonicalize().unwrap().to_string_lossy(), "")
     }
 

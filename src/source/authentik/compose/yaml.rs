@@ -7,6 +7,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 
 use super::super::super::SourceError;
 use super::dotenv::read_small;
+use super::interpolate::Replaced;
 
 /// Most nodes of one file, anchors expanded: a file of a few lines can otherwise grow without end.
 const MAX_NODES: usize = 100_000;
@@ -247,10 +248,7 @@ impl Node {
     }
 
     /// Changes every text below, and notes the variable without a value that `change` found in it.
-    pub fn change_texts(
-        &mut self,
-        change: &mut dyn FnMut(&str) -> Result<(String, Option<String>), String>,
-    ) -> Result<(), SourceError> {
+    pub fn change_texts(&mut self, change: &mut dyn FnMut(&str) -> Replaced) -> Result<(), SourceError> {
         match &mut self.value {
             Value::Null => Ok(()),
             Value::Scalar { text, unset } => {
