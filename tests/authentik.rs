@@ -177,7 +177,7 @@ fn a_compose_deployment_of_authentik_is_backed_up_and_restored_as_the_page_says(
     assert_eq!(summary["incomplete"], false, "{summary}");
     let names: Vec<_> =
         summary["sources"].as_array().unwrap().iter().map(|source| source["name"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(names, ["postgresql", "redis", "media", "certs", "custom-templates", "config"]);
+    assert_eq!(names, ["postgresql", "redis", "media", "certs", "custom-templates", "config", "config-etc"]);
 
     // The night before is wanted back. Files first.
     deployment.succeed(&["restore", "latest~1", "--target", deployment.path("restored").to_str().unwrap(), "--verify"]);
@@ -187,6 +187,9 @@ fn a_compose_deployment_of_authentik_is_backed_up_and_restored_as_the_page_says(
     let env = deployment.path("restored/config/.env");
     assert!(std::fs::read_to_string(env).unwrap().contains("AUTHENTIK_SECRET_KEY=a-very-secret-key"));
     assert!(deployment.path("restored/config/docker-compose.yml").is_file());
+    // esker's own config file lies in another folder, beside the password that is no part of it.
+    assert!(deployment.path("restored/config-etc/authentik.toml").is_file());
+    assert!(!deployment.path("restored/config-etc/password").exists());
 
     // Roles and the database, in an empty server: a stream goes from one program into the other.
     let fresh = Postgres::start();

@@ -74,11 +74,6 @@ impl DirectorySource {
         if self.path.is_file() { SourceKind::File } else { SourceKind::Directory }
     }
 
-    /// Is everything left out at first? Then it takes certain files alone, and another source may have the folder.
-    pub fn takes_named_files_only(&self) -> bool {
-        self.excludes.first().is_some_and(|pattern| pattern == "/*")
-    }
-
     /// Is the folder there, a folder, readable, and (unless [`DirectorySource::allow_empty`]) not empty? Run it right before the
     /// walk: an unmounted volume shows an empty folder, and a snapshot of nothing would look like a success.
     pub fn check(&self) -> Result<(), SourceError> {

@@ -28,7 +28,7 @@ pub fn check_sources(sources: &[Source]) -> Result<(), SourceError> {
             return Err(SourceError::DuplicateName { name: source.name().to_owned() });
         }
         if let Source::Directory(directory) = source
-            && !directory.takes_named_files_only()
+            && directory.named.is_none()
         {
             let path = directory.path.canonicalize().unwrap_or_else(|_| directory.path.clone());
             if let Some(first) = paths.insert(path, &directory.name) {

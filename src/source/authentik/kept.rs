@@ -34,7 +34,9 @@ pub(super) fn kept(
     files.extend(further.into_iter().map(|file| std::path::absolute(&file).unwrap_or(file)));
     let mut by_folder = BTreeMap::<PathBuf, BTreeSet<PathBuf>>::new();
     for file in files {
-        // A link is kept as a link, and the file that it leads to is what is needed: both.
+        // Links on the way are not walked; a file that is a link is kept as one, and so is the file that it leads to.
+        let above = file.parent().and_then(|folder| folder.canonicalize().ok());
+        let file = above.zip(file.file_name()).map_or(file.clone(), |(folder, name)| folder.join(name));
         let behind = file.is_symlink().then(|| file.canonicalize().ok()).flatten();
         for file in std::iter::once(file).chain(behind) {
             if let Err(error) = readable(&file) {
@@ -52,7 +54,7 @@ pub(super) fn kept(
     }
     let mut sources: Vec<DirectorySource> = Vec::new();
     if let Some(files) = by_folder.remove(&project.folder) {
-        sources.push(source(NAME.into(), &project.folder, &files));
+        sources.push(source(NAME.into(), &project.folder, files));
     }
     for (folder, files) in by_folder {
         let last = folder.file_name().map_or("root".into(), |name| name.to_string_lossy().into_owned());
@@ -60,7 +62,7 @@ pub(super) fn kept(
         if sources.iter().any(|source| source.name == name) {
             name = plain_name(&format!("config-{}", folder.to_string_lossy().trim_matches('/')));
         }
-        sources.push(source(name, &folder, &files));
+        sources.push(source(name, &folder, files));
     }
     sources
 }
@@ -105,29 +107,6 @@ fn readable(path: &Path) -> std::io::Result<()> {
 }
 
 /// A folder of which only these files are read.
-fn source(name: String, folder: &Path, files: &BTreeSet<PathBuf>) -> DirectorySource {
-    let mut folders = BTreeSet::new();
-    for file in files {
-        folders.extend(file.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()).map(Path::to_owned));
-    }
-    // The last pattern that fits decides: a folder is left out with all below it, then let in again on the way to a file.
-    let mut excludes = vec!["/*".to_owned()];
-    for folder in &folders {
-        let folder = literal(folder);
-        excludes.extend([format!("!/{folder}/"), format!("/{folder}/*")]);
-    }
-    excludes.extend(files.iter().map(|file| format!("!/{}", literal(file))));
-    DirectorySource { excludes, ..DirectorySource::new(name, folder) }
-}
-
-/// A path as a pattern that fits it alone.
-fn literal(path: &Path) -> String {
-    let mut pattern = String::new();
-    for sign in path.to_string_lossy().chars() {
-        if matches!(sign, '\\' | '*' | '?' | '[' | ']' | '{' | '}' | '!' | '#' | ' ') {
-            pattern.push('\\');
-        }
-        pattern.push(sign);
-    }
-    pattern
+fn source(name: String, folder: &Path, files: BTreeSet<PathBuf>) -> DirectorySource {
+    DirectorySource { named: Some(files.into_iter().collect()), ..DirectorySource::new(name, folder) }
 }

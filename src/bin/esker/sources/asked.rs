@@ -182,7 +182,8 @@ impl<'a> Chosen<'a> {
 /// The folder of a directory source, so that two ways to write one path are one.
 fn folder(source: &Source) -> Option<PathBuf> {
     let Source::Directory(directory) = source else { return None };
-    if directory.takes_named_files_only() {
+    // Of these one takes certain files alone: another may have the whole folder.
+    if directory.named.is_some() {
         return None;
     }
     Some(directory.path.canonicalize().unwrap_or_else(|_| directory.path.clone()))

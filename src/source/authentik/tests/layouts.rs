@@ -417,6 +417,16 @@ fn what_a_restore_will_lack_is_a_warning() {
 }
 
 #[test]
+fn a_file_behind_a_link_is_kept_where_it_is() {
+    let file = server("    env_file: [link/a.env, b.env]\n    volumes: [./data:/data]\n");
+    let deployment = Deployment::new(&["data"], &[("compose.yml", &file), ("real/a.env", "A=1\n")]);
+    std::os::unix::fs::symlink("real", deployment.0.path().join("link")).unwrap();
+    std::os::unix::fs::symlink("real/a.env", deployment.0.path().join("b.env")).unwrap();
+    let found = deployment.discover(&[]).unwrap();
+    assert_eq!(kept(folder(&found, "config")), ["b.env", "compose.yml", "real/a.env"]);
+}
+
+#[test]
 fn files_elsewhere_are_kept_beside_the_settings() {
     let elsewhere = Deployment::new(&[], &[("esker.toml", "x"), ("other.toml", "x"), ("shared.env", "A=1\n")]);
     let env = elsewhere.0.path().join("shared.env");
