@@ -182,7 +182,9 @@ impl Compose {
         }
         let own = project.read();
         let mut environment = environment.clone();
-        project.mentioned().iter().for_each(|name| environment.pass(name));
+        for name in project.mentioned() {
+            environment.pass(&name);
+        }
         let mut warnings = Vec::new();
         let (client, answer) = Client::find(project, environment, stop)?;
         let model = match (answer, own) {
