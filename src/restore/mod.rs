@@ -307,6 +307,7 @@ pub fn run_if(
     monitor.begin(Phase::Restore, 0, 0);
     run.restore(&start)?;
     if let Some(target) = run.target.filter(|_| options.verify && !options.dry_run) {
+        monitor.begin(Phase::VerifyData, 0, 0);
         run.check_streams(target, origin.path, origin.streams)?;
     }
     let mut summary = tally.summary();

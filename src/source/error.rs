@@ -129,7 +129,9 @@ fn said(stderr: &str) -> String {
     let mut text = format!("; it said:{more}");
     for line in &lines[first..] {
         text.push_str("\n  ");
-        text.extend(line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }));
+        // Columns of another program are no columns here: tabs and runs of blanks become one blank.
+        let words: Vec<&str> = line.split_whitespace().collect();
+        text.extend(words.join(" ").chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }));
     }
     text
 }

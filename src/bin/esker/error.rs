@@ -301,7 +301,7 @@ fn of_mirror(error: &MirrorError) -> Report {
     match error {
         MirrorError::Repository(inner) => of_repository(inner),
         MirrorError::OtherHistory { .. } => Report::new(ExitCode::Brake, error).hint(
-            "nothing was changed; was one of the two rolled back, or written to by itself? snapshots of another repository are brought              over by `esker copy`",
+            "nothing was changed; was one of the two rolled back, or written to by itself? snapshots of another repository are brought over by `esker copy`",
         ),
     }
 }

@@ -97,6 +97,8 @@ pub(super) struct Remote {
     place: String,
     /// What is missing when there is no such place, and what to do.
     absent: String,
+    /// Where the requests go, when its address does not tell it: ` at ENDPOINT`, or empty.
+    at: String,
     meter: Arc<Meter>,
     retries: Retries,
     notice: Option<Notice>,
@@ -141,7 +143,8 @@ impl Ground {
     fn build(self, operator: Operator, publish: Publish, place: String, absent: String) -> Remote {
         let context = opendal::OperationContext::new().with_http_transport(self.transport);
         let Self { runtime, meter, retries, notice, dates, .. } = self;
-        Remote { runtime, operator: operator.with_context(context), publish, place, absent, meter, retries, notice, dates }
+        let (operator, at) = (operator.with_context(context), String::new());
+        Remote { runtime, operator, publish, place, absent, at, meter, retries, notice, dates }
     }
 }
 
@@ -155,18 +158,34 @@ impl Remote {
                     self.retries.succeeded();
                     return Ok(answer);
                 }
-                Err(Trouble::Final(error)) => return Err(error),
+                Err(Trouble::Final(error)) => return Err(self.while_asking(verb, about, error)),
                 Err(Trouble::Passing(why)) => match series.pause() {
-                    None => return Err(StoreError::Io(format!("{}: cannot {verb} {about}: {why}", self.place))),
+                    None => return Err(StoreError::Io(format!("cannot {verb} {about}{}: {}: {why}", self.at, self.place))),
                     Some(pause) => {
                         self.meter.retry();
                         if let Some(notice) = &self.notice {
-                            notice(&format!("{}: {verb} {about}: {why}; again in {:.1} s", self.place, pause.as_secs_f64()));
+                            notice(&format!(
+                                "{}: {verb} {about}{}: {why}; again in {:.1} s",
+                                self.place,
+                                self.at,
+                                pause.as_secs_f64()
+                            ));
                         }
                         std::thread::sleep(pause);
                     }
                 },
             }
+        }
+    }
+
+    /// An error of the service, with what was asked and where; one that has a name in it says enough.
+    fn while_asking(&self, verb: &str, about: &str, error: StoreError) -> StoreError {
+        let told = |text: String| format!("cannot {verb} {about}{}: {text}", self.at);
+        match error {
+            StoreError::Denied(text) => StoreError::Denied(told(text)),
+            StoreError::Full(text) => StoreError::Full(told(text)),
+            StoreError::Io(text) => StoreError::Io(told(text)),
+            other => other,
         }
     }
 

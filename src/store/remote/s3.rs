@@ -90,5 +90,7 @@ pub(in crate::store) fn open(bucket: &str, prefix: &str, options: &Options) -> R
     let absent = format!(
         "{place} ({server} has no bucket {bucket}; esker makes no buckets: create it, or look at the region and the endpoint)"
     );
-    Ok(ground.build(operator, Publish::Conditional, place, absent))
+    let mut store = ground.build(operator, Publish::Conditional, place, absent);
+    store.at = endpoint.map_or_else(|| format!(" at Amazon S3 in {region}"), |endpoint| format!(" at {endpoint}"));
+    Ok(store)
 }

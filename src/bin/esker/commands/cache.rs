@@ -18,7 +18,7 @@ pub fn run(options: &Cache, context: &mut Context) -> Result<ExitCode> {
     };
     let shown = escape(folder.as_os_str().as_encoded_bytes());
     match options.action {
-        CacheAction::Path if context.out.json => context.out.json(&json!({ "path": shown }))?,
+        CacheAction::Path if context.out.json => context.out.json(&json!({ "message_type": "cache", "path": shown }))?,
         CacheAction::Path => context.out.line(&shown)?,
         CacheAction::Clear => {
             let entries = match std::fs::read_dir(&folder) {
@@ -32,7 +32,10 @@ pub fn run(options: &Cache, context: &mut Context) -> Result<ExitCode> {
                     std::fs::remove_dir_all(entry.path()).with_context(|| format!("deleting from {shown}"))?;
                 }
             }
-            context.out.remark(&format!("cleared {shown}"))?;
+            match context.out.json {
+                true => context.out.json(&json!({ "message_type": "cache_cleared", "path": shown }))?,
+                false => context.out.remark(&format!("cleared {shown}"))?,
+            }
         }
     }
     Ok(ExitCode::Done)

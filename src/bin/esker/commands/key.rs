@@ -181,13 +181,20 @@ fn short(id: &str) -> String {
 fn export(owner: bool, output: Option<&Path>, context: &mut Context) -> Result<()> {
     let repository = context.open()?;
     let line = repository.export_key(if owner { Level::Owner } else { Level::Writer })?;
+    let gives = if owner { "owner key" } else { "writer key" };
     match output {
         Some(path) => {
             write_key_file(path, &line)?;
             let shown = escape(path.as_os_str().as_encoded_bytes());
+            if context.out.json {
+                return context.out.json(&json!({ "message_type": "key_exported", "gives": gives, "path": shown }));
+            }
             let means =
                 if owner { "it opens everything; keep it away from the hosts" } else { "it takes snapshots and reads none" };
             context.out.remark(&format!("wrote {shown} (mode 0600): {means}"))
+        }
+        None if context.out.json => {
+            context.out.json(&json!({ "message_type": "key_exported", "gives": gives, "key": line.as_str() }))
         }
         None => context.out.line(&line),
     }

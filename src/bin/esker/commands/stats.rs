@@ -45,6 +45,7 @@ pub fn run(options: &Stats, context: &mut Context) -> Result<ExitCode> {
         let objects: serde_json::Map<String, serde_json::Value> =
             rows.iter().map(|(folder, _, count, size)| ((*folder).to_owned(), json!({ "count": count, "bytes": size }))).collect();
         context.out.json(&json!({
+            "message_type": "stats",
             "repository_id": repository.id().to_hex(),
             "snapshots_count": snapshots.len(),
             "total_file_count": files,

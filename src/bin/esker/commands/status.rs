@@ -203,10 +203,10 @@ fn row(newest: &Newest<'_>) -> Vec<String> {
     ]
 }
 
-/// `5 min`, `7 h`, `3 days`
+/// `12 s`, `5 min`, `7 h`, `3 days`
 fn age(seconds: i64) -> String {
     match seconds {
-        ..60 => "a minute".to_owned(),
+        ..60 => format!("{} s", seconds.max(0)),
         60..7200 => format!("{} min", seconds / 60),
         7200..172_800 => format!("{} h", seconds / 3600),
         _ => format!("{} days", words::count((seconds / 86_400).unsigned_abs())),
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn an_age_is_short() {
-        assert_eq!([0, 61, 7_300, 200_000].map(age), ["a minute", "1 min", "2 h", "2 days"]);
+        assert_eq!([0, 61, 7_300, 200_000].map(age), ["0 s", "1 min", "2 h", "2 days"]);
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub struct Progress {
     /// Milliseconds since `start` of the last line, and of the last name painted.
     line_at_ms: AtomicU64,
     name_at_ms: AtomicU64,
-    current: Mutex<String>,
+    current: Mutex<Vec<u8>>,
 }
 
 impl Progress {
@@ -73,7 +73,7 @@ impl Progress {
             problems: 0.into(),
             line_at_ms: 0.into(),
             name_at_ms: 0.into(),
-            current: Mutex::new(String::new()),
+            current: Mutex::new(Vec::new()),
         }
     }
 
@@ -136,16 +136,33 @@ impl Progress {
     }
 
     fn current_name(&self) -> String {
-        self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        escape(&self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Shows what is being worked on, as often as an eye can follow.
+    fn paint_name(&self) {
+        if self.due(&self.name_at_ms, NAME_INTERVAL) {
+            self.bar.set_message(self.current_name());
+        }
     }
 
     fn style(&self, bytes_total: u64) -> ProgressStyle {
-        let template = if bytes_total > 0 {
-            "{prefix:>9} [{bar:24}] {percent:>3}%  {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  ETA {eta}  {wide_msg}"
-        } else {
-            "{prefix:>9} {spinner} {elapsed}  {binary_bytes}  {binary_bytes_per_sec}  {wide_msg}"
-        };
-        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
+        let columns = console_columns();
+        let template = template(columns, bytes_total > 0, self.phase() == Some(Phase::Backup));
+        ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
+    }
+
+    /// The totals of a backup are those of the run before: once they are passed nobody knows how much is left.
+    fn drop_passed_totals(&self) {
+        if self.phase() != Some(Phase::Backup) {
+            return;
+        }
+        let bytes_total = self.bytes_total.load(Ordering::Relaxed);
+        if bytes_total > 0 && self.bytes.load(Ordering::Relaxed) > bytes_total {
+            self.bytes_total.store(0, Ordering::Relaxed);
+            self.items_total.store(0, Ordering::Relaxed);
+            self.show_totals(0);
+        }
     }
 
     fn show_totals(&self, bytes_total: u64) {
@@ -157,6 +174,28 @@ impl Progress {
             }
             self.bar.set_style(self.style(bytes_total));
         }
+    }
+}
+
+/// Columns of the terminal that progress is painted on.
+fn console_columns() -> usize {
+    rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| usize::from(size.ws_col)).max(1)
+}
+
+/// What a line shows at this width; the widest numbers fit, so that it never takes two lines.
+fn template(columns: usize, knows_total: bool, is_estimate: bool) -> String {
+    let of = if is_estimate { " of about " } else { "/" };
+    match (knows_total, columns) {
+        (true, ..50) => "{prefix:>9} {percent:>3}%  {binary_bytes}".to_owned(),
+        (true, 50..100) => {
+            format!("{{prefix:>9}} {{percent:>3}}%  {{binary_bytes}}{of}{{binary_total_bytes}}  ETA {{eta}}  {{wide_msg}}")
+        }
+        (true, _) => format!(
+            "{{prefix:>9}} [{{bar:24}}] {{percent:>3}}%  {{binary_bytes}}{of}{{binary_total_bytes}}  {{binary_bytes_per_sec}}  ETA {{eta}}  \
+             {{wide_msg}}"
+        ),
+        (false, ..50) => "{prefix:>9} {spinner} {elapsed}  {binary_bytes}".to_owned(),
+        (false, _) => "{prefix:>9} {spinner} {elapsed}  {binary_bytes}  {binary_bytes_per_sec}  {wide_msg}".to_owned(),
     }
 }
 
@@ -234,12 +273,15 @@ impl Monitor for Progress {
         self.items_total.store(items_total, Ordering::Relaxed);
         self.bytes_total.store(bytes_total, Ordering::Relaxed);
         if self.mode == Mode::Bar {
+            self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
             self.bar.set_prefix(name(phase));
             self.bar.set_message("");
             self.bar.reset();
             self.show_totals(bytes_total);
-            // Last, so that nothing is painted in the style of the phase before.
-            self.bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+            // Last, so that nothing is painted in the style of the phase before; once, for another target leaves what stands there.
+            if self.bar.is_hidden() {
+                self.bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+            }
             self.bar.enable_steady_tick(Duration::from_millis(200));
         }
     }
@@ -255,8 +297,12 @@ impl Monitor for Progress {
     fn advance(&self, items: u64, bytes: u64) {
         self.items.fetch_add(items, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.drop_passed_totals();
         match self.mode {
-            Mode::Bar => self.bar.inc(bytes),
+            Mode::Bar => {
+                self.bar.inc(bytes);
+                self.paint_name();
+            }
             Mode::Lines if self.due(&self.line_at_ms, LINE_INTERVAL) => {
                 self.say(&self.counts().line(self.phase(), self.since_start_ms() / 1000));
             }
@@ -268,12 +314,14 @@ impl Monitor for Progress {
     }
 
     fn current(&self, subject: &[u8]) {
-        if matches!(self.mode, Mode::Bar | Mode::Json) && self.due(&self.name_at_ms, NAME_INTERVAL) {
-            let subject = escape(subject);
+        if matches!(self.mode, Mode::Bar | Mode::Json) {
+            // Always kept: of many small files and a large one the large one is still read when the name is painted.
+            let mut current = self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            current.clear();
+            current.extend_from_slice(subject);
+            drop(current);
             if self.mode == Mode::Bar {
-                self.bar.set_message(subject);
-            } else {
-                *self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = subject;
+                self.paint_name();
             }
         }
     }
