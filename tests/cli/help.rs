@@ -81,3 +81,39 @@ fn without_a_repository_named_the_message_says_how_to_name_one() {
     let output = exits(House::new().bare(), ["snapshots"], 2);
     assert!(stderr(&output).contains("ESKER_REPOSITORY"), "{}", stderr(&output));
 }
+
+/// Every page of the manual is a command of its own: so none is forgotten here.
+fn commands(house: &House) -> Vec<Vec<String>> {
+    exits(house.bare(), ["man", "--output", "pages"], 0);
+    let pages = std::fs::read_dir(house.path("pages")).unwrap();
+    let names = pages.map(|page| page.unwrap().file_name().into_string().unwrap());
+    let words = names.filter_map(|name| Some(name.strip_suffix(".1")?.split('-').skip(1).map(str::to_owned).collect()));
+    words.filter(|words: &Vec<String>| !words.iter().any(|word| word == "help")).collect()
+}
+
+#[test]
+fn no_line_of_any_help_is_wider_than_a_terminal_of_80_columns() {
+    let house = House::new();
+    for command in commands(&house) {
+        for help in ["-h", "--help"] {
+            let mut esker = house.bare();
+            esker.env("COLUMNS", "80").args(&command);
+            let text = stdout(&exits(esker, [help], 0));
+            for line in text.lines() {
+                assert!(line.chars().count() <= 80, "esker {command:?} {help}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_command_that_is_not_finished_shows_its_help_and_no_error() {
+    let house = House::new();
+    for (arguments, shows) in [(&[][..], "Commands:"), (&["-q"], "Commands:"), (&["-q", "key"], "rotate")] {
+        let mut esker = house.bare();
+        esker.env("ESKER_REPOSITORY", "repo");
+        let output = exits(esker, arguments, 2);
+        let said = stderr(&output);
+        assert!(said.contains(shows) && said.contains("Usage: esker") && !said.contains("error:"), "{arguments:?}: {said}");
+    }
+}

@@ -17,6 +17,7 @@ mod sources;
 mod terminal;
 
 use clap::FromArgMatches;
+use clap::error::ErrorKind;
 
 use crate::args::Arguments;
 use crate::error::Report;
@@ -27,6 +28,7 @@ fn main() -> std::process::ExitCode {
     let parsed = args::layout::command().try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
     let arguments = match parsed {
         Ok(arguments) => arguments,
+        Err(error) if error.kind() == ErrorKind::MissingSubcommand && !asks_for_json() => return help_of_incomplete().into(),
         Err(error) => return of_clap(&error).into(),
     };
     commands::run(arguments).into()
@@ -34,7 +36,7 @@ fn main() -> std::process::ExitCode {
 
 /// Help and version go to standard output; a mistake is shown as clap words it, or as JSON.
 fn of_clap(error: &clap::Error) -> ExitCode {
-    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+    if error.use_stderr() && asks_for_json() {
         let text = error.render().to_string();
         let message = text.trim().trim_start_matches("error: ").to_owned();
         Report { code: ExitCode::Usage, message, hint: None }.print(true);
@@ -42,4 +44,22 @@ fn of_clap(error: &clap::Error) -> ExitCode {
         // Nobody reads: nobody to tell.
     }
     if error.use_stderr() { ExitCode::Usage } else { ExitCode::Done }
+}
+
+fn asks_for_json() -> bool {
+    std::env::args_os().any(|argument| argument == "--json")
+}
+
+/// `esker -q` or `esker -v key` without what comes next: the help that names it, on standard error, for it is no result.
+fn help_of_incomplete() -> ExitCode {
+    let mut command = args::layout::command();
+    // Hands names and flags on to the commands below.
+    command.build();
+    for argument in std::env::args_os().skip(1) {
+        if let Some(below) = command.find_subcommand(&argument).cloned() {
+            command = below;
+        }
+    }
+    terminal::stderr_line(command.render_help().to_string().trim_end());
+    ExitCode::Usage
 }

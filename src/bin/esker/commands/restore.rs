@@ -74,7 +74,7 @@ fn restore(
     said?;
     let summary = summary?;
     context.progress.finish();
-    report::print(options, context, &name, &put.target, &summary, begun.elapsed().as_secs_f64())?;
+    report::print(options, context, stored.id, &put.target, &summary, begun.elapsed().as_secs_f64())?;
     Ok(summary)
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
+use esker::id::SnapshotId;
 use esker::restore::RestoreSummary;
 use serde_json::{Map, json};
 
@@ -19,7 +20,7 @@ const KEPT_SHOWN_MAX: usize = 10;
 pub fn print(
     options: &Restore,
     context: &mut Context,
-    snapshot: &str,
+    id: SnapshotId,
     target: &Path,
     summary: &RestoreSummary,
     seconds: f64,
@@ -28,8 +29,9 @@ pub fn print(
         context.progress.warn(&format!("--exclude {} matched nothing", escape(pattern.as_bytes())));
     }
     if context.out.json {
-        return print_json(options, context, snapshot, target, summary, seconds);
+        return print_json(options, context, &id.to_hex(), target, summary, seconds);
     }
+    let snapshot = id.short();
     print_kept(context, summary);
     let target = escape(target.as_os_str().as_encoded_bytes());
     let (dry, files) = (options.dry_run, words::counted(summary.files_restored, "file", "files"));
