@@ -123,3 +123,67 @@ fn restore_ls_find_diff_and_stats_speak_json() {
     assert_eq!(stats["snapshots_count"], 2);
     assert!(stats["stored_size"].as_u64().unwrap() > 0);
 }
+
+/// The reference of fields, as it is published.
+const REFERENCE: &str = include_str!("../../docs/json.md");
+
+/// Every name of a field in `value`; what is keyed by a store's folder or by the config file is data, not a field.
+fn fields<'a>(value: &'a Value, into: &mut std::collections::BTreeSet<&'a str>) {
+    match value {
+        Value::Array(values) => values.iter().for_each(|value| fields(value, into)),
+        Value::Object(object) => {
+            for (name, value) in object {
+                into.insert(name);
+                if !["objects", "settings"].contains(&name.as_str()) {
+                    fields(value, into);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn every_field_that_a_command_prints_is_in_the_reference() {
+    let house = House::with_snapshot();
+    for arguments in [
+        &["snapshot", "data"][..],
+        &["snapshots"],
+        &["ls", "-R", "latest"],
+        &["find", "*.txt"],
+        &["diff", "latest~1", "latest"],
+        &["restore", "latest", "--target", "out"],
+        &["verify", "--read-data"],
+        &["status"],
+        &["stats"],
+        &["key", "list"],
+        &["key", "export", "--writer"],
+        &["cache", "path"],
+        &["guard"],
+        &["doctor"],
+        &["mirror", "second"],
+        &["repair", "index"],
+        &["repair", "packs"],
+        &["repair", "snapshots"],
+        &["parity", "add"],
+        &["recover"],
+        &["unlock"],
+        &["tag", "--add", "x", "latest"],
+        &["forget", "--keep-last", "1"],
+        &["undelete"],
+        &["prune"],
+    ] {
+        let mut esker = house.esker();
+        esker.arg("--json");
+        let lines = json_lines(&exits(esker, arguments, 0).stdout);
+        assert!(!lines.is_empty(), "esker {arguments:?} --json prints nothing");
+        let mut found = std::collections::BTreeSet::new();
+        lines.iter().for_each(|line| fields(line, &mut found));
+        for name in found {
+            assert!(
+                ["", "[]"].iter().any(|list| REFERENCE.contains(&format!("`{name}{list}`"))),
+                "docs/json.md does not say what {name} of esker {arguments:?} means"
+            );
+        }
+    }
+}
