@@ -16,6 +16,7 @@ mod cli {
     mod json;
     mod junk;
     mod keys;
+    mod latest;
     mod look;
     mod monitoring;
     mod prune;

@@ -1,8 +1,8 @@
 //! Which snapshots the rules keep, and why: restic's algorithm, and what no rule may drop. Pure: plain data in, a plan out.
 //!
 //! The rules are applied to each group apart, newest snapshot first. A quarantined snapshot is kept and shown but takes nobody's slot.
-//! Beside the rules four things keep a snapshot: it is the newest complete one of its host, the newest verified one of its host, it
-//! has a keep note, or it was first seen a short time ago (the repository's `guard`).
+//! Beside the rules four things keep a snapshot: it is the newest complete one of its group, it is the newest verified one of its group,
+//! it has a keep note, or it was first seen a short time ago (the repository's `guard`).
 
 use jiff::tz::TimeZone;
 
@@ -33,7 +33,7 @@ pub struct Candidate {
     pub noted: Option<String>,
     /// First seen within the repository's guard period.
     pub guarded: bool,
-    /// Do the rules look at it? Others are as if they were not there, except that they may be the newest of their host.
+    /// Do the rules look at it? Others are as if they were not there, except that they may be the newest of their group.
     pub selected: bool,
 }
 
@@ -46,7 +46,7 @@ pub struct Rules {
     pub group_by: GroupBy,
     /// Where days, weeks, months and years begin.
     pub zone: TimeZone,
-    /// A group may end with nothing, and then the newest complete or verified of its host go too.
+    /// A group may end with nothing, and then its newest complete and newest verified snapshot go too.
     pub remove_all: bool,
 }
 
@@ -130,6 +130,9 @@ fn decide(mut group: Group, mut members: Vec<&Candidate>, all: &[Candidate], rul
         return Err(RetentionError::KeepsNothing { group: group.name(), snapshots: counted.len() });
     }
     let mut by_rules = by_rules.into_iter();
+    // A container has another host name at every run: what is guarded follows the groups that were asked for.
+    let newest = |good: &dyn Fn(&Candidate) -> bool| newest_of_group(all, &group, rules.group_by, good);
+    let (complete, verified) = (newest(&|other| other.complete), newest(&|other| other.verified));
     for candidate in members {
         let mut reasons = match &candidate.quarantined {
             Some(why) => vec![format!("quarantined: {why}")],
@@ -140,12 +143,11 @@ fn decide(mut group: Group, mut members: Vec<&Candidate>, all: &[Candidate], rul
             reasons.push("first seen within the guard period".to_owned());
         }
         if !rules.remove_all {
-            let newest = |good: &dyn Fn(&Candidate) -> bool| newest_of_host(all, &candidate.host, good) == Some(candidate.id);
-            if newest(&|other| other.complete) {
-                reasons.push("newest complete of its host".to_owned());
+            if complete == Some(candidate.id) {
+                reasons.push("newest complete of its group".to_owned());
             }
-            if newest(&|other| other.verified) {
-                reasons.push("newest verified of its host".to_owned());
+            if verified == Some(candidate.id) {
+                reasons.push("newest verified of its group".to_owned());
             }
         }
         match reasons.is_empty() {
@@ -171,10 +173,14 @@ fn newest_first(members: &mut [&Candidate]) {
     members.sort_unstable_by_key(|candidate| std::cmp::Reverse((candidate.time, candidate.id)));
 }
 
-/// The newest good one of a host that is not quarantined.
-fn newest_of_host(all: &[Candidate], host: &str, good: &dyn Fn(&Candidate) -> bool) -> Option<SnapshotId> {
-    let of_host = all.iter().filter(|candidate| candidate.host == host && candidate.quarantined.is_none() && good(candidate));
-    of_host.max_by_key(|candidate| (candidate.time, candidate.id)).map(|candidate| candidate.id)
+/// The newest good one of a group that is not quarantined; also one that the rules do not look at.
+fn newest_of_group(all: &[Candidate], group: &Group, by: GroupBy, good: &dyn Fn(&Candidate) -> bool) -> Option<SnapshotId> {
+    let is_of_group = |candidate: &Candidate| {
+        let own = empty_group(candidate, by);
+        (&own.host, &own.sources, &own.tags) == (&group.host, &group.sources, &group.tags)
+    };
+    let good = all.iter().filter(|candidate| candidate.quarantined.is_none() && good(candidate) && is_of_group(candidate));
+    good.max_by_key(|candidate| (candidate.time, candidate.id)).map(|candidate| candidate.id)
 }
 
 /// A stretch of the calendar as a number that differs from that of its neighbours.
@@ -353,7 +359,7 @@ mod tests {
         let policy = Policy { last: Count::Up(1), daily: Count::Up(7), tags: vec![vec!["gold".to_owned()]], ..Policy::default() };
         let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         let expected = [
-            (3, texts(&["last snapshot", "daily snapshot", "newest complete of its host"])),
+            (3, texts(&["last snapshot", "daily snapshot", "newest complete of its group"])),
             (2, texts(&["has tags [gold]", "daily snapshot"])),
             (1, texts(&["oldest daily snapshot"])),
         ];
@@ -394,8 +400,8 @@ mod tests {
         let kept = kept(&all, policy.clone());
         let expected = [
             (8, "last snapshot"),
-            (7, "newest complete of its host"),
-            (4, "newest verified of its host"),
+            (7, "newest complete of its group"),
+            (4, "newest verified of its group"),
             (3, "quarantined: why"),
             (2, "first seen within the guard period"),
             (1, "kept by a note, for ever"),
@@ -428,11 +434,31 @@ mod tests {
         let policy = Policy { last: Count::Up(1), ..Policy::default() };
         assert_eq!(kept_ids(&all, policy.clone()), [4, 3, 2]);
         let groups = plan(&all, &Rules { group_by: "".parse().unwrap(), ..rules(policy.clone()) }).unwrap();
-        assert_eq!((ids(groups[0].keep.iter().map(|kept| kept.id)), groups[0].name()), (vec![4, 2], "this repository".to_owned()));
-        // 4 is not looked at, and is still the newest complete of its host: 1 is not.
+        assert_eq!((ids(groups[0].keep.iter().map(|kept| kept.id)), groups[0].name()), (vec![4], "this repository".to_owned()));
+        // 4 is not looked at, and is still the newest complete of its group: 1 is not.
         all[3].selected = false;
         all.push(candidate(5, 0));
         assert_eq!(kept_ids(&all, policy), [1, 3, 2]);
+    }
+
+    #[test]
+    fn with_another_host_name_at_every_run_a_group_by_sources_keeps_one_complete_snapshot_and_not_all() {
+        let mut all: Vec<Candidate> = (1..=5).map(|number| candidate(number, i64::from(number))).collect();
+        for (number, one) in (0..).zip(&mut all) {
+            one.host = format!("c0ffee{number}");
+        }
+        all[4].complete = false;
+        let last = Policy { last: Count::Up(1), ..Policy::default() };
+        let groups = plan(&all, &Rules { group_by: "sources".parse().unwrap(), ..rules(last) }).unwrap();
+        assert_eq!(ids(groups[0].keep.iter().map(|kept| kept.id)), [5, 4], "the newest, and the newest complete");
+    }
+
+    #[test]
+    fn a_group_keeps_its_last_complete_snapshot_though_its_host_has_a_newer_one_of_other_sources() {
+        let mut all: Vec<Candidate> = (1..=3).map(|number| candidate(number, i64::from(number))).collect();
+        all[1].complete = false;
+        all[2].sources = vec!["files".to_owned()];
+        assert_eq!(kept_ids(&all, Policy { last: Count::Up(1), ..Policy::default() }), [2, 1, 3]);
     }
 
     fn policies() -> impl Strategy<Value = Policy> {

@@ -410,6 +410,13 @@ pub struct Filter {
     pub source: Option<String>,
 }
 
+impl Filter {
+    /// Nothing was asked for.
+    pub fn is_empty(&self) -> bool {
+        self.host.is_none() && self.tag.is_empty() && self.source.is_none()
+    }
+}
+
 /// `snapshots`
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -439,11 +446,17 @@ pub struct Snapshots {
 Examples:
   esker ls latest                      the sources of the newest snapshot
   esker ls -l latest:media/icons       one folder, with modes, owners, sizes and times
-  esker ls -R 3fa2                     everything in the snapshot whose id begins with 3fa2")]
+  esker ls -R 3fa2                     everything in the snapshot whose id begins with 3fa2
+  esker ls latest --host auth01        the newest of one host
+
+With a config file that has sources, `latest` is the newest snapshot of this host that holds them.")]
 pub struct Ls {
     /// Snapshot, and a path in it
     #[arg(value_name = "SNAPSHOT[:PATH]")]
     pub place: OsString,
+    /// What `latest` looks at
+    #[command(flatten)]
+    pub filter: Filter,
     /// Mode, owner, size and time of each entry
     #[arg(short, long)]
     pub long: bool,
@@ -490,6 +503,9 @@ pub struct Diff {
     /// The newer one, and a path in it
     #[arg(value_name = "B[:PATH]")]
     pub b: OsString,
+    /// What `latest` looks at
+    #[command(flatten)]
+    pub filter: Filter,
     /// Show entries whose content is the same and whose metadata is not
     #[arg(long)]
     pub metadata: bool,
@@ -523,6 +539,9 @@ pub struct Restore {
     /// Snapshot, and a path in it
     #[arg(value_name = "SNAPSHOT[:PATH]")]
     pub place: OsString,
+    /// What `latest` looks at
+    #[command(flatten)]
+    pub filter: Filter,
     /// The directory to write to; made when absent
     #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath, required_unless_present = "to_original")]
     pub target: Option<PathBuf>,
@@ -577,6 +596,9 @@ pub struct Dump {
     /// Snapshot, and the path of a file or stream
     #[arg(value_name = "SNAPSHOT:PATH")]
     pub place: OsString,
+    /// What `latest` looks at
+    #[command(flatten)]
+    pub filter: Filter,
 }
 
 /// `verify`
@@ -610,6 +632,9 @@ pub struct Verify {
     /// Only what this snapshot needs; may be given several times
     #[arg(short, long = "snapshot", value_name = "SNAPSHOT")]
     pub snapshots: Vec<String>,
+    /// What `latest` looks at
+    #[command(flatten)]
+    pub filter: Filter,
 }
 
 /// `stats`
@@ -622,6 +647,9 @@ pub struct Stats {
     /// Only these
     #[arg(value_name = "SNAPSHOT")]
     pub snapshots: Vec<String>,
+    /// What `latest` looks at
+    #[command(flatten)]
+    pub filter: Filter,
 }
 
 /// `cache`

@@ -21,7 +21,7 @@ use crate::secret::password_file;
 use crate::settings::{AuthentikEntry, PostgresEntry, PostgresFormat, Settings, SourceEntry};
 use crate::terminal::escape::{escape, unescape};
 use asked::Chosen;
-pub use asked::hooks;
+pub use asked::{configured, hooks};
 use files::Rules;
 
 /// Who hears of things that are no errors, and may ask to stop.

@@ -80,6 +80,9 @@ pub struct RepairSnapshots {
     /// Only these; without any: all snapshots
     #[arg(value_name = "SNAPSHOT")]
     pub snapshots: Vec<String>,
+    /// What `latest` looks at
+    #[command(flatten)]
+    pub filter: super::Filter,
     /// Read every byte of every file instead of going by what `repair packs` found
     #[arg(long)]
     pub read_data: bool,

@@ -93,10 +93,10 @@ Examples:
   esker --config /etc/esker.toml forget --prune                        by the [keep] table of the config file
   esker forget 3fa2 81bc                                               these two
 
-The rules are applied to each group (host and sources) apart. Rules given here replace all rules of the config file. Never
-dropped by a rule: the newest complete and the newest verified snapshot of a host, what a note keeps (`esker tag --keep`), what
-was first seen within the repository's guard period, and snapshots whose claimed time cannot be (they are shown as quarantined
-and take no slot). Snapshots that are named are forgotten whatever the rules say, unless a note keeps them.
+The rules are applied to each group (host and sources) apart. Rules given here replace all rules of the config file. No rule
+drops the newest complete and the newest verified snapshot of a group, what a note keeps (`esker tag --keep`), what was first
+seen within the repository's guard period, and snapshots whose claimed time cannot be (they are shown as quarantined and take no
+slot). Containers that have another host name at every run need --group-by sources, or `host` in the config file. Snapshots that are named are forgotten whatever the rules say, unless a note keeps them.
 
 Forgetting frees no space: `esker prune` does, or --prune in the same run; `esker undelete` brings a snapshot back until then.
 A snapshot that is damaged can be forgotten by its id, and stops a prune until it is.")]
@@ -113,7 +113,7 @@ pub struct Forget {
     /// Which snapshots the rules look at
     #[command(flatten)]
     pub filter: Filter,
-    /// Let the rules keep nothing of a group, and drop the newest complete or verified of a host too
+    /// Let the rules keep nothing of a group, and drop its newest complete and newest verified snapshot too
     #[arg(long)]
     pub unsafe_allow_remove_all: bool,
     /// The clock is right: nothing came for months, and the rules may count from what came then

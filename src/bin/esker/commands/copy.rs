@@ -23,7 +23,9 @@ pub fn run(options: &Copy, context: &mut Context) -> Result<ExitCode> {
     }
     let chosen: Vec<&Surveyed> = match options.snapshots.is_empty() {
         true => survey.snapshots.iter().filter(|surveyed| place::passes(&options.filter, surveyed)).collect(),
-        false => options.snapshots.iter().map(|name| place::find(&survey, name, &options.filter)).collect::<Result<_, _>>()?,
+        false => {
+            options.snapshots.iter().map(|name| place::find(&survey, name, &options.filter, context)).collect::<Result<_, _>>()?
+        }
     };
     let originals: Vec<Original> = chosen
         .into_iter()

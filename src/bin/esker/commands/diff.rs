@@ -19,7 +19,7 @@ use crate::terminal::words;
 pub fn run(options: &Diff, context: &mut Context) -> Result<ExitCode> {
     let (a, b) = (Place::parse(&options.a)?, Place::parse(&options.b)?);
     let repository = context.open()?;
-    let (older, newer) = (a.find(&repository)?, b.find(&repository)?);
+    let (older, newer) = (a.find(&repository, &options.filter, context)?, b.find(&repository, &options.filter, context)?);
     let reader = Reader::new(&repository, &*context.progress)?;
     context.progress.finish();
     let (left, _) = folder(&reader, &older, a.path)?;

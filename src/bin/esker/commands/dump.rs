@@ -26,7 +26,7 @@ pub fn run(options: &Dump, context: &mut Context) -> Result<ExitCode> {
             .into());
     }
     let repository = context.open()?;
-    let stored = place.find(&repository)?;
+    let stored = place.find(&repository, &options.filter, context)?;
     let incomplete = Incomplete::of(&repository, &stored, is_named(&stored.snapshot, place.path))?;
     if let Some(incomplete) = &incomplete {
         incomplete.tell(context);

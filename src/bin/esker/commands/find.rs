@@ -17,7 +17,7 @@ use crate::terminal::words;
 pub fn run(options: &Find, context: &mut Context) -> Result<ExitCode> {
     let patterns = Patterns::new(&options.patterns, options.ignore_case)?;
     let repository = context.open()?;
-    let mut snapshots = place::chosen(&repository, &options.snapshots, &options.filter, &|text| context.progress.warn(text))?;
+    let mut snapshots = place::chosen(&repository, &options.snapshots, &options.filter, context)?;
     snapshots.reverse();
     let reader = Reader::new(&repository, &*context.progress)?;
     context.progress.finish();

@@ -25,7 +25,7 @@ pub fn run(options: &Forget, context: &mut Context) -> Result<ExitCode> {
     let repository = context.open()?;
     let survey = look(&repository, context)?;
     let plan = match &policy {
-        None => forget::by_name(&survey, &named(&options.snapshots, &repository, &survey)?)?,
+        None => forget::by_name(&survey, &named(options, &repository, &survey, context)?)?,
         Some(policy) => by_rules(options, policy, &survey, context)?,
     };
     show(&plan, &survey, options, context)?;
@@ -60,44 +60,41 @@ pub fn run(options: &Forget, context: &mut Context) -> Result<ExitCode> {
 }
 
 /// Ids and hashes of those that were typed; one that is damaged can be named too, and nothing else gets rid of it.
-fn named(names: &[String], repository: &Repository, survey: &Survey) -> Result<Vec<(SnapshotId, ObjectHash)>> {
+fn named(options: &Forget, repository: &Repository, survey: &Survey, context: &Context) -> Result<Vec<(SnapshotId, ObjectHash)>> {
     let mut objects = Vec::new();
-    for name in names {
+    for name in &options.snapshots {
         let mut damaged =
             survey.damaged.iter().map(|(id, _)| *id).filter(|id| !name.is_empty() && id.to_hex().starts_with(name.as_str()));
-        match (place::surveyed(survey, name), damaged.next(), damaged.next()) {
+        match (place::find(survey, name, &options.filter, context), damaged.next(), damaged.next()) {
             (Ok(surveyed), None, _) => objects.push((surveyed.stored.id, surveyed.stored.hash)),
-            (Err(RepositoryError::SnapshotNotFound(_)), Some(id), None) => {
-                objects.extend(forget::objects_of_damaged(repository, id)?)
-            }
-            (Err(error), _, _) => return Err(error.into()),
+            (Err(error), Some(id), None) if is_missing(&error) => objects.extend(forget::objects_of_damaged(repository, id)?),
+            (Err(error), _, _) => return Err(error),
             (Ok(_), Some(_), _) => return Err(RepositoryError::SnapshotAmbiguous { prefix: name.clone(), count: 2 }.into()),
         }
     }
     Ok(objects)
 }
 
+fn is_missing(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(RepositoryError::SnapshotNotFound(_)))
+}
+
 /// The rules; `None` when snapshots are named.
 fn policy(options: &Forget, context: &Context) -> Result<Option<Policy>> {
     let given = options.rules.policy();
     if !options.snapshots.is_empty() {
-        if given.is_some() || options.group_by.is_some() || !is_empty(options) {
-            return Err(Usage::new("snapshots are named and rules or filters are given; only one of the two can be meant").into());
+        if given.is_some() || options.group_by.is_some() {
+            return Err(Usage::new("snapshots are named and rules are given; only one of the two can be meant").into());
         }
         return Ok(None);
     }
     let policy = given.or_else(|| context.settings.keep.as_ref().map(|keep| keep.policy())).unwrap_or_default();
-    if policy.is_empty() && options.unsafe_allow_remove_all && is_empty(options) {
+    if policy.is_empty() && options.unsafe_allow_remove_all && options.filter.is_empty() {
         return Err(Usage::new("--unsafe-allow-remove-all without a rule would forget every snapshot there is")
             .hint("choose which with --host, --tag or --source, or name them")
             .into());
     }
     Ok(Some(policy))
-}
-
-fn is_empty(options: &Forget) -> bool {
-    let filter = &options.filter;
-    filter.host.is_none() && filter.source.is_none() && filter.tag.is_empty()
 }
 
 fn by_rules(options: &Forget, policy: &Policy, survey: &Survey, context: &Context) -> Result<ForgetPlan> {

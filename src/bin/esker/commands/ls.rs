@@ -17,7 +17,7 @@ use crate::terminal::words;
 pub fn run(options: &Ls, context: &mut Context) -> Result<ExitCode> {
     let place = Place::parse(&options.place)?;
     let repository = context.open()?;
-    let stored = place.find(&repository)?;
+    let stored = place.find(&repository, &options.filter, context)?;
     if let Some(incomplete) = Incomplete::of(&repository, &stored, is_affected(&stored.snapshot, place.path))? {
         incomplete.tell(context);
         if context.out.json {

@@ -1,19 +1,24 @@
 //! What a person types to name a snapshot, or something in it: `latest`, `latest~1:media/logo.png`, `3fa2:database/app.dump`.
 
+mod latest;
+
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use anyhow::Result;
 use esker::format::snapshot::Snapshot;
 use esker::format::tree::{Node, NodeKind};
+use esker::id::SnapshotId;
 use esker::prune::survey::{self, Survey, Surveyed};
 use esker::repository::{Repository, RepositoryError, StoredSnapshot};
 use serde_json::{Map, Value, json};
 
+use super::Context;
 use crate::args::Filter;
-use crate::error::Usage;
+use crate::error::{Failure, Usage};
 use crate::terminal::escape::escape;
 use crate::terminal::words;
+use latest::{Latest, One};
 
 /// A snapshot as it was typed, and a path in it.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,9 +45,9 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// The snapshot it names.
-    pub fn find(&self, repository: &Repository) -> Result<StoredSnapshot> {
-        Ok(snapshot(repository, self.snapshot, &Filter::default())?)
+    /// The snapshot it names; the filter and the config file narrow what `latest` counts.
+    pub fn find(&self, repository: &Repository, filter: &Filter, context: &Context) -> Result<StoredSnapshot> {
+        snapshot(repository, self.snapshot, filter, context)
     }
 }
 
@@ -56,23 +61,33 @@ pub fn matches(filter: &Filter, snapshot: &Snapshot) -> bool {
 /// The one that was typed. `latest` goes by the time at which a snapshot counts, and passes over those whose time is not believed: a
 /// host that was once ten years ahead must not be the latest for ten years. Reading needs no notes: where they cannot be had, it goes
 /// by what snapshots claim.
-pub fn snapshot(repository: &Repository, wanted: &str, filter: &Filter) -> Result<StoredSnapshot, RepositoryError> {
-    if wanted.starts_with("latest")
-        && let Ok(survey) = survey::survey(repository)
-    {
-        return find(&survey, wanted, filter).map(|surveyed| surveyed.stored.clone());
+pub fn snapshot(repository: &Repository, wanted: &str, filter: &Filter, context: &Context) -> Result<StoredSnapshot> {
+    let is_latest = wanted.starts_with("latest");
+    if !is_latest && filter.is_empty() {
+        return Ok(repository.find_snapshot(wanted, &|_| true)?);
     }
-    repository.find_snapshot(wanted, &|snapshot| matches(filter, snapshot))
+    if let Ok(survey) = survey::survey(repository)
+        && (is_latest || survey.damaged.is_empty())
+    {
+        return find(&survey, wanted, filter, context).map(|surveyed| surveyed.stored.clone());
+    }
+    if !is_latest {
+        let stored = repository.find_snapshot(wanted, &|_| true)?;
+        return if matches(filter, &stored.snapshot) { Ok(stored) } else { Err(unmatched(wanted, filter)) };
+    }
+    let list = repository.snapshots()?;
+    let there = list.snapshots.iter().filter(|stored| matches(filter, &stored.snapshot)).map(One::from).collect();
+    choose(wanted, there, filter, context).map(|one| one.stored.clone())
 }
 
 /// The snapshots that were named, or all that a filter lets through, oldest first. Damaged ones are told of.
-pub fn chosen(repository: &Repository, named: &[String], filter: &Filter, warn: &dyn Fn(&str)) -> Result<Vec<StoredSnapshot>> {
+pub fn chosen(repository: &Repository, named: &[String], filter: &Filter, context: &Context) -> Result<Vec<StoredSnapshot>> {
     if !named.is_empty() {
-        return Ok(named.iter().map(|name| snapshot(repository, name, filter)).collect::<Result<_, _>>()?);
+        return named.iter().map(|name| snapshot(repository, name, filter, context)).collect();
     }
     let mut list = repository.snapshots()?;
     for (id, error) in &list.damaged {
-        warn(&format!("snapshot {} cannot be read: {error}; `esker verify` says more", id.short()));
+        context.progress.warn(&format!("snapshot {} cannot be read: {error}; `esker verify` says more", id.short()));
     }
     if !filter.tag.is_empty() {
         let notes = repository.notes()?;
@@ -84,37 +99,64 @@ pub fn chosen(repository: &Repository, named: &[String], filter: &Filter, warn: 
     Ok(list.snapshots)
 }
 
+/// Ids of those that were named or, with a filter, of all that it lets through; none: nothing was asked for, so all are meant.
+pub fn only(repository: &Repository, named: &[String], filter: &Filter, context: &Context) -> Result<Vec<SnapshotId>> {
+    if named.is_empty() && filter.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<SnapshotId> = chosen(repository, named, filter, context)?.iter().map(|stored| stored.id).collect();
+    if ids.is_empty() { Err(unmatched("", filter)) } else { Ok(ids) }
+}
+
 /// The same over what notes say of a snapshot too.
 pub fn passes(filter: &Filter, surveyed: &Surveyed) -> bool {
     surveyed.matches(filter.host.as_deref(), filter.source.as_deref(), &filter.tag)
 }
 
-/// The one that was typed, among those that are there.
-pub fn surveyed<'a>(survey: &'a Survey, wanted: &str) -> Result<&'a Surveyed, RepositoryError> {
-    find(survey, wanted, &Filter::default())
-}
-
-/// As [`surveyed`]; a filter narrows what `latest` counts.
-pub fn find<'a>(survey: &'a Survey, wanted: &str, filter: &Filter) -> Result<&'a Surveyed, RepositoryError> {
+/// The one that was typed, among those that are there. The filter and the config file narrow what `latest` counts, and an id that the
+/// filter does not let through is refused.
+pub fn find<'a>(survey: &'a Survey, wanted: &str, filter: &Filter, context: &Context) -> Result<&'a Surveyed> {
     let missing = || RepositoryError::SnapshotNotFound(wanted.to_owned());
-    let fits: Vec<&Surveyed> = match wanted.strip_prefix("latest") {
-        Some(rest) => {
-            let back = if rest.is_empty() { Some(0) } else { rest.strip_prefix('~').and_then(|back| back.parse::<usize>().ok()) };
-            let mut there: Vec<&Surveyed> = survey.snapshots.iter().filter(|surveyed| passes(filter, surveyed)).collect();
-            if there.iter().any(|surveyed| surveyed.quarantined.is_none()) {
-                there.retain(|surveyed| surveyed.quarantined.is_none());
-            }
-            there.sort_by_key(|surveyed| (surveyed.time, surveyed.stored.id));
-            back.and_then(|back| there.into_iter().rev().nth(back)).into_iter().collect()
-        }
-        None if wanted.is_empty() => Vec::new(),
-        None => survey.snapshots.iter().filter(|surveyed| surveyed.stored.id.to_hex().starts_with(wanted)).collect(),
+    if wanted.starts_with("latest") {
+        let there = survey.snapshots.iter().filter(|surveyed| passes(filter, surveyed)).map(One::from).collect();
+        let one = choose(wanted, there, filter, context)?;
+        return Ok(survey.get(&one.stored.id).ok_or_else(missing)?);
+    }
+    let fits: Vec<&Surveyed> = match wanted.is_empty() {
+        true => Vec::new(),
+        false => survey.snapshots.iter().filter(|surveyed| surveyed.stored.id.to_hex().starts_with(wanted)).collect(),
     };
     match fits[..] {
-        [one] => Ok(one),
-        [] => Err(missing()),
-        _ => Err(RepositoryError::SnapshotAmbiguous { prefix: wanted.to_owned(), count: fits.len() }),
+        [one] if passes(filter, one) => Ok(one),
+        [_] => Err(unmatched(wanted, filter)),
+        [] => Err(missing().into()),
+        _ => Err(RepositoryError::SnapshotAmbiguous { prefix: wanted.to_owned(), count: fits.len() }.into()),
     }
+}
+
+/// What `latest` means among those that the filter lets through; it is said on standard error.
+fn choose<'a>(wanted: &str, there: Vec<One<'a>>, filter: &Filter, context: &Context) -> Result<One<'a>> {
+    if there.is_empty() && !filter.is_empty() {
+        return Err(unmatched(wanted, filter));
+    }
+    let one = Latest::new(filter, context).choose(wanted, there, &|text| context.progress.warn(text))?;
+    context.progress.tell(&latest::describe(one.stored));
+    Ok(one)
+}
+
+fn unmatched(wanted: &str, filter: &Filter) -> anyhow::Error {
+    let host = filter.host.iter().map(|host| format!("--host {host}"));
+    let what = match wanted {
+        name if name.is_empty() || name.starts_with("latest") => "no snapshot".to_owned(),
+        name => format!("snapshot {name} is there, but it is not one that"),
+    };
+    let asked: Vec<String> = host
+        .chain(filter.tag.iter().map(|tag| format!("--tag {tag}")))
+        .chain(filter.source.iter().map(|source| format!("--source {source}")))
+        .collect();
+    Failure::new(format!("{what} fits {}", asked.join(" ")))
+        .hint("`esker snapshots` lists the snapshots with their hosts, tags and sources")
+        .into()
 }
 
 /// Puts raw bytes into a JSON object: as text where they are text; otherwise the text has replacement characters, and `<key>_hex`

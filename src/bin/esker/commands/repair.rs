@@ -13,7 +13,7 @@ use esker::repository::repository_at;
 use esker::store::Store;
 use serde_json::{Value, json};
 
-use super::place::put_bytes;
+use super::place::{self, put_bytes};
 use super::{Context, from};
 use crate::args::{Repair, RepairAction, RepairPacks, RepairSnapshots};
 use crate::error::Usage;
@@ -207,10 +207,7 @@ fn print_packs(summary: &PacksSummary, found: Option<&OtherSummary>, dry_run: bo
 
 fn repair_snapshots(options: &RepairSnapshots, context: &mut Context) -> Result<ExitCode> {
     let repository = context.open()?;
-    let mut wanted: Vec<SnapshotId> = Vec::new();
-    for name in &options.snapshots {
-        wanted.push(repository.find_snapshot(name, &|_| true)?.id);
-    }
+    let wanted = place::only(&repository, &options.snapshots, &options.filter, context)?;
     let snapshots_options = SnapshotsOptions { snapshots: wanted, read_data: options.read_data, dry_run: options.dry_run };
     let mut lost = Vec::new();
     let mut failed = None;

@@ -26,7 +26,7 @@ use crate::exit_code::ExitCode;
 pub fn run(options: &Restore, context: &mut Context) -> Result<ExitCode> {
     let place = Place::parse(&options.place)?;
     let repository = context.open()?;
-    let stored = place.find(&repository)?;
+    let stored = place.find(&repository, &options.filter, context)?;
     let incomplete = Incomplete::of(&repository, &stored, is_affected(&stored.snapshot, place.path))?;
     if let Some(incomplete) = &incomplete {
         context.progress.finish();

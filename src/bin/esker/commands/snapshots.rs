@@ -24,7 +24,7 @@ pub fn run(options: &Snapshots, context: &mut Context) -> Result<ExitCode> {
     let found: Vec<&Surveyed> = match options.snapshots.is_empty() {
         true => survey.snapshots.iter().filter(|surveyed| place::passes(&options.filter, surveyed)).collect(),
         false => {
-            let find = |name: &String| place::find(&survey, name, &options.filter);
+            let find = |name: &String| place::find(&survey, name, &options.filter, context);
             options.snapshots.iter().map(find).collect::<Result<_, _>>()?
         }
     };

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::{Context, place};
-use crate::args::{Filter, Stats};
+use crate::args::Stats;
 use crate::exit_code::ExitCode;
 use crate::terminal::words;
 
@@ -25,7 +25,7 @@ const FOLDERS: [(&str, &str); 10] = [
 /// Objects and bytes by kind, against the bytes that the snapshots stand for.
 pub fn run(options: &Stats, context: &mut Context) -> Result<ExitCode> {
     let repository = context.open()?;
-    let snapshots = place::chosen(&repository, &options.snapshots, &Filter::default(), &|text| context.progress.warn(text))?;
+    let snapshots = place::chosen(&repository, &options.snapshots, &options.filter, context)?;
     let bytes: u64 = snapshots.iter().map(|stored| stored.snapshot.totals.bytes).sum();
     let files: u64 = snapshots.iter().map(|stored| stored.snapshot.totals.files).sum();
     let mut rows = Vec::new();
@@ -40,7 +40,7 @@ pub fn run(options: &Stats, context: &mut Context) -> Result<ExitCode> {
     }
     let stored: u64 = rows.iter().map(|row| row.3).sum();
     // Against a choice of snapshots the size of the whole repository says nothing.
-    let ratio = (options.snapshots.is_empty() && stored > 0).then(|| ratio(bytes, stored));
+    let ratio = (options.snapshots.is_empty() && options.filter.is_empty() && stored > 0).then(|| ratio(bytes, stored));
     if context.out.json {
         let objects: serde_json::Map<String, serde_json::Value> =
             rows.iter().map(|(folder, _, count, size)| ((*folder).to_owned(), json!({ "count": count, "bytes": size }))).collect();

@@ -31,11 +31,7 @@ pub fn run(options: &Tag, context: &mut Context) -> Result<ExitCode> {
     if add.is_empty() && remove.is_empty() && set.is_none() && keep.is_none() && options.comment.is_none() {
         return Err(Usage::new("nothing to say: give --add, --remove, --set, --keep, --keep-until, --release or --comment").into());
     }
-    if options.snapshots.is_empty()
-        && options.filter.host.is_none()
-        && options.filter.source.is_none()
-        && options.filter.tag.is_empty()
-    {
+    if options.snapshots.is_empty() && options.filter.is_empty() {
         return Err(Usage::new("of which snapshots? none was named")
             .hint("name some, or choose with --host, --tag or --source")
             .into());
@@ -44,7 +40,9 @@ pub fn run(options: &Tag, context: &mut Context) -> Result<ExitCode> {
     let survey = forget::look(&repository, context)?;
     let chosen: Vec<&Surveyed> = match options.snapshots.is_empty() {
         true => survey.snapshots.iter().filter(|surveyed| place::passes(&options.filter, surveyed)).collect(),
-        false => options.snapshots.iter().map(|name| place::surveyed(&survey, name)).collect::<Result<_, _>>()?,
+        false => {
+            options.snapshots.iter().map(|name| place::find(&survey, name, &options.filter, context)).collect::<Result<_, _>>()?
+        }
     };
     let mut statements = Vec::new();
     for surveyed in chosen {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::place::{self, put_bytes};
-use crate::args::{Filter, Verify};
+use crate::args::Verify;
 use crate::error::Usage;
 use crate::exit_code::ExitCode;
 use crate::terminal::escape::{escape, escape_lines};
@@ -26,10 +26,7 @@ pub fn run(options: &Verify, context: &mut Context) -> Result<ExitCode> {
         None => options.max_age.map_or(Ok(ReadData::Nothing), |age| seconds(age).map(ReadData::Unread))?,
     };
     let repository = context.open()?;
-    let mut snapshots = Vec::new();
-    for name in &options.snapshots {
-        snapshots.push(place::snapshot(&repository, name, &Filter::default())?.id);
-    }
+    let snapshots = place::only(&repository, &options.snapshots, &options.filter, context)?;
     let monitor = context.monitor();
     let begun = std::time::Instant::now();
     let mut findings = Vec::new();

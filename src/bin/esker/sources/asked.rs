@@ -108,6 +108,11 @@ fn name(entry: &SourceEntry) -> Result<Option<String>> {
     }
 }
 
+/// Names of the config file's sources, as far as they are known without looking: a preset finds its own.
+pub fn configured(settings: &Settings) -> Vec<String> {
+    settings.sources.iter().filter_map(|entry| name(entry).ok().flatten()).collect()
+}
+
 fn names(all: &[Asked]) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for asked in all {

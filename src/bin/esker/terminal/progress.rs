@@ -92,6 +92,15 @@ impl Progress {
         }
     }
 
+    /// Something to know that is no warning; not with `-q`.
+    pub fn tell(&self, text: &str) {
+        match (self.quiet, self.json) {
+            (true, _) => log::write(text),
+            (false, true) => self.say(&json!({ "message_type": "remark", "message": text }).to_string()),
+            (false, false) => self.say(&format!("esker: {}", escape_lines(text))),
+        }
+    }
+
     /// `-v`: something to know that is no warning.
     pub fn remark(&self, text: &str) {
         if self.verbose == 0 {
