@@ -11,6 +11,8 @@ use crate::clock::Timestamp;
 use crate::id::SessionId;
 
 const WHAT: &str = "revocation";
+/// Extra field of the revocation that a failed snapshot run leaves: the host whose snapshot it was to be, UTF-8.
+pub const EXTRA_FAILED_HOST: u16 = 1;
 
 /// Ends a session that will not commit.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,6 +31,12 @@ pub struct Revocation {
 struct Wire<'a>(ByteArray<16>, WireTime, &'a str, #[serde(borrow)] Vec<WireExtra<'a>>);
 
 impl Revocation {
+    /// The host whose snapshot this run was to take, if it is the record of a run that failed.
+    pub fn failed_host(&self) -> Option<&str> {
+        let (.., value) = self.extra.iter().find(|field| field.0 == EXTRA_FAILED_HOST)?;
+        std::str::from_utf8(value).ok()
+    }
+
     /// Its body.
     pub fn encode(&self) -> Result<Vec<u8>, FormatError> {
         let wire = Wire(cbor::array(&self.session.0), cbor::time_out(self.time), &self.reason, cbor::extra_out(&self.extra));

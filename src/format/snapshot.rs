@@ -2,6 +2,8 @@
 
 mod place;
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, Bytes};
 
@@ -18,6 +20,8 @@ const WHAT: &str = "snapshot";
 pub const SOURCE_NAME_SIZE_MAX: usize = 64;
 /// Extra field of a copy: id of the repository it was taken in, and its id there.
 pub const EXTRA_ORIGINAL: u16 = 1;
+/// Extra field of a snapshot that was taken in this repository: what its run stored, and how long it took.
+pub const EXTRA_RUN: u16 = 2;
 /// The key of a fact that says in one sentence what a restore of the source will lack.
 pub const FACT_WARNING: &str = "warning";
 
@@ -78,6 +82,15 @@ pub struct Totals {
     pub files: u64,
     /// Bytes of files, holes included.
     pub bytes: u64,
+}
+
+/// What the run that took a snapshot says of itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RunFacts {
+    /// Bytes of the objects that it stored before the snapshot object: packs, recovery data and index files.
+    pub bytes_added: u64,
+    /// From its begin to the commit, to the millisecond.
+    pub duration: Duration,
 }
 
 /// The commit: a root tree with when, where, which sources and how each ended.
@@ -184,6 +197,27 @@ impl Snapshot {
         }
     }
 
+    /// What its run stored and how long it took. A copy has that of the run that took the original.
+    pub fn run(&self) -> Option<RunFacts> {
+        let (.., value) = self.extra.iter().find(|field| field.0 == EXTRA_RUN)?;
+        let (added, duration) = value.split_at_checked(8)?;
+        Some(RunFacts {
+            bytes_added: u64::from_be_bytes(added.try_into().ok()?),
+            duration: Duration::from_millis(u64::from_be_bytes(duration.try_into().ok()?)),
+        })
+    }
+
+    /// Sets [`Snapshot::run`].
+    pub fn set_run(&mut self, run: Option<RunFacts>) {
+        self.extra.retain(|field| field.0 != EXTRA_RUN);
+        if let Some(run) = run {
+            let place = self.extra.partition_point(|field| field.0 < EXTRA_RUN);
+            let millis = u64::try_from(run.duration.as_millis()).unwrap_or(u64::MAX);
+            let value = [run.bytes_added.to_be_bytes(), millis.to_be_bytes()].concat();
+            self.extra.insert(place, (EXTRA_RUN, false, value));
+        }
+    }
+
     /// Its body.
     pub fn encode(&self) -> Result<Vec<u8>, FormatError> {
         self.check()?;
@@ -233,6 +267,9 @@ impl Snapshot {
         at_most("sources of a snapshot", self.sources.len() as u64, limits::SOURCES_MAX as u64)?;
         if self.extra.iter().any(|field| field.0 == EXTRA_ORIGINAL) && self.original().is_none() {
             return refuse("original", "is not the 48 bytes of two ids");
+        }
+        if self.extra.iter().any(|field| field.0 == EXTRA_RUN) && self.run().is_none() {
+            return refuse("run", "is not the 16 bytes of two numbers");
         }
         if !self.tags.is_sorted_by(|a, b| a < b) {
             return refuse("tags", "are not strictly rising");
@@ -381,6 +418,18 @@ mod tests {
         for bad in [vec![], vec![1; 47], vec![1; 49]] {
             assert!(Snapshot { extra: vec![(EXTRA_ORIGINAL, false, bad)], ..snapshot() }.encode().is_err());
         }
+    }
+
+    #[test]
+    fn what_a_run_stored_and_how_long_it_took_is_kept_to_the_millisecond() {
+        let mut taken = snapshot();
+        assert_eq!(taken.run(), None);
+        let run = RunFacts { bytes_added: 1 << 40, duration: Duration::from_millis(62_001) };
+        taken.set_run(Some(run));
+        taken.set_original(Some((RepositoryId([1; 32]), SnapshotId([2; 16]))));
+        let taken = Snapshot::decode(&taken.encode().unwrap()).unwrap();
+        assert_eq!((taken.run(), taken.original().is_some()), (Some(run), true));
+        assert!(Snapshot { extra: vec![(EXTRA_RUN, false, vec![1; 15])], ..snapshot() }.encode().is_err());
     }
 
     #[test]

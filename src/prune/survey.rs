@@ -9,7 +9,7 @@ use crate::id::SnapshotId;
 use crate::prune::policy::has_tags;
 use crate::prune::retention::Candidate;
 use crate::prune::trust::{self, Jump, Runs};
-use crate::repository::{Forgone, Notes, Repository, RepositoryError, SnapshotNotes, StoredSnapshot};
+use crate::repository::{FailedRun, Forgone, Notes, Repository, RepositoryError, SnapshotNotes, StoredSnapshot};
 
 /// Time goes on at most this much after the newest snapshot that is believed, in seconds: see [`Survey::now`].
 const WITHOUT_SNAPSHOTS_MAX: i64 = 2 * 86_400;
@@ -42,6 +42,8 @@ pub struct Survey {
     pub damaged: Vec<(SnapshotId, RepositoryError)>,
     /// Tombstones and notes that say nothing, and why.
     pub ignored: Vec<(String, String)>,
+    /// Runs whose snapshot failed, oldest first.
+    pub failed: Vec<FailedRun>,
     /// All notes.
     pub notes: Notes,
     /// The moment that keep notes and the guard period are measured by. It is not simply the clock's: time goes on only while snapshots
@@ -93,11 +95,16 @@ pub fn survey(repository: &Repository) -> Result<Survey, RepositoryError> {
     };
     let latest = newest.map(|time| Timestamp { seconds: time.seconds.saturating_add(WITHOUT_SNAPSHOTS_MAX), ..time });
     let now = latest.map_or(runs.now(), |latest| latest.min(runs.now()));
+    let mut failed = list.failed;
+    if repository.config().class == StoreClass::SingleMaintainer {
+        failed.extend(repository.failed_beside()?);
+    }
     let mut ignored = list.ignored;
     ignored.append(&mut notes.ignored);
     Ok(Survey {
         snapshots,
         forgotten: list.forgotten,
+        failed,
         damaged: list.damaged,
         ignored,
         notes,

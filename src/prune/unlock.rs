@@ -39,5 +39,6 @@ pub fn under_way(repository: &Repository) -> Result<Vec<UnderWay>, RepositoryErr
 pub fn end(repository: &Repository, id: SessionId) -> Result<bool, RepositoryError> {
     repository.need_owner(WHAT)?;
     repository.need_write_features()?;
-    revoke(repository, id, "an owner ended it")
+    let start = repository.session_start(id)?;
+    revoke(repository, id, "an owner ended it", start.as_ref().map(|opened| opened.start.host.as_str()))
 }

@@ -49,14 +49,15 @@ impl Pruner {
         for (id, names) in sessions.iter().filter(|(id, _)| !over.contains(id)) {
             self.check_stop()?;
             let start = self.repository.session_start(*id)?;
-            let reason = if start.is_some_and(|opened| is_dead_here(&opened.start, self.repository.host())) {
+            let reason = if start.as_ref().is_some_and(|opened| is_dead_here(&opened.start, self.repository.host())) {
                 "its process is gone"
             } else if self.is_silent(*id, names)? {
                 "it has not moved for two weeks"
             } else {
                 continue;
             };
-            let revoked = match revoke(&self.repository, *id, reason) {
+            let host = start.as_ref().map(|opened| opened.start.host.as_str());
+            let revoked = match revoke(&self.repository, *id, reason, host) {
                 // There will be room once something else was freed.
                 Err(RepositoryError::Store(StoreError::Full(_))) => false,
                 other => other?,

@@ -39,7 +39,7 @@ pub use open::{Environment, Secret};
 pub use packing::create_same;
 pub use reader::{BadCopy, FactsFrom, Location, Reader};
 pub use sessions::{SessionNames, SessionState};
-pub use snapshots::{Forgone, SnapshotList, StoredSnapshot};
+pub use snapshots::{FailedRun, Forgone, SnapshotList, StoredSnapshot};
 pub use strangers::{check_is_free, program_at};
 pub use tombstones::Tombstones;
 pub use trees::parts;

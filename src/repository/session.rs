@@ -100,7 +100,13 @@ impl Session {
 
     /// V3: a run that gives up writes its own revocation, so no prune waits for it.
     pub fn give_up(self, repository: &Repository) -> Result<(), RepositoryError> {
-        revoke(repository, self.id, "the run gave up")?;
+        revoke(repository, self.id, "the run gave up", None)?;
+        self.close(repository)
+    }
+
+    /// A run whose snapshot failed: its revocation is the record of that. `reason` is for a person.
+    pub fn fail(self, repository: &Repository, host: &str, reason: &str) -> Result<(), RepositoryError> {
+        revoke(repository, self.id, first_line_of(reason), Some(host))?;
         self.close(repository)
     }
 
@@ -110,19 +116,31 @@ impl Session {
     }
 }
 
+/// Longest reason that is kept of a run that failed, in bytes.
+const REASON_SIZE_MAX: usize = 1000;
+
+/// One line, for every writer can read it, and the whole output of a tool belongs in the log.
+fn first_line_of(reason: &str) -> &str {
+    let line = reason.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("the run failed");
+    &line[..line.floor_char_boundary(REASON_SIZE_MAX)]
+}
+
 /// Ends a session: exactly one of its writer and this wins. True: it is over and committed nothing; false: it committed.
 ///
 /// Where create-if-absent cannot be trusted, the revocation is put beside the snapshot, and the writer looks for it after its commit (M4).
 /// A snapshot that is listed here is left alone (M6): the run may be gone because it was done, and may have committed since the caller
 /// looked.
-pub fn revoke(repository: &Repository, session: SessionId, reason: &str) -> Result<bool, RepositoryError> {
+///
+/// `host`: the session was to take a snapshot of this host, so the revocation is the record of a run that failed.
+pub fn revoke(repository: &Repository, session: SessionId, reason: &str, host: Option<&str>) -> Result<bool, RepositoryError> {
     if repository.config.class == StoreClass::SingleMaintainer
         && repository.snapshot_names()?.contains(&session.into())
         && !planted::is("commit-before-revocation-overlooked")
     {
         return Ok(false);
     }
-    let revocation = Revocation { session, time: repository.clock.now(), reason: reason.to_owned(), extra: Vec::new() };
+    let extra = host.map(|host| (revocation::EXTRA_FAILED_HOST, false, host.as_bytes().to_vec())).into_iter().collect();
+    let revocation = Revocation { session, time: repository.clock.now(), reason: reason.to_owned(), extra };
     let sealed = revocation::seal(&repository.sealer, &revocation)?;
     let name = match repository.config.class {
         StoreClass::Shared => names::snapshot_name(session.into()),

@@ -120,7 +120,7 @@ impl Repository {
         let mut revoked = Vec::new();
         for id in sessions.into_keys().filter(|id| Some(*id) != mine && !over.contains(id)) {
             let Some(opened) = self.session_start(id)? else { continue };
-            if is_dead_here(&opened.start, &self.host) && revoke(self, id, "its process is gone")? {
+            if is_dead_here(&opened.start, &self.host) && revoke(self, id, "its process is gone", Some(&opened.start.host))? {
                 revoked.push(id);
             }
         }

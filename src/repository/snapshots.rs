@@ -1,9 +1,10 @@
 //! Snapshots: listed, opened, found by what a person types.
 
 use crate::clock::Timestamp;
+use crate::format::names::ObjectName;
 use crate::format::snapshot::Snapshot;
 use crate::format::{FormatError, limits, names, revocation, snapshot};
-use crate::id::{ObjectHash, SnapshotId};
+use crate::id::{ObjectHash, SessionId, SnapshotId};
 use crate::repository::listed::{self, HASH_OF_TOO_LARGE};
 use crate::repository::{Repository, RepositoryError};
 use crate::store::StoreError;
@@ -32,6 +33,29 @@ pub struct SnapshotList {
     pub forgotten: Vec<Forgone>,
     /// Names of tombstones that forget nothing, and why.
     pub ignored: Vec<(String, String)>,
+    /// Sessions whose name here holds a revocation: it is a fence that stays for ever, and no snapshot.
+    pub revoked: Vec<SessionId>,
+    /// Runs whose snapshot failed, by the revocations under `snapshots/`; oldest first.
+    pub failed: Vec<FailedRun>,
+}
+
+/// A run that was to take a snapshot and committed nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedRun {
+    /// Its session.
+    pub session: SessionId,
+    /// When it ended, or when it was found dead.
+    pub time: Timestamp,
+    /// The host whose snapshot it was to take.
+    pub host: String,
+    /// Why, for a person.
+    pub reason: String,
+}
+
+/// What stands under the name of a snapshot.
+enum Stand {
+    Snapshot(Box<StoredSnapshot>),
+    Revocation(Vec<u8>),
 }
 
 /// A snapshot that was given up.
@@ -60,9 +84,12 @@ impl Repository {
         let mut list = SnapshotList::default();
         let mut gone = Vec::new();
         for id in self.snapshot_names()? {
-            match self.snapshot(&id) {
-                Ok(Some(stored)) => list.snapshots.push(stored),
-                Ok(None) => {}
+            match self.stand(&id) {
+                Ok(Stand::Snapshot(stored)) => list.snapshots.push(*stored),
+                Ok(Stand::Revocation(object)) => {
+                    list.revoked.push(id.into());
+                    list.failed.extend(self.failed_run(id.into(), &object));
+                }
                 Err(RepositoryError::Store(error @ StoreError::NotFound(_))) => gone.push((id, error)),
                 Err(error @ RepositoryError::Object { .. }) => list.damaged.push((id, error)),
                 Err(error) => return Err(error),
@@ -92,6 +119,7 @@ impl Repository {
         }
         list.ignored = tombstones.ignored;
         list.snapshots.sort_by_key(|stored| (stored.snapshot.time, stored.id));
+        list.failed.sort_by_key(|run| (run.time, run.session));
         list.forgotten.sort_by_key(|forgone| (forgone.stored.snapshot.time, forgone.stored.id));
         Ok(list)
     }
@@ -110,14 +138,41 @@ impl Repository {
 
     /// Opens one; `None` when a revocation stands under its name.
     pub fn snapshot(&self, id: &SnapshotId) -> Result<Option<StoredSnapshot>, RepositoryError> {
+        Ok(match self.stand(id)? {
+            Stand::Snapshot(stored) => Some(*stored),
+            Stand::Revocation(_) => None,
+        })
+    }
+
+    /// The failed runs of a store without create-if-absent, whose revocations stand beside; oldest first.
+    pub fn failed_beside(&self) -> Result<Vec<FailedRun>, RepositoryError> {
+        let mut failed = Vec::new();
+        for session in self.revoked_beside()? {
+            let name = ObjectName::Revoked(session).name();
+            let object = self.get_listed(&name, limits::REVOCATION_SIZE_MAX);
+            // A record that cannot be had is a run that nobody hears of; the fence stands all the same.
+            failed.extend(object.ok().flatten().and_then(|object| self.failed_run(session, &object)));
+        }
+        failed.sort_by_key(|run: &FailedRun| (run.time, run.session));
+        Ok(failed)
+    }
+
+    fn failed_run(&self, session: SessionId, object: &[u8]) -> Option<FailedRun> {
+        let opened = revocation::open(&self.opener, session, object).ok()?;
+        let host = opened.failed_host()?.to_owned();
+        Some(FailedRun { session, time: opened.time, host, reason: opened.reason })
+    }
+
+    fn stand(&self, id: &SnapshotId) -> Result<Stand, RepositoryError> {
         let name = names::snapshot_name(*id);
         let sealed = self.get_listed(&name, limits::SNAPSHOT_SIZE_MAX)?.ok_or(StoreError::NotFound(name.clone()))?;
         let hash = ObjectHash(*blake3::hash(&sealed).as_bytes());
         if revocation::stands_here(&sealed) {
-            return Ok(None);
+            return Ok(Stand::Revocation(sealed));
         }
         let opened = snapshot::open(&self.opener, *id, &sealed).map_err(RepositoryError::object(&name))?;
-        Ok(Some(StoredSnapshot { id: *id, snapshot: opened.snapshot, generation: opened.generation, hash }))
+        let stored = StoredSnapshot { id: *id, snapshot: opened.snapshot, generation: opened.generation, hash };
+        Ok(Stand::Snapshot(Box::new(stored)))
     }
 
     /// The snapshot of this id, unless it was forgotten. Opens no other one.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::cache::{Cache, CacheError, ChunkKey, PackNumber};
 use crate::crypto::ChunkType;
 use crate::format::pack::{Class, PackFacts};
-use crate::format::snapshot::Snapshot;
+use crate::format::snapshot::{RunFacts, Snapshot};
 use crate::id::{ChunkId, PackId, SnapshotId};
 use crate::monitor::{Monitor, Phase, Stop};
 use crate::planted;
@@ -372,8 +372,20 @@ impl Writer {
         self.packer.close_frame(Class::Data)
     }
 
+    /// As [`Writer::commit`], for the run that took the snapshot: records what it stored and how long it took.
+    pub fn commit_run(self, mut snapshot: Snapshot, duration: &dyn Fn() -> Duration) -> Result<Committed, RepositoryError> {
+        self.commit_as(&snapshot.host.clone(), |totals| {
+            snapshot.set_run(Some(RunFacts { bytes_added: totals.bytes_stored, duration: duration() }));
+            snapshot
+        })
+    }
+
     /// Everything durable, indexed and acknowledged; then the commit; then housekeeping.
-    pub fn commit(mut self, snapshot: &Snapshot) -> Result<Committed, RepositoryError> {
+    pub fn commit(self, snapshot: &Snapshot) -> Result<Committed, RepositoryError> {
+        self.commit_as(&snapshot.host, |_| snapshot.clone())
+    }
+
+    fn commit_as(mut self, host: &str, snapshot: impl FnOnce(&WriterTotals) -> Snapshot) -> Result<Committed, RepositoryError> {
         self.monitor.begin(Phase::Commit, 0, 0);
         if self.options.dry_run {
             return Ok(Committed { id: SnapshotId([0; 16]), totals: self.totals });
@@ -384,17 +396,26 @@ impl Writer {
         let Some(session) = self.session.take() else { return Err(RepositoryError::Revoked) };
         if let Err(error) = ready {
             // Nothing was committed and nothing will be: nobody has to wait for this session.
-            let _ = session.give_up(&self.repository);
+            let _ = session.fail(&self.repository, host, &error.to_string());
             return Err(error);
         }
-        let (id, stored) = session.commit(&self.repository, snapshot)?;
+        let (id, stored) = session.commit(&self.repository, &snapshot(&self.totals))?;
         self.totals.bytes_stored += stored;
         self.monitor.uploaded(stored);
         Ok(Committed { id, totals: self.totals })
     }
 
     /// Gives up: what is in hand is stored and indexed if that is still possible, so that the next run finds it; nothing is committed.
-    pub fn abandon(mut self) {
+    pub fn abandon(self) {
+        self.end(Session::give_up);
+    }
+
+    /// The same for a snapshot of `host` that failed: the reason is kept in the repository.
+    pub fn fail(self, host: &str, reason: &str) {
+        self.end(|session, repository| session.fail(repository, host, reason));
+    }
+
+    fn end(mut self, session_ends: impl FnOnce(Session, &Repository) -> Result<(), RepositoryError>) {
         if self.options.dry_run {
             return;
         }
@@ -402,7 +423,7 @@ impl Writer {
             self.monitor.note(&format!("not everything uploaded could be indexed: {error}"));
         }
         if let Some(session) = self.session.take()
-            && let Err(error) = session.give_up(&self.repository)
+            && let Err(error) = session_ends(session, &self.repository)
         {
             self.monitor.note(&format!("the session could not be closed: {error}"));
         }

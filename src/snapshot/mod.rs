@@ -25,7 +25,6 @@ use std::time::Duration;
 use crate::cache::CacheError;
 use crate::filesystem::{FilesystemError, LeftOutCounts, ScanError};
 use crate::format::FormatError;
-use crate::format::snapshot::Snapshot;
 use crate::id::SnapshotId;
 use crate::monitor::{Monitor, Stop};
 use crate::repository::writer::{Writer, WriterOptions, WriterTotals};
@@ -193,13 +192,13 @@ pub fn run(
     let taken = match take::all(&mut writer, sources, options, monitor, stop) {
         Ok(taken) => taken,
         Err(error) => {
-            writer.abandon();
+            writer.fail(&options.host, &error.to_string());
             return Err(error);
         }
     };
-    let snapshot: Snapshot = taken.snapshot;
     let dry_run = writer.is_dry_run();
-    let committed = writer.commit(&snapshot)?;
+    let duration = || repository.clock().monotonic().saturating_sub(begun);
+    let committed = writer.commit_run(taken.snapshot, &duration)?;
     Ok(SnapshotSummary {
         id: (!dry_run).then_some(committed.id),
         counts: taken.counts,

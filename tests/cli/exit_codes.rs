@@ -176,7 +176,7 @@ fn a_reader_that_goes_away_is_no_error_to_speak_of() {
     }
     house.snapshot();
     let mut child = std::process::Command::new(house.esker().get_program())
-        .args(["ls", "-R", "latest"])
+        .args(["ls", "-q", "-R", "latest"])
         .env("ESKER_REPOSITORY", house.path("repo"))
         .env("ESKER_PASSWORD", super::common::PASSWORD)
         .env("ESKER_CACHE_DIR", house.path("cache"))

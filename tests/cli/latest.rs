@@ -26,7 +26,7 @@ fn a_host_a_tag_and_a_source_narrow_latest_and_what_was_chosen_is_said() {
         exits(house.esker(), ["repair", "snapshots", "-n", "latest", flag, value], 0);
         let stats = json(&exits(house.esker(), ["stats", "--json", "latest", flag, value], 0).stdout);
         assert_eq!(stats["snapshots_count"], 1);
-        exits(house.esker(), ["tag", "--comment", flag, "latest", flag, value], 0);
+        exits(house.esker(), ["tag", &format!("--comment={flag}"), "latest", flag, value], 0);
         let known = json(&exits(house.esker(), ["snapshots", "--json", "latest", flag, value], 0).stdout);
         assert_eq!((&known[0]["hostname"], &known[0]["comment"]), (&"db1".into(), &flag.into()));
     }

@@ -435,6 +435,9 @@ pub struct Snapshots {
     /// Those that were forgotten and are still there
     #[arg(long, conflicts_with = "snapshots")]
     pub forgotten: bool,
+    /// Runs that failed and committed nothing; --host narrows them
+    #[arg(long, conflicts_with_all = ["snapshots", "forgotten", "tag", "source"])]
+    pub failed: bool,
     /// Also why each is incomplete, and the warnings about it
     #[arg(long, conflicts_with = "forgotten")]
     pub long: bool,

@@ -199,8 +199,12 @@ Examples:
   esker status --metrics /var/lib/node_exporter/esker.prom
                                              for Prometheus: written beside the old file and renamed
 
-Exit code 0: every group has a complete newest snapshot that is no older than --max-age; 3: one has not; 20 and 21: damage that
-is known from verifications (20: all of it repairable; 21: data is affected). It reads back nothing itself: `esker verify` does.
+The last line is OK, or what is wrong. Exit code 0: every group has a complete newest snapshot that is no older than --max-age, and
+the last run of no host failed; 3: something of that is wrong; 20 and 21: damage that is known from verifications (20: all of it
+repairable; 21: data is affected). It reads back nothing itself: `esker verify` does.
+
+A group is silent when newer complete snapshots of its host hold its sources or took their place, and when it has one snapshot only,
+made more than 14 days and four times --max-age ago. `esker forget` removes a group that is no longer wanted.
 
 With a writer key it can only tell when runs were begun and committed, by the names in the repository and their session records;
 whether a snapshot is complete, and everything about packs, needs an owner's key.")]

@@ -4,7 +4,7 @@ use anyhow::Result;
 use esker::format::note::{Keep, VerifiedHow};
 use esker::format::snapshot::{Snapshot, SourceStatus};
 use esker::prune::survey::{Survey, Surveyed};
-use esker::repository::{Forgone, StoredSnapshot};
+use esker::repository::{FailedRun, Forgone, StoredSnapshot};
 use serde_json::{Value, json};
 
 use super::{Context, forget, place, warnings};
@@ -21,6 +21,12 @@ pub fn run(options: &Snapshots, context: &mut Context) -> Result<ExitCode> {
         list_forgotten(&survey.forgotten, context)?;
         return Ok(ExitCode::Done);
     }
+    if options.failed {
+        let host = options.filter.host.as_ref();
+        let failed: Vec<&FailedRun> = survey.failed.iter().filter(|run| host.is_none_or(|host| *host == run.host)).collect();
+        list_failed(&failed, context)?;
+        return Ok(ExitCode::Done);
+    }
     let found: Vec<&Surveyed> = match options.snapshots.is_empty() {
         true => survey.snapshots.iter().filter(|surveyed| place::passes(&options.filter, surveyed)).collect(),
         false => {
@@ -34,7 +40,11 @@ pub fn run(options: &Snapshots, context: &mut Context) -> Result<ExitCode> {
         context.out.remark("no snapshots")?;
     } else {
         let rows = found.iter().map(|surveyed| row(&surveyed.stored, &surveyed.tags, &state(surveyed, &survey))).collect();
-        context.out.line(&words::table(&["ID", "Time", "Host", "Tags", "Sources", "Files", "Size", ""], &[5, 6], rows))?;
+        context.out.line(&words::table(
+            &["ID", "Time", "Host", "Tags", "Sources", "Files", "Size", "Added", "Took", ""],
+            &[5, 6, 7, 8],
+            rows,
+        ))?;
         if options.long {
             for surveyed in &found {
                 details(&surveyed.stored, context)?;
@@ -77,7 +87,36 @@ pub fn list_forgotten(forgotten: &[Forgone], context: &mut Context) -> Result<()
         row(&forgone.stored, &forgone.stored.snapshot.tags, &state)
     };
     let rows = forgotten.iter().map(one).collect();
-    context.out.line(&words::table(&["ID", "Time", "Host", "Tags", "Sources", "Files", "Size", ""], &[5, 6], rows))
+    context.out.line(&words::table(
+        &["ID", "Time", "Host", "Tags", "Sources", "Files", "Size", "Added", "Took", ""],
+        &[5, 6, 7, 8],
+        rows,
+    ))
+}
+
+/// Runs that committed nothing, oldest first.
+fn list_failed(failed: &[&FailedRun], context: &mut Context) -> Result<()> {
+    if context.out.json {
+        return context.out.json(&failed.iter().map(|run| failed_json(run)).collect::<Vec<_>>());
+    }
+    if failed.is_empty() {
+        return context.out.remark("no failed runs");
+    }
+    let one = |run: &&FailedRun| {
+        let text = |text: &str| escape(text.as_bytes());
+        vec![words::local_time(run.time), text(&run.host), text(&run.reason)]
+    };
+    context.out.line(&words::table(&["Time", "Host", "Reason"], &[], failed.iter().map(one).collect()))
+}
+
+/// A run that failed.
+pub fn failed_json(run: &FailedRun) -> Value {
+    json!({
+        "session": run.session.to_hex(),
+        "time": words::rfc3339(run.time),
+        "hostname": run.host,
+        "reason": run.reason,
+    })
 }
 
 /// What is to be known beside what it holds.
@@ -116,6 +155,8 @@ fn row(stored: &StoredSnapshot, tags: &[String], state: &str) -> Vec<String> {
         sources(snapshot),
         words::count(snapshot.totals.files),
         words::size(snapshot.totals.bytes),
+        snapshot.run().map(|run| words::size(run.bytes_added)).unwrap_or_default(),
+        snapshot.run().map(|run| words::duration(run.duration.as_secs_f64())).unwrap_or_default(),
         state.to_owned(),
     ]
 }
@@ -182,5 +223,7 @@ pub fn plain_json(stored: &StoredSnapshot, tags: &[String]) -> Value {
         "warnings": warnings::as_json(snapshot.warnings()),
         "total_files": snapshot.totals.files,
         "total_bytes": snapshot.totals.bytes,
+        "bytes_added": snapshot.run().map(|run| run.bytes_added),
+        "duration": snapshot.run().map(|run| run.duration.as_secs_f64()),
     })
 }

@@ -1,6 +1,10 @@
 //! `esker stats`: how much is stored, and how much it stands for.
 
+use std::collections::HashSet;
+
 use anyhow::Result;
+use esker::format::names;
+use esker::id::SessionId;
 use serde_json::json;
 
 use super::{Context, place};
@@ -26,17 +30,25 @@ const FOLDERS: [(&str, &str); 10] = [
 pub fn run(options: &Stats, context: &mut Context) -> Result<ExitCode> {
     let repository = context.open()?;
     let snapshots = place::chosen(&repository, &options.snapshots, &options.filter, context)?;
+    // A revocation stands where a snapshot would and is none; it stays for ever, as a fence against a late commit.
+    let revoked: HashSet<SessionId> = repository.snapshots()?.revoked.into_iter().collect();
     let bytes: u64 = snapshots.iter().map(|stored| stored.snapshot.totals.bytes).sum();
     let files: u64 = snapshots.iter().map(|stored| stored.snapshot.totals.files).sum();
     let mut rows = Vec::new();
     for (folder, what) in FOLDERS {
         context.check_stop()?;
         let (mut count, mut size) = (0u64, 0u64);
+        let mut fences = (0u64, 0u64);
         repository.store().list(folder, &mut |entry| {
-            count += 1;
-            size += entry.size;
+            let is_fence = names::parse_snapshot(&entry.name).is_some_and(|id| revoked.contains(&id.into()));
+            let (count, size) = if is_fence { (&mut fences.0, &mut fences.1) } else { (&mut count, &mut size) };
+            *count += 1;
+            *size += entry.size;
         })?;
         rows.push((folder, what, count, size));
+        if folder == "snapshots" {
+            rows.push(("failed_runs", "ended runs without a snapshot", fences.0, fences.1));
+        }
     }
     let stored: u64 = rows.iter().map(|row| row.3).sum();
     // Against a choice of snapshots the size of the whole repository says nothing.

@@ -3,30 +3,37 @@
 use anyhow::Result;
 use esker::clock::Timestamp;
 use esker::id::PackId;
-use esker::prune::policy::{GroupBy, Period};
-use esker::prune::survey::{Survey, Surveyed};
+use esker::prune::survey::Survey;
 use esker::repository::ledger::{Ledger, Wrong};
-use esker::repository::{Repository, gc};
+use esker::repository::{FailedRun, Repository, gc};
 use serde_json::{Value, json};
 
-use super::{Context, doctor, forget, place};
+use super::{Context, doctor, forget, snapshots, warnings};
 use crate::args::Status;
 use crate::exit_code::ExitCode;
 use crate::terminal::escape::escape;
 use crate::terminal::words;
+use groups::Group;
 
+mod groups;
 mod metrics;
 mod writer;
 
-/// The newest snapshot of a group that is believed.
-struct Newest<'a> {
-    host: Option<&'a str>,
-    sources: Option<Vec<&'a str>>,
-    tags: Option<&'a [String]>,
-    surveyed: &'a Surveyed,
-    /// Seconds.
-    age: i64,
-    stale: bool,
+/// Everything that is shown.
+struct Look<'a> {
+    survey: &'a Survey,
+    ledger: &'a Ledger,
+    packs: Packs,
+    groups: Vec<Group<'a>>,
+    /// The last failed run of each host.
+    failed: Vec<Failed<'a>>,
+}
+
+/// A run that committed nothing.
+struct Failed<'a> {
+    run: &'a FailedRun,
+    /// No complete snapshot of its host came since.
+    is_last: bool,
 }
 
 /// What was proved of packs.
@@ -54,24 +61,32 @@ pub fn run(options: &Status, context: &mut Context) -> Result<ExitCode> {
         context.progress.warn(&format!("what was seen for the first time could not be written down: {error}"));
     }
     let ledger = Ledger::new(survey.notes.proofs(), survey.clock);
-    let packs = packs(&repository, &ledger)?;
-    let newest = newest(options, &survey);
-    let code = code(&survey, &ledger, &packs, &newest);
+    let of_config = context.settings.keep.as_ref().and_then(|keep| keep.group_by());
+    let by = options.group_by.or(of_config).unwrap_or_default();
+    let look = Look {
+        packs: packs(&repository, &ledger)?,
+        groups: groups::groups(options, by, &survey),
+        failed: failed(options, &survey),
+        survey: &survey,
+        ledger: &ledger,
+    };
+    let code = code(&look);
     if let Some(path) = &options.metrics {
-        let seen = metrics::Seen { survey: &survey, ledger: &ledger, packs: &packs };
+        let seen = metrics::Seen { survey: &survey, ledger: &ledger, packs: &look.packs };
         metrics::write(path, Some(&seen), code, context)?;
     }
     match context.out.json {
         true => {
-            let mut line = as_json(&survey, &ledger, &packs, &newest, code);
+            let mut line = as_json(&look, code);
             line["class"] = doctor::class_json(repository.config().class).into();
             context.out.json(&line)?;
         }
         false => {
-            show(&survey, &ledger, &packs, &newest, context)?;
+            show(&look, context)?;
             if let Some(sentence) = doctor::about_class(&repository) {
                 context.out.line(&sentence)?;
             }
+            conclude(&look, code, context)?;
         }
     }
     Ok(code)
@@ -97,43 +112,26 @@ fn packs(repository: &Repository, ledger: &Ledger) -> Result<Packs> {
     Ok(packs)
 }
 
-fn newest<'a>(options: &Status, survey: &'a Survey) -> Vec<Newest<'a>> {
-    let by = options.group_by.unwrap_or_default();
-    let mut groups: Vec<Newest<'a>> = Vec::new();
-    let believed =
-        survey.snapshots.iter().filter(|surveyed| surveyed.quarantined.is_none() && place::passes(&options.filter, surveyed));
-    for surveyed in believed {
-        let found = group(by, surveyed);
-        let age = survey.clock.seconds.saturating_sub(surveyed.time.seconds);
-        let stale = options.max_age.is_some_and(|max_age| is_older(surveyed.time, max_age, survey.clock));
-        let found = Newest { host: found.0, sources: found.1, tags: found.2, surveyed, age, stale };
-        match groups.iter_mut().find(|other| (other.host, &other.sources, other.tags) == (found.host, &found.sources, found.tags)) {
-            Some(other) if (other.surveyed.time, other.surveyed.stored.id) < (surveyed.time, surveyed.stored.id) => *other = found,
-            Some(_) => {}
-            None => groups.push(found),
+/// The last failed run of each host that the filter lets through. A run that failed has no sources and no tags yet.
+fn failed<'a>(options: &Status, survey: &'a Survey) -> Vec<Failed<'a>> {
+    let mut last: Vec<Failed<'a>> = Vec::new();
+    let host = options.filter.host.as_ref();
+    // Newest first.
+    for run in survey.failed.iter().rev().filter(|run| host.is_none_or(|host| *host == run.host)) {
+        if last.iter().any(|other| other.run.host == run.host) {
+            continue;
         }
+        let came_since = survey.snapshots.iter().any(|surveyed| {
+            let snapshot = &surveyed.stored.snapshot;
+            snapshot.host == run.host && snapshot.is_complete() && surveyed.quarantined.is_none() && surveyed.time > run.time
+        });
+        last.push(Failed { run, is_last: !came_since });
     }
-    groups.sort_by(|a, b| (a.host, &a.sources, a.tags).cmp(&(b.host, &b.sources, b.tags)));
-    groups
+    last
 }
 
-/// What a snapshot is told apart by.
-type Key<'a> = (Option<&'a str>, Option<Vec<&'a str>>, Option<&'a [String]>);
-
-fn group(by: GroupBy, surveyed: &Surveyed) -> Key<'_> {
-    let snapshot = &surveyed.stored.snapshot;
-    let mut sources: Vec<&str> = snapshot.sources.iter().map(|source| source.name.as_str()).collect();
-    sources.sort_unstable();
-    (by.host.then_some(snapshot.host.as_str()), by.sources.then_some(sources), by.tags.then_some(surveyed.tags.as_slice()))
-}
-
-/// Nothing is too old for a period without end.
-fn is_older(time: Timestamp, max_age: Period, now: Timestamp) -> bool {
-    max_age.before(now, &jiff::tz::TimeZone::system()).is_some_and(|then| time < then)
-}
-
-fn code(survey: &Survey, ledger: &Ledger, packs: &Packs, newest: &[Newest<'_>]) -> ExitCode {
-    let last = ledger.last();
+fn code(look: &Look<'_>) -> ExitCode {
+    let (survey, packs, last) = (look.survey, &look.packs, look.ledger.last());
     let hit = survey.snapshots.iter().any(|surveyed| surveyed.notes.verified.is_some_and(|verified| verified.findings > 0));
     if hit || packs.lost > 0 || !survey.damaged.is_empty() || last.is_some_and(|last| last.data_affected > 0) {
         return ExitCode::DamageData;
@@ -141,16 +139,70 @@ fn code(survey: &Survey, ledger: &Ledger, packs: &Packs, newest: &[Newest<'_>]) 
     if packs.mendable > 0 || last.is_some_and(|last| last.repairable > 0) {
         return ExitCode::DamageRepairable;
     }
-    let bad = newest.iter().any(|newest| newest.stale || !newest.surveyed.stored.snapshot.is_complete());
-    if bad || newest.is_empty() { ExitCode::Incomplete } else { ExitCode::Done }
+    if problems(look).is_empty() { ExitCode::Done } else { ExitCode::Incomplete }
 }
 
-fn show(survey: &Survey, ledger: &Ledger, packs: &Packs, newest: &[Newest<'_>], context: &mut Context) -> Result<()> {
-    if newest.is_empty() {
+/// What is wrong with the snapshots, one sentence each.
+fn problems(look: &Look<'_>) -> Vec<String> {
+    let mut problems = Vec::new();
+    if look.groups.is_empty() {
+        problems.push("there is no snapshot".to_owned());
+    }
+    for group in look.groups.iter().filter(|group| group.is_bad()) {
+        let snapshot = &group.newest.stored.snapshot;
+        if !snapshot.is_complete() {
+            let last = match group.complete {
+                Some(complete) => {
+                    format!("the last complete one is {} of {}", complete.stored.id.short(), words::local_time(complete.time))
+                }
+                None => "no complete one is there".to_owned(),
+            };
+            problems.push(format!(
+                "{}: the newest snapshot is incomplete ({}); {last}",
+                group.name(),
+                snapshot.incomplete.join("; ")
+            ));
+        }
+        if group.is_stale {
+            problems.push(format!("{}: the newest snapshot is {} old", group.name(), age(group.age)));
+        }
+    }
+    for failed in look.failed.iter().filter(|failed| failed.is_last) {
+        let run = failed.run;
+        problems.push(format!("{}: the last run, {}, failed: {}", run.host, words::local_time(run.time), run.reason));
+    }
+    problems
+}
+
+/// The last line is for whoever reads only that: `OK`, or what is wrong.
+fn conclude(look: &Look<'_>, code: ExitCode, context: &mut Context) -> Result<()> {
+    for problem in problems(look) {
+        context.out.line(&format!("NOT OK  {}", escape(problem.as_bytes())))?;
+    }
+    match code {
+        ExitCode::Done => context.out.line("OK"),
+        ExitCode::DamageData => context.out.line("NOT OK  damage is known, and data is affected: run `esker verify`"),
+        ExitCode::DamageRepairable => context.out.line("NOT OK  damage is known, all of it repairable: run `esker repair packs`"),
+        _ => Ok(()),
+    }
+}
+
+fn show(look: &Look<'_>, context: &mut Context) -> Result<()> {
+    let (survey, ledger, packs) = (look.survey, look.ledger, &look.packs);
+    if look.groups.is_empty() {
         context.out.line("no snapshot")?;
     } else {
-        let rows = newest.iter().map(row).collect();
+        let rows = look.groups.iter().map(row).collect();
         context.out.line(&words::table(&["Host", "Sources", "Newest", "Time", "Age", ""], &[], rows))?;
+    }
+    for (group, source, text) in lacking(look) {
+        let line = format!("warning: {} of snapshot {}: {text}", source, group.newest.stored.id.short());
+        context.out.line(&escape(line.as_bytes()))?;
+    }
+    for failed in &look.failed {
+        let run = failed.run;
+        let line = format!("last failed run of {}: {}: {}", run.host, words::local_time(run.time), run.reason);
+        context.out.line(&escape(line.as_bytes()))?;
     }
     let quarantined = survey.snapshots.iter().filter(|surveyed| surveyed.quarantined.is_some()).count() as u64;
     let mut counts = vec![words::counted(survey.snapshots.len() as u64, "snapshot", "snapshots")];
@@ -185,20 +237,29 @@ fn show(survey: &Survey, ledger: &Ledger, packs: &Packs, newest: &[Newest<'_>], 
     })
 }
 
-fn row(newest: &Newest<'_>) -> Vec<String> {
-    let stored = &newest.surveyed.stored;
+/// What restores of the newest snapshots will lack, as their sources said: group, source, sentence.
+fn lacking<'a>(look: &'a Look<'_>) -> impl Iterator<Item = (&'a Group<'a>, &'a str, &'a str)> {
+    let groups = look.groups.iter().filter(|group| group.silent.is_none());
+    groups.flat_map(|group| group.newest.stored.snapshot.warnings().map(move |(source, text)| (group, source, text)))
+}
+
+fn row(group: &Group<'_>) -> Vec<String> {
+    let stored = &group.newest.stored;
     let mut state = Vec::new();
     state.extend((!stored.snapshot.is_complete()).then_some("INCOMPLETE"));
-    state.extend(newest.stale.then_some("TOO OLD"));
-    let verified = newest.surveyed.notes.verified;
+    match group.silent {
+        Some(silent) => state.push(silent.word()),
+        None => state.extend(group.is_stale.then_some("TOO OLD")),
+    }
+    let verified = group.newest.notes.verified;
     state.extend(verified.is_some_and(|verified| verified.findings == 0).then_some("verified"));
     state.extend(verified.is_some_and(|verified| verified.findings > 0).then_some("DAMAGED"));
     vec![
-        escape(newest.host.unwrap_or("(all)").as_bytes()),
-        newest.sources.as_ref().map_or("(all)".to_owned(), |sources| escape(sources.join(",").as_bytes())),
+        escape(group.host.unwrap_or("(all)").as_bytes()),
+        group.sources.as_ref().map_or("(all)".to_owned(), |sources| escape(sources.join(",").as_bytes())),
         stored.id.short(),
-        words::local_time(newest.surveyed.time),
-        age(newest.age),
+        words::local_time(group.newest.time),
+        age(group.age),
         state.join(", "),
     ]
 }
@@ -213,18 +274,32 @@ fn age(seconds: i64) -> String {
     }
 }
 
-fn as_json(survey: &Survey, ledger: &Ledger, packs: &Packs, newest: &[Newest<'_>], code: ExitCode) -> Value {
-    let group = |newest: &Newest<'_>| {
+fn as_json(look: &Look<'_>, code: ExitCode) -> Value {
+    let (survey, ledger, packs) = (look.survey, look.ledger, &look.packs);
+    let group = |group: &Group<'_>| {
+        let snapshot = &group.newest.stored.snapshot;
         json!({
-            "host": newest.host,
-            "sources": newest.sources,
-            "tags": newest.tags,
-            "snapshot_id": newest.surveyed.stored.id.to_hex(),
-            "time": words::rfc3339(newest.surveyed.time),
-            "age_seconds": newest.age,
-            "complete": newest.surveyed.stored.snapshot.is_complete(),
-            "too_old": newest.stale,
+            "host": group.host,
+            "sources": group.sources,
+            "tags": group.tags,
+            "snapshot_id": group.newest.stored.id.to_hex(),
+            "time": words::rfc3339(group.newest.time),
+            "age_seconds": group.age,
+            "complete": snapshot.is_complete(),
+            "incomplete_reasons": snapshot.incomplete,
+            "last_complete": group.complete.map(|complete| json!({
+                "snapshot_id": complete.stored.id.to_hex(),
+                "time": words::rfc3339(complete.time),
+            })),
+            "too_old": group.silent.is_none() && group.is_stale,
+            "silent": group.silent.map(groups::Silent::word),
+            "warnings": warnings::as_json(snapshot.warnings()),
         })
+    };
+    let failed = |failed: &Failed<'_>| {
+        let mut json = snapshots::failed_json(failed.run);
+        json["is_last_run"] = failed.is_last.into();
+        json
     };
     let last = ledger.last().map(
         |last| json!({ "time": words::rfc3339(last.time), "repairable": last.repairable, "data_affected": last.data_affected }),
@@ -232,7 +307,9 @@ fn as_json(survey: &Survey, ledger: &Ledger, packs: &Packs, newest: &[Newest<'_>
     json!({
         "message_type": "status",
         "exit_code": code.number(),
-        "newest": newest.iter().map(group).collect::<Vec<_>>(),
+        "problems": problems(look),
+        "newest": look.groups.iter().map(group).collect::<Vec<_>>(),
+        "failed_runs": look.failed.iter().map(failed).collect::<Vec<_>>(),
         "snapshots": survey.snapshots.len(),
         "quarantined": survey.snapshots.iter().filter(|surveyed| surveyed.quarantined.is_some()).count(),
         "unreadable": survey.damaged.len(),
@@ -256,13 +333,5 @@ mod tests {
     #[test]
     fn an_age_is_short() {
         assert_eq!([0, 61, 7_300, 200_000].map(age), ["0 s", "1 min", "2 h", "2 days"]);
-    }
-
-    #[test]
-    fn too_old_goes_by_the_calendar_and_nothing_is_older_than_for_ever() {
-        let at = |seconds| Timestamp { seconds, nanoseconds: 0 };
-        assert!(is_older(at(0), "1h".parse().unwrap(), at(3_601)));
-        assert!(!is_older(at(0), "1h".parse().unwrap(), at(3_600)));
-        assert!(!is_older(at(0), Period::Unlimited, at(i64::MAX)));
     }
 }

@@ -9,7 +9,8 @@ use esker::repository::Repository;
 use esker::store::StoreError;
 use serde_json::json;
 
-use super::{age, is_older};
+use super::age;
+use super::groups::is_older;
 use crate::args::Status;
 use crate::commands::Context;
 use crate::error::Usage;
