@@ -523,10 +523,10 @@ mod tests {
                     prop_assert!(kept.contains(&candidate.id));
                 }
             }
-            for host in ["host0", "host1"] {
-                let newest = newest_of_host(&all, host, &|candidate| candidate.complete);
+            for group in &groups {
+                let newest = newest_of_group(&all, group, GroupBy::default(), &|candidate| candidate.complete);
                 prop_assert!(newest.is_none_or(|newest| kept.contains(&newest)));
-                let newest = newest_of_host(&all, host, &|candidate| candidate.verified);
+                let newest = newest_of_group(&all, group, GroupBy::default(), &|candidate| candidate.verified);
                 prop_assert!(newest.is_none_or(|newest| kept.contains(&newest)));
             }
         }

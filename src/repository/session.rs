@@ -122,7 +122,8 @@ const REASON_SIZE_MAX: usize = 1000;
 /// One line, for every writer can read it, and the whole output of a tool belongs in the log.
 fn first_line_of(reason: &str) -> &str {
     let line = reason.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("the run failed");
-    &line[..line.floor_char_boundary(REASON_SIZE_MAX)]
+    let end = (0..=REASON_SIZE_MAX.min(line.len())).rev().find(|&end| line.is_char_boundary(end));
+    &line[..end.unwrap_or(0)]
 }
 
 /// Ends a session: exactly one of its writer and this wins. True: it is over and committed nothing; false: it committed.
