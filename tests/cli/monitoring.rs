@@ -221,7 +221,7 @@ fn metrics_tell_of_each_host_and_source_and_only_a_commit_moves_the_time() {
     std::thread::sleep(Duration::from_millis(1100));
     // A run that fails moves nothing but what is said of the run.
     run(&["--command", "words=false"], 4);
-    let failed = metrics(0);
+    let failed = metrics(3);
     assert_eq!(failed[&format!("esker_last_complete_snapshot_timestamp_seconds{{{labels}}}")], time);
     assert_eq!(failed["esker_last_run_exit_code{host=\"auth \\\"01\\\"\"}"], 4.0);
     // An incomplete one is the newest, and not the newest complete.
