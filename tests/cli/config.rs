@@ -43,7 +43,8 @@ directory = "certs"
     exits(esker(&["snapshot"]), nothing, 0);
     assert_eq!(stdout(&exits(esker(&["ls", "-R", "latest"]), nothing, 0)), "media/\nmedia/logo.png\nwords\n");
     exits(esker(&["-P", "certs", "snapshot"]), nothing, 0);
-    assert_eq!(stdout(&exits(esker(&["ls", "-R", "latest"]), nothing, 0)), "pems/\npems/tls.pem\n");
+    // `latest` is the newest with the sources of the config file, here those of the profile.
+    assert_eq!(stdout(&exits(esker(&["-P", "certs", "ls", "-R", "latest"]), nothing, 0)), "pems/\npems/tls.pem\n");
     let listed = stdout(&exits(esker(&["snapshots"]), nothing, 0));
     assert!(listed.contains("nightly") && listed.contains("weekly"), "{listed}");
 }

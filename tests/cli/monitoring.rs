@@ -222,12 +222,16 @@ fn metrics_tell_of_each_host_and_source_and_only_a_commit_moves_the_time() {
     // A run that fails moves nothing but what is said of the run.
     run(&["--command", "words=false"], 4);
     let failed = metrics(3);
+    assert_eq!(failed["esker_failed_since_last_snapshot{host=\"auth \\\"01\\\"\"}"], 1.0);
+    assert!(failed["esker_last_failed_run_timestamp_seconds{host=\"auth \\\"01\\\"\"}"] > time);
+    assert!(failed["esker_last_snapshot_added_bytes{host=\"auth \\\"01\\\"\"}"] > 0.0);
     assert_eq!(failed[&format!("esker_last_complete_snapshot_timestamp_seconds{{{labels}}}")], time);
     assert_eq!(failed["esker_last_run_exit_code{host=\"auth \\\"01\\\"\"}"], 4.0);
     // An incomplete one is the newest, and not the newest complete.
     run(&["--command", "words=false", "--optional", "words"], 3);
     exits(house.esker(), ["verify", "--read-data"], 0);
     let incomplete = metrics(3);
+    assert_eq!(incomplete["esker_failed_since_last_snapshot{host=\"auth \\\"01\\\"\"}"], 0.0);
     assert_eq!(incomplete[&format!("esker_last_complete_snapshot_timestamp_seconds{{{labels}}}")], time);
     assert!(incomplete[&format!("esker_last_snapshot_timestamp_seconds{{{labels}}}")] > time);
     assert_eq!(incomplete[&format!("esker_last_snapshot_complete{{{labels}}}")], 0.0);

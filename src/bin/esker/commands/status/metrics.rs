@@ -35,6 +35,7 @@ pub fn write(path: &Path, seen: Option<&Seen<'_>>, code: ExitCode, context: &Con
     if let Some(seen) = seen {
         repository(seen, &mut page);
         newest(seen.survey, &mut page);
+        failed(seen.survey, &mut page);
     }
     record::all(context).iter().for_each(|run| last_run(run, &mut page));
     let shown = escape(path.as_os_str().as_encoded_bytes());
@@ -64,6 +65,23 @@ fn repository(seen: &Seen<'_>, page: &mut Page) {
     }
 }
 
+/// For each host the run that failed last; the repository keeps it also of other machines.
+fn failed(survey: &Survey, page: &mut Page) {
+    let mut hosts: BTreeMap<&str, i64> = BTreeMap::new();
+    for run in &survey.failed {
+        let last = hosts.entry(&run.host).or_insert(run.time.seconds);
+        *last = (*last).max(run.time.seconds);
+    }
+    for (host, time) in hosts {
+        let newest = survey.snapshots.iter().filter(|surveyed| surveyed.stored.snapshot.host == host).map(|surveyed| surveyed.time);
+        let is_last = newest.max().is_none_or(|newest| newest.seconds < time);
+        let labels = [("host", host)];
+        page.add("esker_last_failed_run_timestamp_seconds", "When a run of this host failed last.", &labels, time);
+        let help = "Has a run of this host failed since its newest snapshot?";
+        page.add("esker_failed_since_last_snapshot", help, &labels, u8::from(is_last));
+    }
+}
+
 /// For each host, and each source of it, what its newest snapshots say.
 fn newest(survey: &Survey, page: &mut Page) {
     let mut hosts: BTreeMap<&str, Vec<&Surveyed>> = BTreeMap::new();
@@ -78,6 +96,12 @@ fn newest(survey: &Survey, page: &mut Page) {
             page.add("esker_last_snapshot_bytes", help, &labels, last.stored.snapshot.totals.bytes);
             let help = "Entries of the newest snapshot.";
             page.add("esker_last_snapshot_entries", help, &labels, last.stored.snapshot.totals.entries);
+            if let Some(run) = last.stored.snapshot.run() {
+                let help = "Bytes that the newest snapshot stored.";
+                page.add("esker_last_snapshot_added_bytes", help, &labels, run.bytes_added);
+                let help = "How long the newest snapshot took.";
+                page.add("esker_last_snapshot_duration_seconds", help, &labels, run.duration.as_secs_f64());
+            }
         }
         let mut names: Vec<&str> =
             snapshots.iter().flat_map(|surveyed| &surveyed.stored.snapshot.sources).map(|source| source.name.as_str()).collect();
