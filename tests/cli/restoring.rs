@@ -38,7 +38,7 @@ fn what_an_incomplete_snapshot_lacks_is_said_by_all_that_read_it() {
     let lines = json_lines(&exits(house.esker(), ["restore", "latest", "--target", "out", "--json"], 3).stdout);
     assert_eq!(lines[0]["message_type"], "incomplete");
     assert_eq!((&lines[0]["sources"][0], &lines[0]["affected"]), (&"database".into(), &true.into()));
-    assert_eq!(told(&["restore", "latest~1", "--target", "whole"], 0), "");
+    assert_eq!(told(&["restore", "latest~1", "--target", "whole", "-q"], 0), "");
 }
 
 #[test]
