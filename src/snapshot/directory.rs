@@ -239,7 +239,7 @@ impl Taker<'_> {
                     found.node.hard_link = self.context.file_systems.hard_link(&found);
                     self.context.counts.other += 1;
                     attributes::make_fit(self.context.writer, &mut found.node)?;
-                    done.encoded = Some(self.encode(found.node, &level.path)?);
+                    done.encoded = Some(self.encode(&found.node, &level.path)?);
                 }
             }
             level.rows.push(done);
@@ -371,7 +371,7 @@ impl Taker<'_> {
                 self.root = Some(Root(if self.alone { root } else { Some(level.node) }));
                 return Ok(());
             };
-            let encoded = if level.listed { Some(self.encode(level.node, &level.path)?) } else { None };
+            let encoded = if level.listed { Some(self.encode(&level.node, &level.path)?) } else { None };
             if let Some(parent) = self.levels.get_mut(&parent) {
                 parent.rows[row].encoded = encoded;
                 parent.awaited -= 1;
@@ -402,8 +402,8 @@ impl Taker<'_> {
         Ok(pages.and_then(|pages| FolderState::decode(&pages.concat())))
     }
 
-    fn encode(&mut self, node: Node, folder: &[u8]) -> Result<Vec<u8>, SnapshotError> {
-        tree::encode_node(&node).map_err(|source| SnapshotError::Node { path: self.path_of(folder, &node.name), source })
+    fn encode(&self, node: &Node, folder: &[u8]) -> Result<Vec<u8>, SnapshotError> {
+        tree::encode_node(node).map_err(|source| SnapshotError::Node { path: self.path_of(folder, &node.name), source })
     }
 
     fn count_file(&mut self, folder: &[u8], found: &Found, action: &'static str, bytes: u64) {

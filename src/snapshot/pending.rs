@@ -123,8 +123,8 @@ fn record(writer: &Writer, old: Option<&FolderState>, files: Vec<SeenFile>) -> F
                 let packs: Option<Vec<_>> = homes.iter().map(|&home| writer.pack_of(home)).collect();
                 match (stat, packs) {
                     (Some(stat), Some(packs)) => state.push(file.name, stat, file.node, &packs),
-                    // Remembered by name only, so that it counts as changed and not as new.
-                    _ => state.push(file.name, Stat::NEVER, Vec::new(), &[]),
+                    // Read again next time. Its node tells then whether it is new, changed, or what it was.
+                    _ => state.push(file.name, Stat::NEVER, file.node, &[]),
                 }
             }
         }

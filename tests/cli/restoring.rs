@@ -85,6 +85,21 @@ fn an_unchanged_stream_is_not_new() {
 }
 
 #[test]
+fn a_file_as_young_as_the_snapshot_is_read_again_and_is_not_changed() {
+    let house = House::with_repository();
+    house.write("data/young.txt", b"young");
+    let counts = || {
+        let out = exits(house.esker(), ["snapshot", "data", "--json"], 0);
+        let summary = json_lines(&out.stdout).pop().unwrap();
+        ["files_new", "files_changed", "files_unmodified"].map(|key| summary[key].as_u64().unwrap())
+    };
+    assert_eq!(counts(), [1, 0, 0]);
+    assert_eq!(counts(), [0, 0, 1]);
+    house.write("data/young.txt", b"older");
+    assert_eq!(counts(), [0, 1, 0]);
+}
+
+#[test]
 fn a_snapshot_goes_back_to_where_it_was_taken_and_streams_are_named() {
     let house = House::with_repository();
     let odd = OsStr::from_bytes(b"odd \xff");

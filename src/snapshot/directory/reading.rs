@@ -171,10 +171,7 @@ impl Taker<'_> {
         found.node.hard_link = self.context.file_systems.hard_link(&found);
         let Some(level) = self.levels.get(&key) else { return Ok(()) };
         let path = self.path_of(&level.path, &found.node.name);
-        let known = level.old.as_ref().is_some_and(|old| old.find(&found.node.name).is_some());
-        let action = if known { "changed" } else { "new" };
         let relative = level.path.clone();
-        self.count_file(&relative, &found, action, stored.bytes);
         if let Some(complaint) = trust.complaint() {
             self.trouble(path, false, complaint.to_owned());
         }
@@ -182,7 +179,15 @@ impl Taker<'_> {
         stored.homes.extend(homes);
         let stat = stat_of(&found.stat);
         let stat = (trust == Trust::Full && stat.is_settled(self.context.start)).then_some(stat);
-        let encoded = self.encode(found.node, &relative)?;
+        let encoded = self.encode(&found.node, &relative)?;
+        let old = self.levels.get(&key).and_then(|level| level.old.as_ref()?.find(&found.node.name));
+        // A file that changed shortly before the last run is read again, and most often it is what it was.
+        let action = match old {
+            None => "new",
+            Some(old) if old.node == encoded => "unmodified",
+            Some(_) => "changed",
+        };
+        self.count_file(&relative, &found, action, stored.bytes);
         if let Some(level) = self.levels.get_mut(&key) {
             let row = &mut level.rows[row];
             row.encoded = Some(encoded);
