@@ -5,7 +5,7 @@
 //! order are those of `format-spec/protocol.md` (A1 to A7 and B1 to B7 are named where they happen). What is condemned may be chosen
 //! freely. What is deleted is decided in `verdict` alone.
 //! Two things stand here because they need to know which snapshots are believed and which runs are alive: making every writer key void
-//! ([`rotate`]), and ending runs by hand ([`unlock`]).
+//! ([`rotate`]), and ending runs by hand ([`unlock`]). A third needs the mark and changes nothing: [`usage`] says what snapshots take up.
 //!
 //! Leans on `repository` and `format`. No clock decides what is deleted (I9): everything a delete rests on is listed and proved in the
 //! order of the protocol. Never knows how a snapshot is made or restored.
@@ -31,6 +31,7 @@ mod tidy;
 pub mod trust;
 pub mod undelete;
 pub mod unlock;
+pub mod usage;
 mod verdict;
 mod watch;
 

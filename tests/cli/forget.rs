@@ -294,6 +294,43 @@ fn forget_with_prune_frees_what_went_and_it_comes_back_no_more() {
 }
 
 #[test]
+fn stats_of_a_snapshot_says_what_only_it_needs_and_forgetting_it_frees_that() {
+    let house = House::with_repository();
+    let noise = |name: &[u8], length: usize| {
+        let mut noise = vec![0; length];
+        blake3::Hasher::new().update(name).finalize_xof().fill(&mut noise);
+        noise
+    };
+    house.write("data/shared", &noise(b"shared", 2_000_000));
+    house.write("data/own", &noise(b"own", 3_000_000));
+    house.snapshot();
+    std::fs::remove_file(house.path("data/own")).unwrap();
+    house.snapshot();
+    let ids = house.ids();
+    let stats = |what: &[&str]| json(&exits(house.esker(), [&["stats", "--json"], what].concat(), 0).stdout);
+    let size = |of: &serde_json::Value, field: &str| of[field].as_u64().unwrap();
+    let is_about = |size: u64, about: u64| (about..about + about / 20).contains(&size);
+    let (first, second, both) = (stats(&[&ids[0]]), stats(&[&ids[1]]), stats(&[&ids[0], &ids[1]]));
+    assert!(is_about(size(&first, "referred_size"), 5_000_000), "{first}");
+    assert!(is_about(size(&first, "unique_size"), 3_000_000), "{first}");
+    assert!(is_about(size(&second, "referred_size"), 2_000_000), "{second}");
+    // Its tree is its own.
+    assert!((1..100_000).contains(&size(&second, "unique_size")), "{second}");
+    assert_eq!(size(&both, "unique_size"), size(&both, "referred_size"));
+    let whole = stats(&[]);
+    assert!(whole["referred_size"].is_null() && whole["unique_size"].is_null(), "{whole}");
+    let shown = stdout(&exits(house.esker(), ["stats", &ids[0]], 0));
+    assert!(shown.contains("of that is in no other snapshot"), "{shown}");
+
+    exits(house.esker(), ["forget", &ids[0]], 0);
+    exits(house.esker(), ["prune", "--max-unused", "0"], 0);
+    let freed = size(&whole, "stored_size") - size(&stats(&[]), "stored_size");
+    // What pads the packs and mends them goes too.
+    let unique = size(&first, "unique_size");
+    assert!((unique..unique + unique / 4).contains(&freed), "freed {freed}, unique {first}");
+}
+
+#[test]
 fn a_disk_without_a_free_byte_is_emptied() {
     let house = House::new();
     let Some(disk) = house.small_disk("12m") else { return };

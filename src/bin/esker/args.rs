@@ -645,7 +645,7 @@ pub struct Verify {
 #[command(after_help = "\
 Examples:
   esker stats                  the whole repository
-  esker stats latest           what one snapshot refers to")]
+  esker stats latest           one snapshot: its size, and what only it needs")]
 pub struct Stats {
     /// Only these
     #[arg(value_name = "SNAPSHOT")]

@@ -1,10 +1,14 @@
 //! `esker stats`: how much is stored, and how much it stands for.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use anyhow::Result;
 use esker::format::names;
-use esker::id::SessionId;
+use esker::id::{SessionId, SnapshotId};
+use esker::prune::PruneError;
+use esker::prune::usage::Usage;
+use esker::repository::{Repository, SnapshotList, StoredSnapshot};
 use serde_json::json;
 
 use super::{Context, place};
@@ -31,7 +35,10 @@ pub fn run(options: &Stats, context: &mut Context) -> Result<ExitCode> {
     let repository = context.open()?;
     let snapshots = place::chosen(&repository, &options.snapshots, &options.filter, context)?;
     // A revocation stands where a snapshot would and is none; it stays for ever, as a fence against a late commit.
-    let revoked: HashSet<SessionId> = repository.snapshots()?.revoked.into_iter().collect();
+    let list = repository.snapshots()?;
+    let revoked: HashSet<SessionId> = list.revoked.iter().copied().collect();
+    let is_choice = !options.snapshots.is_empty() || !options.filter.is_empty();
+    let sizes = if is_choice { sizes(&repository, &snapshots, &list, context)? } else { Sizes::default() };
     let bytes: u64 = snapshots.iter().map(|stored| stored.snapshot.totals.bytes).sum();
     let files: u64 = snapshots.iter().map(|stored| stored.snapshot.totals.files).sum();
     let mut rows = Vec::new();
@@ -52,7 +59,7 @@ pub fn run(options: &Stats, context: &mut Context) -> Result<ExitCode> {
     }
     let stored: u64 = rows.iter().map(|row| row.3).sum();
     // Against a choice of snapshots the size of the whole repository says nothing.
-    let ratio = (options.snapshots.is_empty() && options.filter.is_empty() && stored > 0).then(|| ratio(bytes, stored));
+    let ratio = (!is_choice && stored > 0).then(|| ratio(bytes, stored));
     if context.out.json {
         let objects: serde_json::Map<String, serde_json::Value> =
             rows.iter().map(|(folder, _, count, size)| ((*folder).to_owned(), json!({ "count": count, "bytes": size }))).collect();
@@ -62,6 +69,8 @@ pub fn run(options: &Stats, context: &mut Context) -> Result<ExitCode> {
             "snapshots_count": snapshots.len(),
             "total_file_count": files,
             "total_size": bytes,
+            "referred_size": sizes.referred,
+            "unique_size": sizes.unique,
             "stored_size": stored,
             "ratio": ratio,
             "objects": objects,
@@ -74,6 +83,16 @@ pub fn run(options: &Stats, context: &mut Context) -> Result<ExitCode> {
         words::counted(files, "file", "files"),
         words::size(bytes),
     ))?;
+    if let Some(referred) = sizes.referred {
+        let whose = if snapshots.len() == 1 { "Its" } else { "Their" };
+        context.out.line(&format!("{whose} chunks take {} in the repository", words::size(referred)))?;
+    }
+    if let Some(unique) = sizes.unique {
+        context.out.line(&format!("{} of that is in no other snapshot: `forget` and `prune` free it", words::size(unique)))?;
+    }
+    if is_choice {
+        context.out.line("The whole repository:")?;
+    }
     let table = rows
         .iter()
         .filter(|row| row.2 > 0)
@@ -87,6 +106,47 @@ pub fn run(options: &Stats, context: &mut Context) -> Result<ExitCode> {
         _ => context.out.line(&format!("{} stored altogether", words::size(stored)))?,
     }
     Ok(ExitCode::Done)
+}
+
+/// Stored bytes of the snapshots that were chosen, as far as they are known.
+#[derive(Default)]
+struct Sizes {
+    /// Of all that they refer to.
+    referred: Option<u64>,
+    /// Of what no other snapshot refers to.
+    unique: Option<u64>,
+}
+
+fn sizes(repository: &Arc<Repository>, chosen: &[StoredSnapshot], list: &SnapshotList, context: &Context) -> Result<Sizes> {
+    let monitor = context.monitor();
+    let usage = Usage::new(repository, &*monitor, &context.stop)?;
+    let ids: HashSet<SnapshotId> = chosen.iter().map(|stored| stored.id).collect();
+    let (chosen, others): (Vec<_>, Vec<_>) = list.snapshots.iter().partition(|stored| ids.contains(&stored.id));
+    let referred = known(usage.stored(&chosen), context)?;
+    // A snapshot that cannot be read may need anything.
+    let unique = match list.damaged.first() {
+        Some((id, error)) => {
+            let id = id.short();
+            context.progress.warn(&format!("snapshot {id} cannot be read, so what no other snapshot needs is not known: {error}"));
+            None
+        }
+        None if referred.is_none() => None,
+        None => known(usage.unique(&chosen, &others), context)?,
+    };
+    context.progress.finish();
+    Ok(Sizes { referred, unique })
+}
+
+/// Damage makes a size unknown, and is told of; the rest of the figures are good all the same.
+fn known(size: Result<u64, PruneError>, context: &Context) -> Result<Option<u64>> {
+    match size {
+        Ok(size) => Ok(Some(size)),
+        Err(PruneError::Repository(error)) => Err(error.into()),
+        Err(damage) => {
+            context.progress.warn(&format!("not every size is known: {damage}; `esker verify` says more"));
+            Ok(None)
+        }
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a ratio for a person")]
