@@ -5,6 +5,7 @@
 mod cli {
     mod common;
 
+    mod completing;
     mod config;
     mod copy;
     mod deleting;

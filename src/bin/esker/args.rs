@@ -674,11 +674,21 @@ pub enum CacheAction {
 
 /// `completions`
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  esker completions bash > /usr/share/bash-completion/completions/esker")]
+#[command(after_help = "\
+Examples:
+  esker completions bash > /usr/share/bash-completion/completions/esker
+  esker completions zsh > /usr/share/zsh/site-functions/_esker
+  esker completions fish > /usr/share/fish/vendor_completions.d/esker.fish
+
+In bash, zsh and fish the ids of snapshots and the names of sources are completed too, when -r, ESKER_REPOSITORY or a config file names
+the repository and its secret is at hand. Completion never asks for a password and writes nothing.")]
 pub struct Completions {
     /// For which shell
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
+    /// A command line up to the cursor: the scripts ask what fits there
+    #[arg(last = true, hide = true)]
+    pub line: Vec<OsString>,
 }
 
 /// `man`

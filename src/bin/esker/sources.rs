@@ -197,7 +197,7 @@ fn postgres_options(name: &str, entry: &PostgresEntry, warn: &dyn Fn(&str)) -> R
 }
 
 /// The last part of a path as a source name: lower case, and `-` for what a name cannot hold.
-fn name_of(path: &Path) -> Result<String> {
+pub fn name_of(path: &Path) -> Result<String> {
     // `.` and `..` have no last part of their own.
     let whole = path.canonicalize().ok().filter(|_| path.file_name().is_none());
     let Some(last) = whole.as_deref().unwrap_or(path).file_name() else { return Ok("root".to_owned()) };
