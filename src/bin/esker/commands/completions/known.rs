@@ -43,6 +43,7 @@ enum Held {
 }
 
 /// Prints a line for each word that fits: the word, a tab, what it is. An empty line says that nothing fits, not even a file.
+#[expect(clippy::disallowed_methods, reason = "a thread that is left behind when it takes too long, which no pool does")]
 pub fn print(shell: Shell, typed: &[OsString], out: &mut Output) -> Result<()> {
     let typed = typed.to_vec();
     let (send, receive) = mpsc::channel();
