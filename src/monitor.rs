@@ -18,6 +18,8 @@ pub enum Phase {
     Plan,
     /// Writing files back.
     Restore,
+    /// Writing one file or stream to an output.
+    Dump,
     /// Checking structure: names, directories, trees.
     VerifyStructure,
     /// Reading packs back and recomputing ids.

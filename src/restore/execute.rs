@@ -247,7 +247,12 @@ impl<'a> Executor<'a> {
             let job = &*segment.job;
             match bytes {
                 _ if job.trouble().is_some() => {}
-                Ok(bytes) if bytes.len() as u64 == piece.length => self.piece(job, piece, bytes)?,
+                Ok(bytes) if bytes.len() as u64 == piece.length => {
+                    self.run.monitor.current(&job.path());
+                    job.note_shown(piece.length);
+                    self.run.monitor.advance(0, piece.length);
+                    self.piece(job, piece, bytes)?;
+                }
                 Ok(_) => job.fail("a chunk has another length than the file says".to_owned(), true),
                 Err(error) if is_damage(&error) => job.fail(error.to_string(), true),
                 Err(error) => return Err(error.into()),

@@ -53,6 +53,8 @@ pub struct FileJob {
     opened: Mutex<bool>,
     /// Something was written into it.
     written: AtomicBool,
+    /// Bytes of it that progress showed already.
+    shown: AtomicU64,
     /// Nothing more will happen to it.
     settled: AtomicBool,
 }
@@ -76,6 +78,7 @@ impl FileJob {
             trouble: OnceLock::new(),
             opened: Mutex::new(false),
             written: AtomicBool::new(false),
+            shown: AtomicU64::new(0),
             settled: AtomicBool::new(false),
         }
     }
@@ -119,6 +122,16 @@ impl FileJob {
     /// What went wrong.
     pub fn trouble(&self) -> Option<&Trouble> {
         self.trouble.get()
+    }
+
+    /// Progress shows so many more of its bytes: a file of a hundred gigabytes is not still until it is finished.
+    pub fn note_shown(&self, bytes: u64) {
+        self.shown.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    /// Bytes that progress has not shown yet: holes, and what was right already.
+    pub fn not_shown(&self) -> u64 {
+        self.node.size.saturating_sub(self.shown.load(Ordering::Acquire))
     }
 
     /// Something was written.

@@ -108,7 +108,7 @@ impl Executor<'_> {
         let unchanged = job.way() == Way::Keep || (job.way() == Way::InPlace && !job.was_written());
         count(if unchanged { &tally.files_unchanged } else { &tally.files_restored });
         add(&tally.bytes_total, job.node.size);
-        monitor.advance(1, job.node.size);
+        monitor.advance(1, job.not_shown());
         monitor.entry(if unchanged { "unchanged" } else { "restored" }, &job.path(), job.node.size);
     }
 

@@ -86,6 +86,14 @@ pub struct Origin<'a> {
     pub record: Option<&'a Snapshot>,
 }
 
+impl Origin<'_> {
+    /// Files and bytes that a restore goes through: those of the snapshot if all of it is asked for; else unknown (0) until it was walked.
+    fn totals(&self, options: &RestoreOptions) -> (u64, u64) {
+        let is_whole = self.path.is_empty() && options.include.is_empty() && options.exclude.is_empty();
+        self.record.filter(|_| is_whole).map_or((0, 0), |snapshot| (snapshot.totals.files, snapshot.totals.bytes))
+    }
+}
+
 /// How to restore.
 #[derive(Clone, Debug, Default)]
 pub struct RestoreOptions {
@@ -304,7 +312,8 @@ pub fn run_if(
     run.deletions = &forecast.deletions;
     let target = open_target(&options.target, !options.dry_run)?;
     run.target = target.as_ref();
-    monitor.begin(Phase::Restore, 0, 0);
+    let (files, bytes) = origin.totals(options);
+    monitor.begin(Phase::Restore, files, bytes);
     run.restore(&start)?;
     if let Some(target) = run.target.filter(|_| options.verify && !options.dry_run) {
         monitor.begin(Phase::VerifyData, 0, 0);

@@ -27,6 +27,7 @@ impl Pretended<'_> {
                 let changed = job.was_written();
                 count(if changed { &tally.files_restored } else { &tally.files_unchanged });
                 add(&tally.bytes_total, job.node.size);
+                monitor.current(&job.path());
                 monitor.advance(1, job.node.size);
                 monitor.entry(if changed { "would restore" } else { "unchanged" }, &job.path(), job.node.size);
             }

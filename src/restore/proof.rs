@@ -74,6 +74,7 @@ impl Run<'_> {
             if self.tally.has_failed(path) {
                 continue;
             }
+            self.monitor.current(path);
             let (detail, damage) = match self.holds(target, path, proof) {
                 Ok(Some(true)) => {
                     count(&self.tally.streams_verified);
@@ -106,6 +107,7 @@ impl Run<'_> {
             let read = file.read_at(&mut buffer, at)?;
             proving.feed(&buffer[..read]);
             at += read as u64;
+            self.monitor.advance(0, read as u64);
             if read < buffer.len() {
                 return Ok(Some(proving.is_proved()));
             }

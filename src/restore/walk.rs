@@ -127,6 +127,8 @@ impl<'a> Walker<'a> {
             }
             self.send_if_full()?;
         }
+        // Not sooner: the totals of what was walked so far would show 100 % half-way.
+        self.run.monitor.total(self.files, self.bytes);
         self.send()?;
         Ok(self.found)
     }
@@ -200,10 +202,7 @@ impl<'a> Walker<'a> {
         match (selected, node.kind) {
             (Selected::No, _) => Ok(()),
             (_, NodeKind::Folder) => self.enter(path, node, selected == Selected::Yes),
-            _ => {
-                self.run.monitor.current(&path);
-                self.entry(path, node)
-            }
+            _ => self.entry(path, node),
         }
     }
 
@@ -434,7 +433,7 @@ impl<'a> Walker<'a> {
 
     /// The pieces of a file, in order; a file that needs more than a window holds is cut into segments.
     fn pieces(&mut self, job: &Arc<FileJob>, first: &mut u32) -> Result<(), RestoreError> {
-        let Self { run, send, window, size, files, bytes, .. } = self;
+        let Self { run, send, window, size, .. } = self;
         let content = &job.node.content;
         let mut offset = 0u64;
         let listed = run.reader.for_each_item::<RestoreError>(content, Leaves::Data, &mut |item| {
@@ -447,7 +446,6 @@ impl<'a> Walker<'a> {
             if content.level > 0 && size.is_reached(window) {
                 let pieces = *first..window.next_piece();
                 window.push_segment(Segment { job: Arc::clone(job), pieces, last: false });
-                run.monitor.total(*files, *bytes);
                 send(size.take(window))?;
                 *first = 0;
             }
@@ -484,7 +482,6 @@ impl<'a> Walker<'a> {
     }
 
     fn send(&mut self) -> Result<(), RestoreError> {
-        self.run.monitor.total(self.files, self.bytes);
         if self.window.is_empty() {
             return Ok(());
         }

@@ -47,7 +47,7 @@ pub enum LocationError {
     #[error("unknown kind of store {0}: (if it is a path, begin it with ./ or /)")]
     Unknown(String),
     /// A remote store whose address has not the right shape.
-    #[error("a {0} store is written {1}")]
+    #[error("the address of a store of the kind {0} is written {1}")]
     Shape(String, &'static str),
     /// A password in an address: it would stand in process lists, shell histories and messages.
     #[error("the address of a {0} store holds no password: {1}")]
@@ -108,7 +108,10 @@ pub fn parse(text: &str) -> Result<Location, LocationError> {
 
 fn address(scheme: &'static str, rest: &str) -> Result<Address, LocationError> {
     let (form, instead) = match scheme {
-        "s3" => ("s3://BUCKET/PREFIX", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws/credentials, hold it"),
+        "s3" => (
+            "s3://BUCKET/PREFIX (`-o endpoint=URL` names a server other than that of AWS)",
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws/credentials, hold it",
+        ),
         "azblob" => ("azblob://CONTAINER/PREFIX", "AZURE_STORAGE_ACCOUNT_KEY holds it"),
         "gcs" => ("gcs://BUCKET/PREFIX", "GOOGLE_APPLICATION_CREDENTIALS names its file"),
         "b2" => ("b2://BUCKET/PREFIX", "B2_APPLICATION_KEY holds it"),

@@ -693,9 +693,9 @@ pub struct Completions {
 
 /// `man`
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  esker man | man -l -\n  esker man --output /usr/local/share/man/man1")]
+#[command(after_help = "Examples:\n  esker man | man -l -\n  esker man --output ./pages\n  man -l ./pages/esker-config.5")]
 pub struct Man {
-    /// Write one page for each command into this directory
+    /// Write one page for each command into this directory, and esker-config.5 about the config file
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub output: Option<PathBuf>,
 }

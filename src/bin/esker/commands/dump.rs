@@ -37,7 +37,8 @@ pub fn run(options: &Dump, context: &mut Context) -> Result<ExitCode> {
     let missing = || Usage::new("dump needs the path of a file or stream, not of the whole snapshot");
     let node = reader.resolve(&stored.snapshot.root, place.path, &stored.id.short())?.ok_or_else(missing)?;
     if !out.terminal {
-        context.progress.begin(Phase::Restore, 1, node.size);
+        context.progress.begin(Phase::Dump, 1, node.size);
+        context.progress.current(place.path);
     }
     let proofs = StreamProof::all(&repository, &stored);
     let proof = proofs.iter().find(|proof| proof.is_at(place.path));

@@ -1,5 +1,7 @@
 //! `esker man`: manual pages from the same definitions as the help.
 
+mod config_file;
+
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -26,5 +28,7 @@ pub fn run(options: &Man, out: &mut Output) -> Result<ExitCode> {
 fn write_all(folder: &Path) -> Result<()> {
     let shown = escape(folder.as_os_str().as_encoded_bytes());
     std::fs::create_dir_all(folder).with_context(|| format!("making {shown}"))?;
-    clap_mangen::generate_to(layout::command(), folder).with_context(|| format!("writing pages into {shown}"))
+    let writing = || format!("writing pages into {shown}");
+    clap_mangen::generate_to(layout::command(), folder).with_context(writing)?;
+    std::fs::write(folder.join("esker-config.5"), config_file::page()).with_context(writing)
 }

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::{Context, from, holds_config};
 use crate::args::Mirror;
+use crate::error::Usage;
 use crate::exit_code::ExitCode;
 use crate::terminal::escape::escape;
 use crate::terminal::words;
@@ -21,6 +22,7 @@ pub fn run(options: &Mirror, context: &mut Context) -> Result<ExitCode> {
         // The first time: other things in the place must not be mixed with those of a repository.
         check_is_free(&*to)?;
     }
+    check_is_elsewhere(&context.store()?.location(), &to.location())?;
     let begun = std::time::Instant::now();
     let summary = match options.delete {
         false => {
@@ -41,6 +43,20 @@ pub fn run(options: &Mirror, context: &mut Context) -> Result<ExitCode> {
     context.progress.finish();
     print(&summary, &to.location(), options.dry_run, begun.elapsed().as_secs_f64(), context)?;
     Ok(if summary.damaged.is_empty() { ExitCode::Done } else { ExitCode::DamageData })
+}
+
+/// A mirror in the folder of the repository itself would be no second copy, and would look like one.
+fn check_is_elsewhere(here: &str, there: &str) -> Result<()> {
+    // Addresses of servers are no paths of this machine; the same one may mean two of them, by options.
+    let folder = |place: &str| std::fs::canonicalize(place).ok();
+    match folder(here) {
+        Some(folder_here) if Some(&folder_here) == folder(there).as_ref() => {
+            Err(Usage::new(format!("{} is the repository itself", escape(there.as_bytes())))
+                .hint("name another place, best on another disk or machine")
+                .into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// With what an owner's records say is gone.

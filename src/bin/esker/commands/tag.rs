@@ -29,7 +29,9 @@ pub fn run(options: &Tag, context: &mut Context) -> Result<ExitCode> {
         return Err(Usage::new(format!("a comment has at most {TEXT_SIZE_MAX} bytes")).into());
     }
     if add.is_empty() && remove.is_empty() && set.is_none() && keep.is_none() && options.comment.is_none() {
-        return Err(Usage::new("nothing to say: give --add, --remove, --set, --keep, --keep-until, --release or --comment").into());
+        return Err(
+            Usage::new("nothing to change: give --add, --remove, --set, --keep, --keep-until, --release or --comment").into()
+        );
     }
     if options.snapshots.is_empty() && options.filter.is_empty() {
         return Err(Usage::new("of which snapshots? none was named")

@@ -1,11 +1,14 @@
 //! How a long operation shows on standard error: bars on a terminal, a line every few seconds elsewhere, JSON when asked for.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use esker::monitor::{Monitor, Phase, Problem};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde_json::json;
 
 use super::escape::{escape, escape_lines};
@@ -158,7 +161,10 @@ impl Progress {
     fn style(&self, bytes_total: u64) -> ProgressStyle {
         let columns = console_columns();
         let template = template(columns, bytes_total > 0, self.phase() == Some(Phase::Backup));
-        ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
+        ProgressStyle::with_template(&template)
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .progress_chars("=> ")
+            .with_key("left", time_left)
     }
 
     /// The totals of a backup are those of the run before: once they are passed nobody knows how much is left.
@@ -191,16 +197,24 @@ fn console_columns() -> usize {
     rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| usize::from(size.ws_col)).max(1)
 }
 
+/// The time left, where it is known: not before something was done, and not while the last files are closed.
+fn time_left(state: &ProgressState, out: &mut dyn std::fmt::Write) {
+    if (1..state.len().unwrap_or(0)).contains(&state.pos()) {
+        // There is no way to tell that a line could not be written.
+        let _ = write!(out, "  ETA {:#}", HumanDuration(state.eta()));
+    }
+}
+
 /// What a line shows at this width; the widest numbers fit, so that it never takes two lines.
 fn template(columns: usize, knows_total: bool, is_estimate: bool) -> String {
     let of = if is_estimate { " of about " } else { "/" };
     match (knows_total, columns) {
         (true, ..50) => "{prefix:>9} {percent:>3}%  {binary_bytes}".to_owned(),
         (true, 50..100) => {
-            format!("{{prefix:>9}} {{percent:>3}}%  {{binary_bytes}}{of}{{binary_total_bytes}}  ETA {{eta}}  {{wide_msg}}")
+            format!("{{prefix:>9}} {{percent:>3}}%  {{binary_bytes}}{of}{{binary_total_bytes}}{{left}}  {{wide_msg}}")
         }
         (true, _) => format!(
-            "{{prefix:>9}} [{{bar:24}}] {{percent:>3}}%  {{binary_bytes}}{of}{{binary_total_bytes}}  {{binary_bytes_per_sec}}  ETA {{eta}}  \
+            "{{prefix:>9}} [{{bar:24}}] {{percent:>3}}%  {{binary_bytes}}{of}{{binary_total_bytes}}  {{binary_bytes_per_sec}}{{left}}  \
              {{wide_msg}}"
         ),
         (false, ..50) => "{prefix:>9} {spinner} {elapsed}  {binary_bytes}".to_owned(),
@@ -267,6 +281,7 @@ fn name(phase: Phase) -> &'static str {
         Phase::Commit => "saving",
         Phase::Plan => "planning",
         Phase::Restore => "restoring",
+        Phase::Dump => "dumping",
         Phase::VerifyStructure => "checking",
         Phase::VerifyData => "verifying",
         Phase::Repack => "repacking",
@@ -383,37 +398,5 @@ impl Monitor for Progress {
         } else {
             self.say(&escape_lines(text));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn counts() -> Counts {
-        Counts { items: 5, bytes: 1 << 20, items_total: 10, bytes_total: 4 << 20, uploaded: 1024 }
-    }
-
-    #[test]
-    fn a_status_line_has_the_fields_that_scripts_for_restic_read() {
-        let line: serde_json::Value = serde_json::from_str(&counts().json(Some(Phase::Backup), 3, "media/a".into())).unwrap();
-        assert_eq!(line["message_type"], "status");
-        assert_eq!(line["percent_done"], 0.25);
-        assert_eq!(line["total_files"], 10);
-        assert_eq!(line["files_done"], 5);
-        assert_eq!(line["total_bytes"], 4 << 20);
-        assert_eq!(line["bytes_done"], 1 << 20);
-        assert_eq!(line["current_files"][0], "media/a");
-    }
-
-    #[test]
-    fn a_plain_line_says_how_far_it_is() {
-        assert_eq!(counts().line(Some(Phase::Restore), 7), "restoring: 1.0 MiB of 4.0 MiB (25%), 5 items, 1.0 KiB stored, 7 s");
-    }
-
-    #[test]
-    fn more_done_than_expected_is_not_above_one() {
-        let counts = Counts { bytes: 9, bytes_total: 3, ..counts() };
-        assert!((counts.fraction() - 1.0).abs() < f64::EPSILON);
     }
 }
