@@ -209,8 +209,8 @@ fn time_left(state: &ProgressState, out: &mut dyn std::fmt::Write) {
 fn template(columns: usize, knows_total: bool, is_estimate: bool) -> String {
     let of = if is_estimate { " of about " } else { "/" };
     match (knows_total, columns) {
-        (true, ..50) => "{prefix:>9} {percent:>3}%  {binary_bytes}".to_owned(),
-        (true, 50..100) => {
+        (true, ..64) => "{prefix:>9} {percent:>3}%  {binary_bytes}".to_owned(),
+        (true, 64..108) => {
             format!("{{prefix:>9}} {{percent:>3}}%  {{binary_bytes}}{of}{{binary_total_bytes}}{{left}}  {{wide_msg}}")
         }
         (true, _) => format!(
