@@ -131,7 +131,7 @@ fn files(seed: u64) -> Files {
 }
 
 fn rules(policy: Policy) -> Rules {
-    Rules { policy, group_by: GroupBy::default(), zone: jiff::tz::TimeZone::UTC, remove_all: false }
+    Rules { policy, of_sources: Vec::new(), group_by: GroupBy::default(), zone: jiff::tz::TimeZone::UTC, remove_all: false }
 }
 
 fn last(count: u32) -> Policy {

@@ -69,7 +69,7 @@ pub fn by_rules(
     let remove: Vec<(SnapshotId, ObjectHash)> =
         groups.iter().flat_map(|group| &group.remove).filter_map(|id| Some((*id, *hashes.get(id)?))).collect();
     if let Some(jump) = survey.jump
-        && rules.policy.goes_by_age()
+        && rules.goes_by_age()
         && !clock_is_right
         && !remove.is_empty()
     {

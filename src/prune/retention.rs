@@ -42,12 +42,44 @@ pub struct Candidate {
 pub struct Rules {
     /// What to keep.
     pub policy: Policy,
+    /// What to keep besides, of the snapshots that hold a source: its name, and its rules.
+    pub of_sources: Vec<(String, Policy)>,
     /// Groups that are looked at apart.
     pub group_by: GroupBy,
     /// Where days, weeks, months and years begin.
     pub zone: TimeZone,
     /// A group may end with nothing, and then its newest complete and newest verified snapshot go too.
     pub remove_all: bool,
+}
+
+impl Rules {
+    fn policies(&self) -> impl Iterator<Item = &Policy> {
+        std::iter::once(&self.policy).chain(self.of_sources.iter().map(|(_, policy)| policy))
+    }
+
+    /// Does any rule measure an age?
+    pub fn goes_by_age(&self) -> bool {
+        self.policies().any(Policy::goes_by_age)
+    }
+
+    /// What all of them say about each of `newest_first`: reasons to keep it, or none. A snapshot of several sources stays when the rules
+    /// of any of them keep it.
+    fn apply(&self, newest_first: &[&Candidate]) -> Vec<Vec<String>> {
+        let mut all = apply(&self.policy, &self.zone, newest_first);
+        for (name, policy) in &self.of_sources {
+            let holds = |candidate: &Candidate| candidate.sources.iter().any(|source| source == name);
+            let (places, members): (Vec<usize>, Vec<&Candidate>) = newest_first
+                .iter()
+                .enumerate()
+                .filter(|(_, candidate)| holds(candidate))
+                .map(|(place, member)| (place, *member))
+                .unzip();
+            for (place, reasons) in places.into_iter().zip(apply(policy, &self.zone, &members)) {
+                all[place].extend(reasons.into_iter().map(|reason| format!("{reason} of source {name}")));
+            }
+        }
+        all
+    }
 }
 
 /// Snapshots that were looked at together, and what becomes of them.
@@ -92,7 +124,7 @@ pub enum RetentionError {
 
 /// Applies the rules to the selected ones of `all`.
 pub fn plan(all: &[Candidate], rules: &Rules) -> Result<Vec<Group>, RetentionError> {
-    if rules.policy.is_empty() && !rules.remove_all {
+    if rules.policies().all(Policy::is_empty) && !rules.remove_all {
         return Err(RetentionError::NoPolicy);
     }
     let mut groups: Vec<(Group, Vec<&Candidate>)> = Vec::new();
@@ -125,7 +157,7 @@ fn empty_group(candidate: &Candidate, by: GroupBy) -> Group {
 fn decide(mut group: Group, mut members: Vec<&Candidate>, all: &[Candidate], rules: &Rules) -> Result<Group, RetentionError> {
     newest_first(&mut members);
     let counted: Vec<&Candidate> = members.iter().copied().filter(|candidate| candidate.quarantined.is_none()).collect();
-    let by_rules = apply(&rules.policy, &rules.zone, &counted);
+    let by_rules = rules.apply(&counted);
     if !counted.is_empty() && by_rules.iter().all(Vec::is_empty) && !rules.remove_all {
         return Err(RetentionError::KeepsNothing { group: group.name(), snapshots: counted.len() });
     }
@@ -311,7 +343,7 @@ mod tests {
     }
 
     fn rules(policy: Policy) -> Rules {
-        Rules { policy, group_by: GroupBy::default(), zone: TimeZone::UTC, remove_all: false }
+        Rules { policy, of_sources: Vec::new(), group_by: GroupBy::default(), zone: TimeZone::UTC, remove_all: false }
     }
 
     fn ids(ids: impl IntoIterator<Item = SnapshotId>) -> Vec<u8> {
@@ -325,6 +357,29 @@ mod tests {
 
     fn kept_ids(all: &[Candidate], policy: Policy) -> Vec<u8> {
         kept(all, policy).into_iter().map(|(id, _)| id).collect()
+    }
+
+    #[test]
+    fn a_source_has_rules_of_its_own_beside_those_for_all() {
+        let hourly = |number| candidate(number, i64::from(number) * 3_600);
+        let mut full = candidate(9, 3_700);
+        full.sources = vec!["db".to_owned(), "media".to_owned()];
+        let all = [hourly(1), hourly(2), hourly(3), full];
+        let policy = |daily, hourly| Policy { daily: Count::Up(daily), hourly: Count::Up(hourly), ..Policy::default() };
+        let kept = |rules: &Rules| {
+            let groups = plan(&all, rules).unwrap();
+            groups.iter().map(|group| group.keep.iter().map(|kept| kept.id.0[0]).collect::<Vec<_>>()).collect::<Vec<_>>()
+        };
+        let mut rules = rules(policy(1, 0));
+        assert_eq!(kept(&rules), [vec![3], vec![9]]);
+        rules.of_sources = vec![("db".to_owned(), policy(0, 2)), ("media".to_owned(), policy(0, 1))];
+        assert_eq!(kept(&rules), [vec![3, 2], vec![9]]);
+        let groups = plan(&all, &rules).unwrap();
+        assert_eq!(groups[0].keep[1].reasons, ["hourly snapshot of source db"]);
+        // Without rules for all, a group that no table covers is not emptied in silence.
+        rules.policy = Policy::default();
+        rules.of_sources = vec![("media".to_owned(), policy(0, 1))];
+        assert!(matches!(plan(&all, &rules), Err(RetentionError::KeepsNothing { .. })));
     }
 
     #[test]

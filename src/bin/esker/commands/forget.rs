@@ -26,7 +26,7 @@ pub fn run(options: &Forget, context: &mut Context) -> Result<ExitCode> {
     let survey = look(&repository, context)?;
     let plan = match &policy {
         None => forget::by_name(&survey, &named(options, &repository, &survey, context)?)?,
-        Some(policy) => by_rules(options, policy, &survey, context)?,
+        Some((policy, of_sources)) => by_rules(options, policy, of_sources, &survey, context)?,
     };
     show(&plan, &survey, options, context)?;
     if options.dry_run {
@@ -79,8 +79,11 @@ fn is_missing(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(RepositoryError::SnapshotNotFound(_)))
 }
 
-/// The rules; `None` when snapshots are named.
-fn policy(options: &Forget, context: &Context) -> Result<Option<Policy>> {
+/// The rules for every snapshot, and those for the snapshots that hold a source.
+type Policies = (Policy, Vec<(String, Policy)>);
+
+/// The rules; `None` when snapshots are named. Rules of the command line replace all of the config file's.
+fn policy(options: &Forget, context: &Context) -> Result<Option<Policies>> {
     let given = options.rules.policy();
     if !options.snapshots.is_empty() {
         if given.is_some() || options.group_by.is_some() {
@@ -88,19 +91,30 @@ fn policy(options: &Forget, context: &Context) -> Result<Option<Policy>> {
         }
         return Ok(None);
     }
-    let policy = given.or_else(|| context.settings.keep.as_ref().map(|keep| keep.policy())).unwrap_or_default();
-    if policy.is_empty() && options.unsafe_allow_remove_all && options.filter.is_empty() {
+    let (policy, of_sources) = match (given, &context.settings.keep) {
+        (Some(given), _) => (given, Vec::new()),
+        (None, Some(keep)) => (keep.policy(), keep.of_sources()),
+        (None, None) => Policies::default(),
+    };
+    if policy.is_empty() && of_sources.is_empty() && options.unsafe_allow_remove_all && options.filter.is_empty() {
         return Err(Usage::new("--unsafe-allow-remove-all without a rule would forget every snapshot there is")
             .hint("choose which with --host, --tag or --source, or name them")
             .into());
     }
-    Ok(Some(policy))
+    Ok(Some((policy, of_sources)))
 }
 
-fn by_rules(options: &Forget, policy: &Policy, survey: &Survey, context: &Context) -> Result<ForgetPlan> {
+fn by_rules(
+    options: &Forget,
+    policy: &Policy,
+    of_sources: &[(String, Policy)],
+    survey: &Survey,
+    context: &Context,
+) -> Result<ForgetPlan> {
     let of_config = context.settings.keep.as_ref().and_then(|keep| keep.group_by());
     let rules = Rules {
         policy: policy.clone(),
+        of_sources: of_sources.to_vec(),
         group_by: options.group_by.or(of_config).unwrap_or_default(),
         zone: jiff::tz::TimeZone::system(),
         remove_all: options.unsafe_allow_remove_all,

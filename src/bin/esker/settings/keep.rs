@@ -1,5 +1,7 @@
 //! `[keep]`: what `forget` keeps when its command line says nothing.
 
+use std::collections::BTreeMap;
+
 use esker::prune::policy::{Count, GroupBy, Period, Policy, tag_list};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -35,6 +37,9 @@ pub struct Keep {
     tags: Vec<String>,
     #[serde(deserialize_with = "maybe_text")]
     group_by: Option<GroupBy>,
+    /// Rules for the snapshots that hold a source, by its name.
+    #[serde(deserialize_with = "of_sources")]
+    source: BTreeMap<String, Keep>,
 }
 
 impl Keep {
@@ -55,6 +60,11 @@ impl Keep {
             within_yearly: self.within_yearly,
             tags: self.tags.iter().map(|tags| tag_list(tags)).collect(),
         }
+    }
+
+    /// Rules that count besides, for the snapshots that hold a source.
+    pub fn of_sources(&self) -> Vec<(String, Policy)> {
+        self.source.iter().map(|(name, keep)| (name.clone(), keep.policy())).collect()
     }
 
     /// What tells groups apart.
@@ -99,7 +109,21 @@ impl Serialize for Keep {
             let named: Vec<_> = parts.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect();
             map.serialize_entry("group-by", &named.join(","))?;
         }
+        if !self.source.is_empty() {
+            map.serialize_entry("source", &self.source)?;
+        }
         map.end()
+    }
+}
+
+/// Tables of rules by source. What tells groups apart is said once, for all of them.
+fn of_sources<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Keep>, D::Error> {
+    let tables = BTreeMap::<String, Keep>::deserialize(deserializer)?;
+    match tables.iter().find(|(_, keep)| keep.group_by.is_some() || !keep.source.is_empty()) {
+        Some((name, _)) => {
+            Err(de::Error::custom(format!("[keep.source.{name}] takes rules only: `group-by` and `source` belong into [keep]")))
+        }
+        None => Ok(tables),
     }
 }
 
@@ -142,7 +166,20 @@ mod tests {
         assert_eq!(policy.tags, [tag_list("a,b"), tag_list("c")]);
         assert_eq!(keep.group_by(), Some("host".parse().unwrap()));
         assert!(Keep::default().policy().is_empty());
-        for wrong in ["last = -2", "within = '3'", "within = 3", "lasts = 3", "group-by = 'x'", "daily = 1.5"] {
+        let keep: Keep = toml::from_str("daily = 7\n[source.db]\nhourly = 24").unwrap();
+        assert_eq!(
+            keep.of_sources().iter().map(|(name, policy)| (name.as_str(), policy.hourly)).collect::<Vec<_>>(),
+            [("db", Count::Up(24))]
+        );
+        for wrong in [
+            "[source.db]\ngroup-by = 'host'",
+            "last = -2",
+            "within = '3'",
+            "within = 3",
+            "lasts = 3",
+            "group-by = 'x'",
+            "daily = 1.5",
+        ] {
             assert!(toml::from_str::<Keep>(wrong).is_err(), "{wrong}");
         }
     }
