@@ -216,6 +216,79 @@ fn what_is_in_the_way_goes_but_never_a_folder_unasked() {
     assert_eq!(describe(&case.target), describe(&case.source));
 }
 
+/// Each name of the source, with a folder in its place, or with something else where a folder belongs.
+fn everything_in_the_way(target: &Path) {
+    for path in ["small", "zz other name", "deep/third name", "link", "empty", "deep/er/and/deeper/large"] {
+        fs::remove_file(target.join(path)).unwrap();
+        fs::create_dir_all(target.join(path).join("inside")).unwrap();
+        fs::write(target.join(path).join("inside/file"), b"not in the snapshot").unwrap();
+    }
+    fs::remove_dir(target.join("empty folder")).unwrap();
+    symlink("/nowhere", target.join("empty folder")).unwrap();
+}
+
+#[test]
+fn delete_puts_every_entry_back_where_a_folder_took_its_place() {
+    let case = case(everything);
+    restore(&case.rig, &options(&case.target));
+    everything_in_the_way(&case.target);
+    fs::remove_dir_all(case.target.join("deep/er")).unwrap();
+    fs::write(case.target.join("deep/er"), b"a file where a folder belongs").unwrap();
+    let delete = RestoreOptions { delete: true, ..options(&case.target) };
+    let pretended = restore_recorded(&case.rig, &RestoreOptions { dry_run: true, ..delete.clone() });
+    let summary = restore_recorded(&case.rig, &delete);
+    assert!(summary.is_whole() && pretended.is_whole(), "{:?} {:?}", summary.failures, pretended.failures);
+    // Of each of five folders: itself, the one in it, and the file in that one. What was below deep/er went with it.
+    assert_eq!((summary.deleted, pretended.deleted), (15, 15));
+    assert_eq!(describe(&case.target), describe(&case.source));
+}
+
+#[test]
+fn without_delete_a_folder_stays_in_the_way_and_everything_else_makes_place() {
+    let case = case(everything);
+    restore(&case.rig, &options(&case.target));
+    everything_in_the_way(&case.target);
+    let summary = restore_recorded(&case.rig, &options(&case.target));
+    let mut failed: Vec<_> = summary.failures.iter().map(|failure| failure.path.clone()).collect();
+    failed.sort();
+    // The first name of the file with three is in a folder of its own: the others are in the way of themselves.
+    let expected = ["deep/er/and/deeper/large", "deep/third name", "empty", "link", "small", "zz other name"];
+    assert_eq!(failed, expected.map(|path| path.as_bytes().to_vec()));
+    for path in expected {
+        assert_eq!(fs::read(case.target.join(path).join("inside/file")).unwrap(), b"not in the snapshot", "{path}");
+    }
+    assert!(fs::symlink_metadata(case.target.join("empty folder")).unwrap().is_dir());
+}
+
+#[test]
+fn a_folder_in_the_way_that_holds_something_protected_stays_whole() {
+    let case = case(everything);
+    restore(&case.rig, &options(&case.target));
+    everything_in_the_way(&case.target);
+    // What this restore leaves out, what the caller protects, and a repository; of a file, a link and another name of a file.
+    fs::write(case.target.join("empty/only.key"), b"only copy").unwrap();
+    fs::create_dir_all(case.target.join("link/backups/data")).unwrap();
+    for name in ["config", "snapshots"] {
+        fs::write(case.target.join("link/backups").join(name), b"x").unwrap();
+    }
+    let protected = vec![case.target.join("zz other name/inside")];
+    let delete = RestoreOptions { delete: true, exclude: vec!["*.key".into()], protected, ..options(&case.target) };
+    for dry_run in [true, false] {
+        let summary = restore_recorded(&case.rig, &RestoreOptions { dry_run, ..delete.clone() });
+        let mut failed: Vec<_> = summary.failures.iter().map(|failure| failure.path.clone()).collect();
+        failed.sort();
+        assert_eq!(failed, [&b"empty"[..], b"link", b"zz other name"], "dry run: {dry_run}");
+        let mut kept: Vec<_> = summary.kept.iter().map(|kept| kept.path.clone()).collect();
+        kept.sort();
+        assert_eq!(kept, [&b"empty/only.key"[..], b"link/backups", b"zz other name/inside"]);
+        assert_eq!(summary.deleted, 9);
+    }
+    for path in ["empty", "link", "zz other name"] {
+        assert!(case.target.join(path).join("inside/file").exists(), "{path}");
+    }
+    assert_eq!(fs::read(case.target.join("small")).unwrap(), b"hello");
+}
+
 #[test]
 fn delete_removes_what_the_snapshot_has_not() {
     let case = case(everything);

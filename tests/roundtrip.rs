@@ -22,7 +22,7 @@ use esker::monitor::{Monitor, Quiet, Stop};
 use esker::prune::undelete::UndeleteError;
 use esker::prune::{self, MaxUnused, PruneOptions, forget, survey, undelete};
 use esker::restore::{Overwrite, RestoreOptions};
-use rig::Rig;
+use rig::{Rig, SOURCE};
 
 const NAMES: [&[u8]; 6] = [b"a", b"folder", b"\xff\xfe not text", "ü — n.tmp".as_bytes(), b".hidden\n", b"zz"];
 
@@ -467,7 +467,8 @@ fn play(steps: &[Step], local: bool) -> Result<(), TestCaseError> {
                 let which = if *which == usize::MAX { taken.len() - 1 } else { which % taken.len() };
                 let (id, model) = &taken[which];
                 targets += usize::from(!over || targets == 0);
-                let target = dir.path().join(format!("target{targets}"));
+                // Under the source's name, a folder that holds nothing of the snapshot is still a place to delete from.
+                let target = dir.path().join(format!("target{targets}")).join(SOURCE);
                 if let Some((which, hard)) = spoiled
                     && target.exists()
                 {
@@ -524,6 +525,20 @@ fn prune(rig: &Rig, repack: bool) {
 }
 
 const LAST: Step = Step::Restore { which: usize::MAX, over: true, spoil: None, overwrite: true, sparse: false };
+
+/// Both ways of putting one in the place of the other: the file that a folder replaced, and the folder that a file replaced.
+#[test]
+fn a_file_comes_back_where_a_folder_took_its_place_and_a_folder_where_a_file_did() {
+    let restore = |which, spoil| Step::Restore { which, over: true, spoil, overwrite: true, sparse: true };
+    let write = |at: &[usize]| Step::Change(Change::Write { at: at.to_vec(), size: 0, seed: 0 });
+    let spoiled = [write(&[0]), Step::Snapshot, restore(0, None), restore(0, Some((0, true)))];
+    let remove = Step::Change(Change::Remove { at: vec![0] });
+    let turned = [write(&[0]), Step::Snapshot, remove, write(&[0, 1]), Step::Snapshot, restore(0, None), restore(1, None)];
+    let back = [turned.as_slice(), &[restore(0, None)]].concat();
+    for steps in [spoiled.as_slice(), &turned, &back] {
+        play(steps, true).unwrap();
+    }
+}
 
 proptest! {
     #![proptest_config(ProptestConfig {

@@ -44,8 +44,7 @@ pub struct Covered {
 impl Coverage {
     /// Of what is below `base` in the snapshot. Without a snapshot nothing is known.
     pub fn new(snapshot: Option<&Snapshot>, base: &[u8]) -> Result<Self, ExcludeError> {
-        let parts = base.split(|&byte| byte == b'/').filter(|part| !part.is_empty() && *part != b".");
-        let base = parts.collect::<Vec<_>>().join(&b'/');
+        let base = parts(base).join(&b'/');
         let Some(snapshot) = snapshot else { return Ok(Self { base, sources: Vec::new(), failed: Vec::new(), is_vague: true }) };
         let is_directory = |source: &&SourceEntry| {
             source.kind == DIRECTORY && source.status == SourceStatus::Ok && source.path == source.name.as_bytes()
@@ -159,6 +158,11 @@ impl Covered {
     }
 }
 
+/// The names in a path of a snapshot, as a user may have written it.
+pub(super) fn parts(path: &[u8]) -> Vec<&[u8]> {
+    path.split(|&byte| byte == b'/').filter(|part| !part.is_empty() && *part != b".").collect()
+}
+
 /// Does a reason of an incomplete snapshot speak of this path, or of something below it?
 fn concerns(line: &str, path: &[u8]) -> bool {
     line.strip_prefix(&path.escape_ascii().to_string()).is_some_and(|rest| rest.starts_with(':') || rest.starts_with('/'))
@@ -166,13 +170,13 @@ fn concerns(line: &str, path: &[u8]) -> bool {
 
 /// Does an incomplete snapshot say that this very entry, which it holds, is not as it should be?
 pub fn is_named(snapshot: &Snapshot, path: &[u8]) -> bool {
-    let parts: Vec<_> = path.split(|&byte| byte == b'/').filter(|part| !part.is_empty() && *part != b".").collect();
-    snapshot.incomplete.iter().any(|line| concerns(line, &parts.join(&b'/')))
+    let whole = parts(path).join(&b'/');
+    snapshot.incomplete.iter().any(|line| concerns(line, &whole))
 }
 
 /// Does an incomplete snapshot lack something of what is at `path` or below? Yes, where it does not say where things are missing.
 pub fn is_affected(snapshot: &Snapshot, path: &[u8]) -> bool {
-    let parts: Vec<_> = path.split(|&byte| byte == b'/').filter(|part| !part.is_empty() && *part != b".").collect();
+    let parts = parts(path);
     if parts.is_empty() {
         return !snapshot.is_complete();
     }

@@ -282,7 +282,6 @@ pub fn run_if(
     agrees: &mut dyn FnMut(&Deletions) -> bool,
 ) -> Result<RestoreSummary, RestoreError> {
     let selection = Selection::new(&options.include, &options.exclude)?;
-    let coverage = Coverage::new(origin.record, origin.path)?;
     let protected = Protected::new(&options.protected);
     if options.delete {
         guard::check_target(&options.target, &protected)?;
@@ -290,6 +289,7 @@ pub fn run_if(
     monitor.begin(Phase::Plan, 0, 0);
     let reader = Reader::new(repository, &**monitor)?;
     let start = Start::find(&reader, origin)?;
+    let coverage = Coverage::new(origin.record, &start.base(origin.path))?;
     select::check_includes(&reader, &start, &options.include, stop)?;
     let tally = Tally::new(&**monitor);
     let mut run = Run {
@@ -359,6 +359,15 @@ impl Start {
             }
             Some(node) => Self::Entry(Box::new(node)),
         })
+    }
+
+    /// The folder of the snapshot whose entries go into the target; `path` is what was asked for.
+    fn base(&self, path: &[u8]) -> Vec<u8> {
+        let mut parts = coverage::parts(path);
+        if let Self::Entry(_) = self {
+            parts.pop();
+        }
+        parts.join(&b'/')
     }
 }
 

@@ -1,12 +1,13 @@
 //! A dry run: the same windows, compared and counted; nothing is written.
 
 use crate::filesystem::FilesystemError;
+use crate::format::tree::NodeKind;
 use crate::restore::compare::{Namer, holds_pieces};
 use crate::restore::execute::pieces;
 use crate::restore::file::FileJob;
-use crate::restore::plan::{Action, Piece, Window};
+use crate::restore::plan::{Action, LinkJob, Piece, Window};
 use crate::restore::tally::{add, count};
-use crate::restore::{RestoreError, Run};
+use crate::restore::{Failure, IN_THE_WAY, Overwrite, RestoreError, Run};
 
 /// What a dry run does with windows.
 pub struct Pretended<'a>(pub Run<'a>);
@@ -32,8 +33,26 @@ impl Pretended<'_> {
                 monitor.entry(if changed { "would restore" } else { "unchanged" }, &job.path(), job.node.size);
             }
         }
-        add(&tally.hard_links, window.links.len() as u64);
+        for link in &window.links {
+            self.link(link)?;
+        }
         add(&tally.folders, window.folders.len() as u64);
+        Ok(())
+    }
+
+    fn link(&self, link: &LinkJob) -> Result<(), RestoreError> {
+        let Run { target, tally, options, deletions, .. } = self.0;
+        let path = link.place.path();
+        let folder = target.filter(|_| link.look).and_then(|target| target.folder(&link.place.folder).ok());
+        let there = folder.and_then(|folder| folder.look_up(&link.place.name).ok().flatten());
+        if there.is_some_and(|there| there.node.kind == NodeKind::Folder) && options.overwrite != Overwrite::Never {
+            if deletions.of(&path).is_none() {
+                tally.failure(Failure { path, detail: IN_THE_WAY.to_owned(), damage: false });
+                return Ok(());
+            }
+            self.0.delete(&path)?;
+        }
+        count(&tally.hard_links);
         Ok(())
     }
 

@@ -336,10 +336,7 @@ impl<'a> Walker<'a> {
             Ok(existing) => existing.flatten(),
             Err(error) => return tally.refused(path, error),
         };
-        let clears = match self.clears(&path, folder.as_ref(), existing.as_ref()) {
-            Err(RestoreError::Filesystem(error)) => return tally.refused(path, error),
-            other => other?,
-        };
+        let clears = self.clears(&path, folder.as_ref(), existing.as_ref())?;
         let mut action = decide(&node, existing.as_ref(), self.run.options.overwrite, clears);
         if matches!(action, Action::Leave | Action::Refuse) {
             self.left_alone(path, action);

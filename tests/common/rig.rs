@@ -20,7 +20,7 @@ use esker::store::{LocalStore, MemoryStore, Name, Store};
 
 const PASSWORD: &str = "correct horse";
 /// The source's name in snapshots, and so its folder in their trees.
-const SOURCE: &str = "data";
+pub const SOURCE: &str = "data";
 
 /// See the top of this file.
 pub struct Rig {
@@ -83,10 +83,11 @@ impl Rig {
         reader.resolve(&stored.snapshot.root, SOURCE.as_bytes(), "test").unwrap().unwrap().content
     }
 
-    /// Restores what a snapshot took.
+    /// Restores what a snapshot took, as the command does: with the record of what the snapshot left out.
     pub fn restore(&self, id: SnapshotId, options: &RestoreOptions) -> RestoreSummary {
-        let root = self.folder(id);
-        let origin = Origin { root: &root, snapshot: "test", path: b"", streams: &[], record: None };
+        let snapshot = &self.repository.snapshot(&id).unwrap().unwrap().snapshot;
+        let path = SOURCE.as_bytes();
+        let origin = Origin { root: &snapshot.root, snapshot: "test", path, streams: &[], record: Some(snapshot) };
         restore::run(&self.repository, origin, options, &quiet(), &Stop::new()).unwrap()
     }
 

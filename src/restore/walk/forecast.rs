@@ -7,10 +7,14 @@ use crate::filesystem::{Folder, Found};
 use crate::format::content::Leaves;
 use crate::format::tree::{Item, Node, NodeKind};
 use crate::repository::RepositoryError;
+use crate::restore::coverage::Why;
 use crate::restore::deletions::{Deletions, is_repository};
 use crate::restore::plan::{Action, join};
 use crate::restore::select::Selected;
 use crate::restore::{Overwrite, RestoreError, Run};
+
+const UNKNOWN: Why = "the snapshot does not know what it lacks";
+const UNSEEN: Why = "it cannot be looked at";
 
 /// What a walk that only plans finds out.
 #[derive(Default)]
@@ -22,30 +26,42 @@ pub struct Forecast {
 }
 
 impl Walker<'_> {
-    /// Does the folder that stands in the way of the entry at `path` make place for it? A plan lists all that it holds.
+    /// Does the folder that stands in the way of the entry at `path` make place for it? The snapshot has something else under this
+    /// name, so what the folder holds goes by the rule for all deletions: where the folder above was recorded completely, and only
+    /// when nothing in it must stay. A plan lists it.
     pub(super) fn clears(
         &mut self,
         path: &[u8],
         folder: Option<&Arc<Folder>>,
         existing: Option<&Found>,
     ) -> Result<bool, RestoreError> {
-        let Run { options, deletions, .. } = self.run;
-        let (Some(folder), Some(found)) = (folder, existing) else { return Ok(false) };
+        let Run { options, deletions, coverage, .. } = self.run;
+        let (Some(level), Some(folder), Some(found)) = (self.levels.last(), folder, existing) else { return Ok(false) };
         if !options.delete || options.overwrite == Overwrite::Never || found.node.kind != NodeKind::Folder {
             return Ok(false);
         }
         if !self.run.planning {
             return Ok(deletions.of(path).is_some());
         }
-        let Some((source, within)) = self.run.coverage.of(path) else { return Ok(false) };
+        let planned = &mut self.found.deletions;
+        let (Some((source, within)), None) = (coverage.of(path), level.keeps_all) else {
+            planned.keep(path.to_vec(), level.keeps_all.unwrap_or(UNKNOWN));
+            return Ok(false);
+        };
         let (mut list, mut kept) = (Vec::new(), Vec::new());
-        let doom = self.run.doom(source);
-        let all = doom.list(folder, &found.node.name, &within, &mut list, &mut kept)?;
+        let all = match self.run.doom(source).list(folder, &found.node.name, &within, &mut list, &mut kept) {
+            Ok(all) => all,
+            Err(RestoreError::Filesystem(_)) => {
+                planned.keep(path.to_vec(), UNSEEN);
+                false
+            }
+            Err(error) => return Err(error),
+        };
         if all {
-            self.found.deletions.add(path, list);
+            planned.add(path, list);
         }
         for kept in kept {
-            self.found.deletions.keep(kept.path, kept.why);
+            planned.keep(kept.path, kept.why);
         }
         Ok(all)
     }
@@ -93,7 +109,10 @@ impl Walker<'_> {
                     };
                     level.listing = Some(names.into_iter().peekable());
                 }
-                Err(error) => tally.refused(level.path.to_vec(), error)?,
+                Err(error) => {
+                    level.keeps_all = Some("its folder cannot be looked at");
+                    tally.refused(level.path.to_vec(), error)?;
+                }
             }
         }
         Ok(())
@@ -117,13 +136,13 @@ impl Walker<'_> {
                 continue;
             }
             let (Some((source, within)), None) = (coverage.of(&path), why) else {
-                deletions.keep(path, why.unwrap_or("the snapshot does not know what it lacks"));
+                deletions.keep(path, why.unwrap_or(UNKNOWN));
                 continue;
             };
             let (mut list, mut kept) = (Vec::new(), Vec::new());
             match self.run.doom(source).list(folder, &there.name, &within, &mut list, &mut kept) {
                 Ok(_) => deletions.add(&level.path, list),
-                Err(RestoreError::Filesystem(_)) => deletions.keep(path, "it cannot be looked at"),
+                Err(RestoreError::Filesystem(_)) => deletions.keep(path, UNSEEN),
                 Err(error) => return Err(error),
             }
             for kept in kept {
