@@ -25,6 +25,17 @@ fn is_one_by_one() -> bool {
     ONE_BY_ONE.get()
 }
 
+/// What `work` gives, or `None` when it takes longer than this. Then its thread is left behind, and ends with the process.
+#[expect(clippy::disallowed_methods, reason = "this is the room the rule points to")]
+pub fn within<T: Send + 'static>(time: std::time::Duration, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (send, receive) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        // Nobody listens any more when it took too long.
+        let _ = send.send(work());
+    });
+    receive.recv_timeout(time).ok()
+}
+
 /// How many threads work side by side by default: the cores this process may use.
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)

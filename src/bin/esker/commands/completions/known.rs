@@ -4,7 +4,6 @@
 
 use std::ffi::OsString;
 use std::sync::Arc;
-use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -12,6 +11,7 @@ use clap_complete::Shell;
 use esker::clock::{SystemClock, SystemRng};
 use esker::format::names;
 use esker::id::SnapshotId;
+use esker::parallel;
 use esker::repository::{self, Repository, RepositoryError, StoredSnapshot};
 use esker::store::Store;
 use esker::store::location::{self, Location};
@@ -43,17 +43,11 @@ enum Held {
 }
 
 /// Prints a line for each word that fits: the word, a tab, what it is. An empty line says that nothing fits, not even a file.
-#[expect(clippy::disallowed_methods, reason = "a thread that is left behind when it takes too long, which no pool does")]
 pub fn print(shell: Shell, typed: &[OsString], out: &mut Output) -> Result<()> {
     let typed = typed.to_vec();
-    let (send, receive) = mpsc::channel();
     // A store that does not answer is left behind when the process ends.
-    std::thread::spawn(move || {
-        let line = line::read(&typed);
-        // Nobody listens any more when it took too long.
-        let _ = send.send(line.map(|line| (fitting(&line), line.prefix)));
-    });
-    let Ok(Some((fitting, prefix))) = receive.recv_timeout(TIME_MAX) else { return Ok(()) };
+    let found = parallel::within(TIME_MAX, move || line::read(&typed).map(|line| (fitting(&line), line.prefix)));
+    let Some((fitting, prefix)) = found.flatten() else { return Ok(()) };
     // Bash replaces only what follows the equal sign.
     let prefix = if shell == Shell::Bash { String::new() } else { prefix };
     for Word { word, says } in fitting {
