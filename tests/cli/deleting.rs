@@ -152,6 +152,25 @@ fn what_could_not_be_read_is_neither_deleted_nor_forgotten_in_silence() {
 }
 
 #[test]
+fn a_single_file_takes_the_place_of_a_folder_but_not_of_what_the_snapshot_leaves_out() {
+    let house = House::with_repository();
+    house.write("data/sub/name", b"a file");
+    snapshot(&house, &["--exclude", "/sub/name/cache"]);
+    fs::remove_file(house.path("data/sub/name")).unwrap();
+    house.write("data/sub/name/cache/x", b"only copy");
+    house.write("data/sub/beside", b"nobody asked");
+    let restore = ["restore", "latest:data/sub/name", "--target", "data/sub", "--delete", "--yes"];
+    let out = exits(house.esker(), restore, 3);
+    assert!(stderr(&out).contains("not deleted: name/cache"), "{}", stderr(&out));
+    assert_eq!(fs::read(house.path("data/sub/name/cache/x")).unwrap(), b"only copy");
+    fs::remove_dir_all(house.path("data/sub/name/cache")).unwrap();
+    house.write("data/sub/name/plain", b"goes");
+    exits(house.esker(), restore, 0);
+    assert_eq!(fs::read(house.path("data/sub/name")).unwrap(), b"a file");
+    assert!(house.path("data/sub/beside").exists());
+}
+
+#[test]
 fn a_user_can_restore_into_own_folders_without_write_permission() {
     let house = House::new();
     for path in ["live/closed/inner/a", "live/closed/b"] {
