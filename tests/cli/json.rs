@@ -143,8 +143,65 @@ fn fields<'a>(value: &'a Value, into: &mut std::collections::BTreeSet<&'a str>) 
     }
 }
 
+/// The part of the page below a heading.
+fn section(heading: &str) -> &'static str {
+    let (_, rest) = REFERENCE.split_once(&format!("\n## {heading}\n")).unwrap();
+    rest.split_once("\n## ").map_or(rest, |(section, _)| section)
+}
+
+/// The rows of the table of commands: the names in the first cell, and the whole row.
+fn rows() -> Vec<(Vec<String>, &'static str)> {
+    let mut rows = Vec::new();
+    for row in section("Commands").lines().filter(|line| line.starts_with("| `")) {
+        let cell = row.trim_start_matches("| ").split(" | ").next().unwrap();
+        let mut names: Vec<String> = Vec::new();
+        for name in cell.split('`').skip(1).step_by(2) {
+            // `key add`, `remove`: the second stands for `key remove`.
+            let group = names.first().and_then(|first| first.split_once(' ')).map(|(group, _)| group.to_owned());
+            names.push(match group {
+                Some(group) if !name.contains(' ') => format!("{group} {name}"),
+                _ => name.to_owned(),
+            });
+        }
+        rows.push((names, row));
+    }
+    rows
+}
+
+/// What the page says of a command: its own row, the rows that this one refers to, and what holds for every command.
+fn reference_of(words: &[&str]) -> String {
+    let rows = rows();
+    let row_of = |name: &str| rows.iter().find(|(names, _)| names.iter().any(|other| other == name)).map(|(_, row)| *row);
+    let row = (1..=words.len()).rev().find_map(|count| row_of(&words[..count].join(" ")));
+    let row = row.unwrap_or_else(|| panic!("docs/json.md has no row of {words:?}"));
+    let mut text = format!("`message_type` {} {row}", section("Rules for every command"));
+    for name in row.split('`').skip(1).step_by(2) {
+        let name = if name == "node" { "ls" } else { name.split(" --").next().unwrap() };
+        text += row_of(name).unwrap_or_default();
+    }
+    if row.contains("snapshots") {
+        text += section("A snapshot");
+    }
+    text
+}
+
 #[test]
-fn every_field_that_a_command_prints_is_in_the_reference() {
+fn the_reference_has_every_command() {
+    let help = text(&exits(House::new().bare(), ["help"], 0).stdout);
+    let list = help.split_once("Commands:\n").unwrap().1.split_once("\n\n").unwrap().0;
+    let commands = list
+        .lines()
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .map(|line| line.split_whitespace().next().unwrap());
+    let rows = rows();
+    for command in commands.filter(|command| !["dump", "completions", "man", "help"].contains(command)) {
+        let stands = |name: &String| name == command || name.starts_with(&format!("{command} "));
+        assert!(rows.iter().any(|(names, _)| names.iter().any(stands)), "docs/json.md has no row of {command}");
+    }
+}
+
+#[test]
+fn every_field_that_a_command_prints_is_in_its_row_of_the_reference() {
     let house = House::with_snapshot();
     for arguments in [
         &["snapshot", "data"][..],
@@ -177,11 +234,16 @@ fn every_field_that_a_command_prints_is_in_the_reference() {
         esker.arg("--json");
         let lines = json_lines(&exits(esker, arguments, 0).stdout);
         assert!(!lines.is_empty(), "esker {arguments:?} --json prints nothing");
+        let words: Vec<&str> = arguments.iter().copied().take_while(|word| word.chars().all(|c| c.is_ascii_lowercase())).collect();
+        let reference = reference_of(&words);
         let mut found = std::collections::BTreeSet::new();
-        lines.iter().for_each(|line| fields(line, &mut found));
+        for line in &lines {
+            fields(line, &mut found);
+            found.extend(line["message_type"].as_str());
+        }
         for name in found {
             assert!(
-                ["", "[]"].iter().any(|list| REFERENCE.contains(&format!("`{name}{list}`"))),
+                ["", "[]"].iter().any(|list| reference.contains(&format!("`{name}{list}`"))),
                 "docs/json.md does not say what {name} of esker {arguments:?} means"
             );
         }
