@@ -590,7 +590,8 @@ pub struct Restore {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  createdb --template template0 app_restored && esker dump latest:database/app.dump |
+  createdb --template template0 app_restored
+  esker dump latest:database/app.dump |
     pg_restore -d app_restored --single-transaction --exit-on-error
   esker dump latest:certs/default/tls.pem > tls.pem
 
