@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cbor::{self, WireExtra};
 use super::error::{FormatError, at_most};
+use super::reference::{Opened, Reference};
 use super::tree::{Content, Item, WireContent, check_content, check_items, content_in, content_out};
 use super::{Extra, limits};
 use crate::crypto::ChunkType;
@@ -12,7 +13,7 @@ use crate::id::ChunkId;
 const WHAT: &str = "list";
 
 /// What stands below the lists of a content.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 #[repr(u8)]
 pub enum Leaves {
     /// Bytes of a file.
@@ -219,17 +220,13 @@ fn open_list<E: From<FormatError>>(
     leaves: Leaves,
     fetch: &mut impl FnMut(&ChunkId) -> Result<Vec<u8>, E>,
 ) -> Result<ListChunk, E> {
-    let Item::Chunk { id, length } = item else {
+    let Some(list) = Reference::of_item(item, level + 1, leaves) else {
         return Err(FormatError::field(WHAT, "hole", "stands where only chunks may").into());
     };
-    let list = ListChunk::decode(&fetch(id)?)?;
-    if list.level != level || list.leaves != leaves {
-        return Err(FormatError::field(WHAT, "level or leaves", "are not what leads to it").into());
+    match list.open(&fetch(&list.id)?)? {
+        Opened::List(list) => Ok(list),
+        Opened::Tree(_) => Err(FormatError::field(WHAT, "type", "is not that of a list").into()),
     }
-    if list.check()? != *length {
-        return Err(FormatError::field(WHAT, "length", "is not that of the item that leads to it").into());
-    }
-    Ok(list)
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use super::PruneError;
 use super::live::Root;
 use crate::cache::{ChunkKey, Copy, PackNumber};
 use crate::crypto::ChunkType;
-use crate::format::content::{Leaves, ListChunk};
-use crate::format::tree::{Content, Item, NodeKind, TreeChunk, XattrValue};
+use crate::format::content::Leaves;
+use crate::format::reference::{self, Opened, Reference};
 use crate::id::{ChunkId, ObjectHash, SnapshotId};
 use crate::monitor::{Monitor, Quiet, Stop};
 use crate::parallel;
@@ -140,7 +140,7 @@ impl Mark {
         let mut stack = Vec::new();
         for root in roots {
             let mut found = Found::default();
-            found.content(&root.root, Leaves::Tree);
+            found.add(reference::of_content(&root.root, Leaves::Tree));
             stack.append(&mut found.metadata);
         }
         while !stack.is_empty() {
@@ -218,15 +218,10 @@ impl Walk<'_, '_> {
         };
         self.ground.monitor.advance(1, bytes.len() as u64);
         let mut found = Found::default();
-        let read = match kind {
-            ChunkType::Tree => found.tree(&bytes),
-            ChunkType::List => found.list(&bytes),
-            ChunkType::Data => Ok(()),
-        };
-        match read {
-            Ok(()) => {}
+        match Opened::decode(kind, &bytes) {
+            Ok(opened) => found.add(opened.references()),
             Err(_) if !self.strict => return Ok(()),
-            Err(detail) => return Err(unreadable(detail)),
+            Err(error) => return Err(unreadable(error.to_string())),
         }
         let full = {
             let all = &mut *self.found();
@@ -326,35 +321,11 @@ impl Walk<'_, '_> {
 }
 
 impl Found {
-    fn tree(&mut self, bytes: &[u8]) -> Result<(), String> {
-        for node in TreeChunk::decode(bytes).map_err(|error| error.to_string())?.nodes {
-            match node.kind {
-                NodeKind::File => self.content(&node.content, Leaves::Data),
-                NodeKind::Folder => self.content(&node.content, Leaves::Tree),
-                _ => {}
-            }
-            for xattr in &node.xattrs {
-                if let XattrValue::Content(content) = &xattr.value {
-                    self.content(content, Leaves::Data);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn list(&mut self, bytes: &[u8]) -> Result<(), String> {
-        let list = ListChunk::decode(bytes).map_err(|error| error.to_string())?;
-        self.content(&Content { level: list.level, items: list.items }, list.leaves);
-        Ok(())
-    }
-
-    fn content(&mut self, content: &Content, leaves: Leaves) {
-        for item in &content.items {
-            let Item::Chunk { id, .. } = *item else { continue };
-            match (content.level, leaves) {
-                (0, Leaves::Data) => self.data.push(id),
-                (0, Leaves::Tree) => self.metadata.push((ChunkType::Tree, id)),
-                _ => self.metadata.push((ChunkType::List, id)),
+    fn add(&mut self, references: impl IntoIterator<Item = Reference>) {
+        for reference in references {
+            match reference.chunk_type() {
+                ChunkType::Data => self.data.push(reference.id),
+                kind => self.metadata.push((kind, reference.id)),
             }
         }
     }

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use crate::cache::PackNumber;
 use crate::clock::Timestamp;
 use crate::crypto::ChunkType;
-use crate::format::content::{Leaves, ListChunk};
+use crate::format::content::Leaves;
 use crate::format::pack::Class;
+use crate::format::reference::{self, Opened, Reference, Role};
 use crate::format::snapshot::{Snapshot, SourceEntry, SourceStatus};
-use crate::format::tree::{Content, Item, Node, NodeKind, TreeChunk, XattrValue};
+use crate::format::tree::{Content, Item, Node, NodeKind};
 use crate::id::{ChunkId, SnapshotId};
 use crate::monitor::{Monitor, Phase, Stop};
 use crate::repair::marks::Marks;
@@ -170,7 +171,7 @@ impl Search<'_> {
     fn mark_snapshots(&mut self, repository: &Repository) -> Result<(), RepositoryError> {
         for id in repository.snapshot_names()? {
             match repository.snapshot(&id) {
-                Ok(Some(stored)) => self.mark(&children(&stored.snapshot.root, Leaves::Tree))?,
+                Ok(Some(stored)) => self.mark(&metadata(reference::of_content(&stored.snapshot.root, Leaves::Tree)))?,
                 Ok(None) => {}
                 // It reaches nothing any more.
                 Err(error) if reindex::is_damage(repository, &error) => {}
@@ -190,7 +191,10 @@ impl Search<'_> {
                     continue;
                 };
                 monitor.advance(1, bytes.len() as u64);
-                self.mark(&references(kind, &bytes))?;
+                // A chunk that breaks a rule refers to nothing.
+                if let Ok(opened) = Opened::decode(kind, &bytes) {
+                    self.mark(&metadata(opened.references()))?;
+                }
             }
         }
         Ok(())
@@ -206,15 +210,13 @@ impl Search<'_> {
                     continue;
                 }
                 let Some(bytes) = self.read(kind, &id)? else { continue };
-                let content = match kind {
-                    ChunkType::Tree => TreeChunk::decode(&bytes).ok().map(|tree| (0, tree.nodes.len() as u64)),
-                    _ => ListChunk::decode(&bytes)
-                        .ok()
-                        .filter(|list| list.leaves == Leaves::Tree)
-                        .map(|list| (list.level + 1, list.items.iter().map(Item::length).sum())),
+                let Ok(truth) = Opened::decode(kind, &bytes).and_then(|opened| opened.truth(id)) else { continue };
+                let level = match truth.role {
+                    Role::Tree => 0,
+                    Role::List { level, leaves: Leaves::Tree } => level + 1,
+                    _ => continue,
                 };
-                let Some((level, length)) = content else { continue };
-                let content = Content { level, items: vec![Item::Chunk { id, length }] };
+                let content = Content { level, items: vec![Item::Chunk { id, length: truth.length }] };
                 roots.push((self.describe(&id, &content), content));
             }
         }
@@ -283,37 +285,10 @@ impl Search<'_> {
     }
 }
 
-/// The trees and lists a chunk refers to; none if it breaks a rule.
-fn references(kind: ChunkType, bytes: &[u8]) -> Vec<(ChunkType, ChunkId)> {
-    if kind == ChunkType::List {
-        let Ok(list) = ListChunk::decode(bytes) else { return Vec::new() };
-        return children(&Content { level: list.level, items: list.items }, list.leaves);
-    }
-    let Ok(tree) = TreeChunk::decode(bytes) else { return Vec::new() };
-    let mut found = Vec::new();
-    for node in &tree.nodes {
-        match node.kind {
-            NodeKind::Folder => found.extend(children(&node.content, Leaves::Tree)),
-            NodeKind::File => found.extend(children(&node.content, Leaves::Data)),
-            _ => {}
-        }
-        for xattr in &node.xattrs {
-            if let XattrValue::Content(content) = &xattr.value {
-                found.extend(children(content, Leaves::Data));
-            }
-        }
-    }
-    found
-}
-
-/// The trees and lists that are items of a content.
-fn children(content: &Content, leaves: Leaves) -> Vec<(ChunkType, ChunkId)> {
-    let kind = match (content.level, leaves) {
-        (0, Leaves::Data) => return Vec::new(),
-        (0, Leaves::Tree) => ChunkType::Tree,
-        _ => ChunkType::List,
-    };
-    content.items.iter().filter_map(|item| if let Item::Chunk { id, .. } = item { Some((kind, *id)) } else { None }).collect()
+/// The trees and lists among these.
+fn metadata(references: impl IntoIterator<Item = Reference>) -> Vec<(ChunkType, ChunkId)> {
+    let all = references.into_iter().map(|reference| (reference.chunk_type(), reference.id));
+    all.filter(|(kind, _)| *kind != ChunkType::Data).collect()
 }
 
 fn folder_node(name: &str, time: Timestamp, content: Content) -> Node {
