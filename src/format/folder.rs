@@ -161,9 +161,9 @@ pub fn walk<E: From<FormatError>>(
 mod tests {
     use std::collections::HashMap;
 
+    use super::super::tree::TreeChunk;
     use super::super::tree::XattrValue;
     use super::super::tree::{Xattr, tests::file};
-    use super::super::tree::TreeChunk;
     use super::*;
 
     type Store = HashMap<ChunkId, (ChunkType, Vec<u8>)>;

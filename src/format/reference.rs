@@ -178,7 +178,8 @@ mod tests {
 
     #[test]
     fn a_tree_refers_to_the_content_of_its_files_folders_and_attributes() {
-        let attribute = Xattr { name: b"user.a".to_vec(), value: XattrValue::Content(Content { level: 0, items: vec![chunk(3, 9)] }) };
+        let attribute =
+            Xattr { name: b"user.a".to_vec(), value: XattrValue::Content(Content { level: 0, items: vec![chunk(3, 9)] }) };
         let folder = Content { level: 1, items: vec![chunk(4, 70)] };
         let tree = Opened::Tree(TreeChunk {
             nodes: vec![
