@@ -739,7 +739,7 @@ fn what_is_repacked_after_a_rotation_keeps_the_generation_of_its_ids() {
     let mut generations: Vec<u32> = place
         .packs()
         .into_iter()
-        .map(|(id, size)| esker::repository::reindex::facts_from_pack(&repository, &id, size).unwrap().generation())
+        .map(|(id, size)| esker::repository::catalog::own_facts(&repository, &id, size).unwrap().generation())
         .collect();
     generations.sort_unstable();
     generations.dedup();
@@ -951,9 +951,9 @@ fn index_files_that_others_merged_cost_a_cache_only_the_new_file() {
     let summary = prune::run(&pruner, &everything(), &small::quiet(), &Stop::new()).unwrap();
     assert!(summary.index_files_replaced > 6, "{summary:?}");
     let repository = place.open();
-    let mut cache = repository.open_cache().unwrap();
+    let mut catalog = repository.open_catalog().unwrap();
     place.store.take_calls();
-    esker::repository::reindex::sync(&repository, &mut cache, &esker::monitor::Quiet).unwrap();
+    repository.sync(&mut catalog, &esker::monitor::Quiet).unwrap();
     let calls = place.store.take_calls();
     let read = |folder: &str| calls.iter().filter(|call| call.verb != Verb::List && call.name.starts_with(folder)).count();
     assert_eq!(read(names::PACKS), 0, "{calls:?}");

@@ -22,6 +22,7 @@ mod database;
 mod facts;
 mod file;
 mod folders;
+mod memo;
 mod owner;
 mod reader;
 mod tag;
@@ -31,6 +32,7 @@ mod tests;
 mod timing;
 
 pub use folders::FolderState;
+pub use memo::{Memo, NoMemo, or_nothing};
 pub use owner::Cache;
 pub use reader::CacheReader;
 

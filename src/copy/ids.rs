@@ -4,11 +4,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::cache::{Cache, CacheError, PackNumber};
 use crate::crypto::ChunkType;
 use crate::format::names;
 use crate::format::tree::{Content, Item};
 use crate::id::{ChunkId, RepositoryId, SnapshotId};
+use crate::repository::catalog::{Memo, PackNumber};
 use crate::repository::{Repository, RepositoryError};
 use crate::store::StoreError;
 
@@ -28,7 +28,7 @@ enum Of {
 
 /// See the top of this file.
 pub(super) struct Ids {
-    cache: Cache,
+    memo: Box<dyn Memo>,
     /// Rows belong to a generation here: another names chunks otherwise.
     generation: [u8; 4],
     waiting: HashMap<Vec<u8>, Vec<u8>>,
@@ -36,8 +36,8 @@ pub(super) struct Ids {
 
 impl Ids {
     pub fn open(from: &Repository, to: &Repository) -> Result<Self, RepositoryError> {
-        let cache = to.open_copy_cache(from)?;
-        Ok(Self { cache, generation: to.keys().generation().to_le_bytes(), waiting: HashMap::new() })
+        let memo = to.open_copy_memo(from)?;
+        Ok(Self { memo, generation: to.keys().generation().to_le_bytes(), waiting: HashMap::new() })
     }
 
     /// What a data chunk is called here.
@@ -100,11 +100,7 @@ impl Ids {
     /// Writes what waits.
     pub fn flush(&mut self) -> Result<(), RepositoryError> {
         let rows: Vec<_> = self.waiting.drain().collect();
-        match self.cache.put_metas(&rows) {
-            // It starts empty: what is missing costs reading.
-            Ok(()) | Err(CacheError::Reset(_)) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        Ok(self.memo.remember_all(&rows)?)
     }
 
     fn key(&self, of: Of, name: &[u8]) -> Vec<u8> {
@@ -115,11 +111,7 @@ impl Ids {
         if let Some(value) = self.waiting.get(key) {
             return Ok(Some(value.clone()));
         }
-        match self.cache.meta(key) {
-            Ok(value) => Ok(value),
-            Err(CacheError::Reset(_)) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        Ok(self.memo.recall(key)?)
     }
 
     fn put(&mut self, of: Of, name: &[u8], value: Vec<u8>) -> Result<(), RepositoryError> {

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 
-use crate::cache::PackNumber;
 use crate::copy::wanted::too_deep;
 use crate::copy::{Work, ids, items, nodes, read_old};
 use crate::crypto::ChunkType;
@@ -16,6 +15,7 @@ use crate::format::limits::DEPTH_MAX;
 use crate::format::tree::{Content, Item, Node, NodeKind, XattrValue};
 use crate::id::ChunkId;
 use crate::repository::RepositoryError;
+use crate::repository::catalog::PackNumber;
 use crate::repository::writer::{Home, Named, Placed, Writer};
 
 /// Chunks of a file asked for at a time.

@@ -2,10 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::cache::Cache;
 use crate::format::names::ObjectName;
 use crate::id::{ObjectHash, PackId, SnapshotId};
-use crate::repository::gc::{self, GcState, Numbered, Slot};
+use crate::repository::catalog::{Condemned, Memo};
+use crate::repository::gc::{self, Numbered, Slot};
 use crate::repository::{Repository, RepositoryError};
 use crate::store::Name;
 
@@ -50,9 +50,9 @@ pub(super) struct Book {
 
 impl Book {
     /// Reads it: lists `gc/`, gets what the cache does not hold.
-    pub fn read(repository: &Repository, cache: &mut Cache) -> Result<Self, RepositoryError> {
+    pub fn read(repository: &Repository, memo: &mut dyn Memo) -> Result<Self, RepositoryError> {
         let mut book = Self::default();
-        book.named = gc::for_each(repository, cache, &mut |numbered| {
+        book.named = gc::for_each(repository, memo, &mut |numbered| {
             if numbered.number == book.understood + 1 && numbered.is_understood() {
                 book.understood = numbered.number;
             }
@@ -109,9 +109,8 @@ impl Book {
         }
     }
 
-    /// The same, as everybody reads it.
-    pub fn state(&self) -> GcState {
-        let (bad, deleted) = (self.bad.clone(), self.deleted.clone());
-        GcState { number: self.understood, blocked_at: None, bad, deleted, seen: Vec::new() }
+    /// What it says of packs.
+    pub fn condemned(&self) -> Condemned {
+        Condemned { bad: self.bad.clone(), deleted: self.deleted.clone() }
     }
 }

@@ -5,13 +5,13 @@ use std::collections::{HashMap, HashSet};
 use super::PruneError;
 use super::mark::Mark;
 use super::plan::PackUse;
-use crate::cache::{ChunkKey, Copy, PackNumber};
 use crate::crypto::ChunkType;
 use crate::format::pack::{Directory, PackFacts, RowEncoding};
 use crate::id::{ChunkId, PackId};
 use crate::planted;
 use crate::repository::bits::Bits;
-use crate::repository::{Reader, RepositoryError, reindex};
+use crate::repository::catalog::{PackNumber, StoredCopy, Trust};
+use crate::repository::{Reader, RepositoryError};
 
 /// Rows looked up at a time.
 const BATCH: usize = 8_192;
@@ -40,8 +40,7 @@ pub(super) fn share(directory: &Directory, row: u32) -> u64 {
 /// Facts of a pack from the cache. R17: a pack of a later generation than this run's is an error, because writers of that generation take
 /// this run's records for empty, so none of these records may name a pack that they use.
 pub(super) fn facts(reader: &Reader, pack: PackNumber) -> Result<Option<PackFacts>, PruneError> {
-    let row = reader.with_known(|cache, _| cache.pack(pack)).map_err(RepositoryError::from)?;
-    let facts = row.map(|row| reindex::facts_of(&row)).transpose()?;
+    let facts = reader.with_catalog(|catalog| catalog.facts(pack))?;
     let is_later = |facts: &PackFacts| facts.generation() > reader.repository().keys().generation();
     match facts.as_ref().is_some_and(is_later) && !planted::is("later-generation-condemned") {
         true => Err(RepositoryError::rotated_meanwhile().into()),
@@ -104,7 +103,7 @@ impl Choice {
         self.chosen.get_mut(&pack).is_some_and(|bits| bits.set(row))
     }
 
-    fn is_taken(&self, copy: &Copy) -> bool {
+    fn is_taken(&self, copy: &StoredCopy) -> bool {
         self.chosen.get(&copy.pack).is_some_and(|bits| bits.get(copy.row))
     }
 
@@ -159,17 +158,9 @@ impl Choice {
     }
 
     /// Copies in the packs that are chosen from.
-    fn copies(&self, reader: &Reader, wanted: &[(ChunkType, ChunkId)]) -> Result<Vec<Vec<Copy>>, PruneError> {
-        let keys: Vec<ChunkKey> = wanted.iter().map(|&(kind, id)| ChunkKey { kind: kind as u8, id }).collect();
-        let mut copies = vec![Vec::new(); wanted.len()];
-        let find = reader.with_known(|cache, _| {
-            cache.find(&keys, &mut |nth, copy| {
-                if self.chosen.contains_key(&copy.pack) {
-                    copies[nth].push(copy);
-                }
-            })
-        });
-        find.map_err(RepositoryError::from)?;
+    fn copies(&self, reader: &Reader, wanted: &[(ChunkType, ChunkId)]) -> Result<Vec<Vec<StoredCopy>>, PruneError> {
+        let mut copies = reader.copies_of(wanted, Trust::Any)?;
+        copies.iter_mut().for_each(|copies| copies.retain(|copy| self.chosen.contains_key(&copy.pack)));
         Ok(copies)
     }
 

@@ -8,13 +8,13 @@ use super::live::Live;
 use super::mark::Mark;
 use super::plan::{PackUse, Plan, plan};
 use super::{ATTEMPTS_MAX, PruneError, Pruner};
-use crate::cache::PackNumber;
 use crate::format::config::StoreClass;
 use crate::format::gc::{self, Condemn};
 use crate::format::limits;
 use crate::format::names::{self, ObjectName};
 use crate::id::PackId;
 use crate::repository::RepositoryError;
+use crate::repository::catalog::{Memo, PackNumber};
 use crate::store::StoreError;
 
 /// Packs of one condemn record: some MiB. More go with the next prune.
@@ -37,7 +37,7 @@ impl Pruner {
     /// Condemns what is not needed, after storing again what is still used of packs that are mostly not. True when there is something to
     /// sweep now. A dry run only counts.
     pub fn condemn(&mut self) -> Result<bool, PruneError> {
-        self.again_when_reset(Self::condemn_once)
+        self.again_when_renumbered(Self::condemn_once)
     }
 
     fn condemn_once(&mut self) -> Result<bool, PruneError> {
@@ -112,12 +112,16 @@ impl Pruner {
         plan.remove.truncate(PACKS_MAX);
         plan.repack.truncate(PACKS_MAX - plan.remove.len());
         self.brake(&mut plan, &choice, &live)?;
+        if self.drops() != self.mark.drops() {
+            return Err(PruneError::Renumbered);
+        }
         Ok(Decision { book, live, choice, plan })
     }
 
     /// Packs of A2's list that may be condemned: readable, not waiting for a verdict, not deleted for good.
     fn candidates(&self, book: &Book) -> Vec<(PackNumber, PackId)> {
-        let mut from: Vec<(PackNumber, PackId)> = self.reader.with_known(|_, view| {
+        let mut from: Vec<(PackNumber, PackId)> = self.reader.with_catalog(|catalog| {
+            let view = catalog.view();
             let stuck = view.condemned().filter(|(_, id)| book.stuck.contains(id));
             view.iter().chain(stuck).collect()
         });
@@ -166,12 +170,12 @@ impl Pruner {
     }
 
     fn left_unused(&self) -> Result<u64, PruneError> {
-        let kept = self.reader.with_known(|cache, _| cache.meta(LEFT_UNUSED)).map_err(RepositoryError::from)?;
+        let kept = self.reader.with_catalog(|catalog| catalog.recall(LEFT_UNUSED)).map_err(RepositoryError::from)?;
         Ok(kept.and_then(|kept| Some(u64::from_le_bytes(kept.try_into().ok()?))).unwrap_or(0))
     }
 
     fn put_left_unused(&self, bytes: u64) -> Result<(), PruneError> {
-        let put = self.reader.with_known(|cache, _| cache.put_meta(LEFT_UNUSED, Some(&bytes.to_le_bytes())));
+        let put = self.reader.with_catalog(|catalog| catalog.remember(LEFT_UNUSED, Some(&bytes.to_le_bytes())));
         Ok(put.map_err(RepositoryError::from)?)
     }
 

@@ -34,6 +34,9 @@ pub enum PruneError {
         /// One of them.
         first: ChunkId,
     },
+    /// The local cache turned out damaged, so what was marked by its pack numbers means nothing any more.
+    #[error("the local cache was damaged again and again while this ran")]
+    Renumbered,
     /// More would go than what was forgotten explains.
     #[error("{going} of {total} bytes would go, and what was forgotten explains only {explained} of them")]
     TooMuch {
@@ -55,6 +58,6 @@ impl From<StoreError> for PruneError {
 impl PruneError {
     /// Did a safety brake stop it?
     pub fn is_brake(&self) -> bool {
-        !matches!(self, Self::Repository(_)) || matches!(self, Self::Repository(RepositoryError::Brake(_)))
+        !matches!(self, Self::Repository(_) | Self::Renumbered) || matches!(self, Self::Repository(RepositoryError::Brake(_)))
     }
 }

@@ -82,7 +82,7 @@ pub fn by_rules(
 /// What has to be named to forget a snapshot whose object is damaged: what stands there now, and whatever a prune saw there before it
 /// was damaged; else a prune would look for that for ever.
 pub fn objects_of_damaged(repository: &Repository, id: SnapshotId) -> Result<Vec<(SnapshotId, ObjectHash)>, ForgetError> {
-    let book = Book::read(repository, &mut repository.open_pack_cache()?)?;
+    let book = Book::read(repository, &mut repository.open_pack_catalog()?)?;
     let mut objects = vec![(id, repository.snapshot_hash(&id)?)];
     objects.extend(book.seen.get(&id).into_iter().flatten().map(|hash| (id, *hash)));
     Ok(objects)

@@ -5,13 +5,13 @@ use std::collections::HashSet;
 use super::book::Book;
 use super::choose::facts;
 use super::{PruneError, Pruner};
-use crate::format::index::{self, IndexFile};
+use crate::format::index;
 use crate::format::pack::PackFacts;
 use crate::format::{limits, names};
 use crate::id::{IndexId, PackId};
 use crate::planted;
-use crate::repository::packing::create_same;
-use crate::repository::{Repository, RepositoryError, listed};
+use crate::repository::catalog::{Memo, put_index_files};
+use crate::repository::{RepositoryError, listed};
 use crate::store::StoreError;
 
 /// An index file smaller than this is small.
@@ -20,27 +20,6 @@ const SMALL_SIZE_BYTES: u64 = 1 << 20;
 const SMALL_MAX: usize = 8;
 /// An index file with at least one pack in so many gone is written again without them.
 const GONE_ONE_IN: usize = 4;
-
-/// Puts index files that name these durable packs; `replaces` stands in the first.
-pub(super) fn put(repository: &Repository, packs: &[PackFacts], replaces: &[IndexId]) -> Result<Vec<IndexId>, RepositoryError> {
-    let mut packs = packs.iter().peekable();
-    let mut ids = Vec::new();
-    while packs.peek().is_some() {
-        let replaces = if ids.is_empty() { replaces.to_vec() } else { Vec::new() };
-        let mut file = IndexFile { replaces, packs: Vec::new() };
-        let mut rows = 0;
-        while let Some(next) =
-            packs.next_if(|next| file.packs.is_empty() || index::fits(rows + index::row_length(next), file.replaces.len()))
-        {
-            rows += index::row_length(next);
-            file.packs.push(next.clone());
-        }
-        let (id, sealed) = index::seal(repository.sealer(), &file)?;
-        create_same(&**repository.store(), &names::index_name(id), &[&sealed])?;
-        ids.push(id);
-    }
-    Ok(ids)
-}
 
 /// An index file and the packs it names.
 struct Listed {
@@ -86,8 +65,12 @@ impl Pruner {
         if whole.is_empty() {
             return Ok(());
         }
-        match put(&self.repository, &packs, &whole) {
-            Ok(new) => whole.retain(|id| !new.contains(id)),
+        let mut new = Vec::new();
+        match put_index_files(&self.repository, packs, &whole, &mut |id, _, _| {
+            new.push(id);
+            Ok(())
+        }) {
+            Ok(()) => whole.retain(|id| !new.contains(id)),
             // No room to write the new one: it can wait.
             Err(RepositoryError::Store(StoreError::Full(_))) => return Ok(()),
             Err(error) => return Err(error.into()),
@@ -105,16 +88,15 @@ impl Pruner {
         let named: HashSet<PackId> = listed.iter().flat_map(|file| &file.packs).copied().collect();
         let mut orphans = Vec::new();
         for id in self.listed.keys().filter(|id| !named.contains(*id) && !book.bad.contains(*id)) {
-            let number = self.reader.with_known(|cache, _| cache.pack_number(id)).map_err(RepositoryError::from)?;
-            if let Some(number) = number.filter(|&number| self.mark.of(number).is_some())
+            if let Some(number) = self.reader.number(id).filter(|&number| self.mark.of(number).is_some())
                 && let Some(facts) = facts(&self.reader, number)?
             {
                 orphans.push(facts);
             }
         }
         orphans.sort_unstable_by_key(|facts| facts.id);
-        match put(&self.repository, &orphans, &[]) {
-            Ok(_) => Ok(true),
+        match put_index_files(&self.repository, orphans, &[], &mut |_, _, _| Ok(())) {
+            Ok(()) => Ok(true),
             // No room: it can wait.
             Err(RepositoryError::Store(StoreError::Full(_))) => Ok(false),
             Err(error) => Err(error.into()),
@@ -126,9 +108,7 @@ impl Pruner {
     fn facts_of_listed(&self, file: &Listed, named: &HashSet<PackId>) -> Result<Option<Vec<PackFacts>>, PruneError> {
         let mut found = Vec::new();
         for id in file.packs.iter().filter(|id| self.listed.contains_key(*id) && !named.contains(*id)) {
-            let number =
-                self.reader.with_known(|cache, view| cache.pack_number(id).map(|found| found.filter(|&n| view.can_read(n))));
-            let Some(number) = number.map_err(RepositoryError::from)? else { return Ok(None) };
+            let Some(number) = self.reader.number(id) else { return Ok(None) };
             let Some(facts) = facts(&self.reader, number)? else { return Ok(None) };
             found.push(facts);
         }
@@ -149,7 +129,7 @@ impl Pruner {
         for (id, entry) in entries {
             self.check_stop()?;
             let note = format!("packs of {}", entry.name).into_bytes();
-            let kept = self.reader.with_known(|cache, _| cache.meta(&note)).map_err(RepositoryError::from)?;
+            let kept = self.reader.with_catalog(|catalog| catalog.recall(&note)).map_err(RepositoryError::from)?;
             let packs: Vec<PackId> = match kept {
                 Some(kept) => kept.chunks_exact(PackId::SIZE).filter_map(PackId::from_slice).collect(),
                 None => {
@@ -171,7 +151,7 @@ impl Pruner {
                     };
                     let packs: Vec<PackId> = file.packs.iter().map(|facts| facts.id).collect();
                     let value: Vec<u8> = packs.iter().flat_map(|id| *id.as_bytes()).collect();
-                    self.reader.with_known(|cache, _| cache.put_meta(&note, Some(&value))).map_err(RepositoryError::from)?;
+                    self.reader.with_catalog(|catalog| catalog.remember(&note, Some(&value))).map_err(RepositoryError::from)?;
                     packs
                 }
             };

@@ -5,12 +5,12 @@ use std::sync::{Mutex, PoisonError};
 
 use super::PruneError;
 use super::book::Book;
-use crate::cache::Cache;
 use crate::format::names::{self, ObjectName};
 use crate::format::tree::Content;
 use crate::format::{forgotten, limits, revocation, snapshot};
 use crate::id::{ObjectHash, SessionId, SnapshotId};
 use crate::parallel;
+use crate::repository::catalog::Memo;
 use crate::repository::listed::{self, HASH_OF_TOO_LARGE};
 use crate::repository::{Repository, RepositoryError};
 use crate::store::StoreError;
@@ -56,13 +56,13 @@ pub(super) struct Live {
 /// there, the same, or be forgotten (K1), so that no committed snapshot is lost (I1).
 pub(super) fn list(
     repository: &Repository,
-    cache: &mut Cache,
+    memo: &mut dyn Memo,
     known: &mut Known,
     revoked_beside: &HashSet<SessionId>,
     book: &Book,
 ) -> Result<Live, PruneError> {
     let ids = repository.snapshot_names()?;
-    let forgotten = list_forgotten(repository, cache)?;
+    let forgotten = list_forgotten(repository, memo)?;
     read(repository, known, ids.iter().filter(|id| !known.0.contains_key(id)).copied().collect())?;
     let mut live = Live { forgotten, ..Live::default() };
     let buried: HashSet<SnapshotId> = live.forgotten.iter().map(|(id, _)| *id).collect();
@@ -129,14 +129,14 @@ fn read(repository: &Repository, known: &mut Known, ids: Vec<SnapshotId>) -> Res
 }
 
 /// Good tombstones. Their names hold the hash of what stands there, so a good one is read once and then known by its name.
-fn list_forgotten(repository: &Repository, cache: &mut Cache) -> Result<HashSet<(SnapshotId, ObjectHash)>, RepositoryError> {
+fn list_forgotten(repository: &Repository, memo: &mut dyn Memo) -> Result<HashSet<(SnapshotId, ObjectHash)>, RepositoryError> {
     let mut listed = Vec::new();
     repository.store().list(names::FORGOTTEN, &mut |entry| listed.push(entry.name))?;
     let mut good = HashSet::new();
     for name in listed {
         let Some(ObjectName::Forgotten(id, hash)) = ObjectName::parse(&name) else { continue };
         let note = format!("good {name}").into_bytes();
-        if let Some(of) = cache.meta(&note)?.and_then(|kept| ObjectHash::from_slice(&kept)) {
+        if let Some(of) = memo.recall(&note)?.and_then(|kept| ObjectHash::from_slice(&kept)) {
             good.insert((id, of));
             continue;
         }
@@ -152,7 +152,7 @@ fn list_forgotten(repository: &Repository, cache: &mut Cache) -> Result<HashSet<
         if names::hash_of(&[&sealed]) == hash
             && let Ok((record, _)) = forgotten::open(repository.opener(), id, &sealed)
         {
-            cache.put_meta(&note, Some(record.hash.as_bytes()))?;
+            memo.remember(&note, Some(record.hash.as_bytes()))?;
             good.insert((record.snapshot, record.hash));
         }
     }

@@ -8,7 +8,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::PruneError;
 use super::live::Root;
-use crate::cache::{ChunkKey, Copy, PackNumber};
 use crate::crypto::ChunkType;
 use crate::format::content::Leaves;
 use crate::format::reference::{self, Opened, Reference};
@@ -16,6 +15,7 @@ use crate::id::{ChunkId, ObjectHash, SnapshotId};
 use crate::monitor::{Monitor, Quiet, Stop};
 use crate::parallel;
 use crate::repository::bits::Bits;
+use crate::repository::catalog::{PackNumber, StoredCopy, Trust};
 use crate::repository::{Reader, RepositoryError};
 
 /// Tree and list chunks read at a time.
@@ -44,7 +44,7 @@ pub(super) struct Mark {
     /// Packs that were readable before each walk began: about no other does a missing bit say anything.
     covered: Option<HashSet<PackNumber>>,
     /// How often the cache had been dropped when this was begun: pack numbers do not outlive that.
-    resets: u64,
+    drops: u64,
     /// Tree and list chunks read.
     pub trees_read: u64,
 }
@@ -87,8 +87,8 @@ impl Mark {
     }
 
     /// How often the cache had been dropped when this was begun.
-    pub fn resets(&self) -> u64 {
-        self.resets
+    pub fn drops(&self) -> u64 {
+        self.drops
     }
 
     /// Walks what it has not walked before. Doubtful snapshots are marked as far as that goes.
@@ -119,14 +119,15 @@ impl Mark {
     }
 
     fn begin(&mut self, ground: &Ground<'_>) -> Result<(), PruneError> {
-        let (resets, readable) = ground.reader.with_known(|cache, view| {
+        let (drops, readable) = ground.reader.with_catalog(|catalog| {
+            let view = catalog.view();
             let readable: HashSet<PackNumber> = view.iter().chain(view.condemned()).map(|(number, _)| number).collect();
-            (cache.resets(), readable)
+            (catalog.drops(), readable)
         });
-        if self.covered.is_some() && self.resets != resets {
+        if self.covered.is_some() && self.drops != drops {
             *self = Self::default();
         }
-        self.resets = resets;
+        self.drops = drops;
         match &mut self.covered {
             Some(covered) => covered.retain(|number| readable.contains(number)),
             None => self.covered = Some(readable),
@@ -135,7 +136,7 @@ impl Mark {
     }
 
     fn walk_below(&mut self, ground: &Ground<'_>, roots: &[&Root], strict: bool) -> Result<(), PruneError> {
-        let resets = self.resets;
+        let drops = self.drops;
         let walk = Walk { ground, mark: Mutex::new(self), found: Mutex::default(), missing: Mutex::default(), strict };
         let mut stack = Vec::new();
         for root in roots {
@@ -153,8 +154,8 @@ impl Mark {
         }
         let rest = std::mem::take(&mut walk.found().data);
         walk.data(rest)?;
-        if ground.reader.with_known(|cache, _| cache.resets()) != resets {
-            return Err(RepositoryError::Cache(crate::cache::CacheError::Reset("it was dropped during a mark".into())).into());
+        if ground.reader.with_catalog(|catalog| catalog.drops()) != drops {
+            return Err(PruneError::Renumbered);
         }
         let missing = walk.missing.into_inner().unwrap_or_else(PoisonError::into_inner);
         match missing.first() {
@@ -164,7 +165,7 @@ impl Mark {
     }
 
     /// Sets the bits of all copies of one chunk; was it met for the first time?
-    fn set(&mut self, copies: &[Copy]) -> bool {
+    fn set(&mut self, copies: &[StoredCopy]) -> bool {
         let mut new = false;
         let shared = copies.len() > 1 || copies.iter().any(|copy| copy.composed);
         for copy in copies {
@@ -188,7 +189,7 @@ impl Walk<'_, '_> {
         batch.sort_unstable();
         batch.dedup();
         let copies = self.copies(&batch)?;
-        let mut work: Vec<(Copy, Wanted)> = Vec::new();
+        let mut work: Vec<(StoredCopy, Wanted)> = Vec::new();
         {
             let mut mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
             for (wanted, copies) in batch.into_iter().zip(copies) {
@@ -256,7 +257,7 @@ impl Walk<'_, '_> {
 
     /// Marks the bases of every composed copy of a chunk. A chunk that has neither a literal copy nor all bases of a composed one cannot
     /// be had.
-    fn bases(&self, id: ChunkId, copies: &[Copy]) -> Result<(), PruneError> {
+    fn bases(&self, id: ChunkId, copies: &[StoredCopy]) -> Result<(), PruneError> {
         let mut can_be_had = copies.iter().any(|copy| !copy.composed);
         for copy in copies.iter().filter(|copy| copy.composed) {
             let facts = self.ground.reader.facts(copy.pack)?;
@@ -289,7 +290,7 @@ impl Walk<'_, '_> {
 
     /// Every listed copy of each chunk. For what is in no listed pack, everything is listed once more: it may have come since. What is
     /// still missing stops the prune (K3), and so does what cannot be read (K2).
-    fn copies(&self, wanted: &[Wanted]) -> Result<Vec<Vec<Copy>>, PruneError> {
+    fn copies(&self, wanted: &[Wanted]) -> Result<Vec<Vec<StoredCopy>>, PruneError> {
         let mut copies = self.copies_now(wanted)?;
         if copies.iter().any(Vec::is_empty) {
             if self.strict {
@@ -303,20 +304,8 @@ impl Walk<'_, '_> {
         Ok(copies)
     }
 
-    fn copies_now(&self, wanted: &[Wanted]) -> Result<Vec<Vec<Copy>>, PruneError> {
-        let keys: Vec<ChunkKey> = wanted.iter().map(|&(kind, id)| ChunkKey { kind: kind as u8, id }).collect();
-        let mut copies = vec![Vec::new(); wanted.len()];
-        self.ground
-            .reader
-            .with_known(|cache, view| {
-                cache.find(&keys, &mut |nth, copy| {
-                    if view.can_read(copy.pack) {
-                        copies[nth].push(copy);
-                    }
-                })
-            })
-            .map_err(RepositoryError::from)?;
-        Ok(copies)
+    fn copies_now(&self, wanted: &[Wanted]) -> Result<Vec<Vec<StoredCopy>>, PruneError> {
+        Ok(self.ground.reader.copies_of(wanted, Trust::Readable)?)
     }
 }
 

@@ -43,14 +43,13 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cache::CacheError;
 use crate::id::{PackId, SessionId};
 use crate::monitor::{Monitor, Phase, Stop};
 use crate::parallel;
 use crate::prune::book::Book;
 use crate::prune::mark::{Ground, Mark};
-use crate::repository::view::View;
-use crate::repository::{FactsFrom, Reader, Repository, RepositoryError, gc, reindex};
+use crate::repository::catalog::list_packs;
+use crate::repository::{Reader, Repository, RepositoryError};
 
 /// How often a step begins again because the cache was dropped or somebody took its number.
 const ATTEMPTS_MAX: usize = 5;
@@ -181,7 +180,7 @@ impl Pruner {
         if !options.dry_run {
             repository.try_store_once()?;
         }
-        let reader = Reader::over(repository, repository.open_pack_cache()?, View::default(), FactsFrom::Packs)?;
+        let reader = Reader::over(repository, repository.open_pack_catalog()?)?;
         Ok(Self {
             repository: Arc::clone(repository),
             options,
@@ -211,27 +210,31 @@ impl Pruner {
         &self.summary
     }
 
-    /// Runs a step again from its start when the cache was dropped under it: pack numbers and marks do not outlive that.
-    fn again_when_reset<T>(&mut self, step: impl Fn(&mut Self) -> Result<T, PruneError>) -> Result<T, PruneError> {
+    /// Runs a step again from its start when the cache was dropped under it: pack numbers and marks do not outlive that, and whatever
+    /// it stumbled over may come of them.
+    fn again_when_renumbered<T>(&mut self, step: impl Fn(&mut Self) -> Result<T, PruneError>) -> Result<T, PruneError> {
         let mut attempts = 1;
         loop {
+            let before = self.drops();
             match step(self) {
-                Err(PruneError::Repository(RepositoryError::Cache(CacheError::Reset(_)))) if attempts < ATTEMPTS_MAX => {
-                    attempts += 1
-                }
+                Err(_) if attempts < ATTEMPTS_MAX && self.drops() != before => attempts += 1,
                 other => return other,
             }
         }
+    }
+
+    fn drops(&self) -> u64 {
+        self.reader.with_catalog(|catalog| catalog.drops())
     }
 
     /// Lists `gc/`, then `packs/`, and learns what is in packs not seen before from their own directories.
     fn refresh(&mut self) -> Result<Book, PruneError> {
         self.monitor.begin(Phase::Sync, 0, 0);
         let repository = &self.repository;
-        let (book, listed) = self.reader.with_known(|cache, view| -> Result<_, RepositoryError> {
-            let book = Book::read(repository, cache)?;
-            let listed = gc::list_packs(repository)?;
-            *view = reindex::view_of_packs(repository, cache, book.state(), listed.clone(), &*self.monitor)?;
+        let (book, listed) = self.reader.with_catalog(|catalog| -> Result<_, RepositoryError> {
+            let book = Book::read(repository, catalog)?;
+            let listed = list_packs(repository)?;
+            catalog.sync(repository, book.condemned(), listed.clone(), &*self.monitor)?;
             Ok((book, listed))
         })?;
         repository.check_not_rolled_back(book.understood)?;
@@ -251,7 +254,7 @@ impl Pruner {
     /// Snapshots minus forgotten, after sessions were listed.
     fn list_live(&mut self, book: &Book, revoked_beside: &HashSet<SessionId>) -> Result<live::Live, PruneError> {
         let Self { repository, reader, known, .. } = self;
-        let live = reader.with_known(|cache, _| live::list(repository, cache, known, revoked_beside, book))?;
+        let live = reader.with_catalog(|catalog| live::list(repository, catalog, known, revoked_beside, book))?;
         self.over.extend(live.roots.iter().chain(&live.remains).map(|root| SessionId(root.id.0)));
         Ok(live)
     }

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use super::choose::Choice;
 use super::plan::PackUse;
-use super::{PruneError, Pruner, index_files};
+use super::{PruneError, Pruner};
 use crate::crypto::Keys;
 use crate::format::pack::PackFacts;
 use crate::format::{FormatError, Sealer, names};
 use crate::monitor::{Phase, Problem};
+use crate::repository::RepositoryError;
+use crate::repository::catalog::put_index_files;
 use crate::repository::packing::Packer;
-use crate::repository::{RepositoryError, reindex};
 use crate::store::StoreError;
 
 impl Pruner {
@@ -78,16 +79,8 @@ impl Pruner {
             facts.extend(packer.drain_stored().into_iter().map(|stored| stored.facts));
         }
         self.written.extend(facts.iter().map(|facts| facts.id));
-        index_files::put(&self.repository, &facts, &[])?;
-        self.reader.with_known(|cache, view| -> Result<(), RepositoryError> {
-            for batch in facts.chunks(64) {
-                let numbers = reindex::add_facts(cache, batch, Some(reindex::FROM_PACKS))?;
-                for (number, facts) in numbers.into_iter().zip(batch) {
-                    view.insert(number, facts.id);
-                }
-            }
-            Ok(())
-        })?;
+        put_index_files(&self.repository, facts.clone(), &[], &mut |_, _, _| Ok(()))?;
+        self.reader.with_catalog(|catalog| catalog.learn(&facts, true))?;
         Ok(facts)
     }
 

@@ -5,6 +5,7 @@ use super::{MaxUnused, PruneError, Pruner};
 use crate::format::config::StoreClass;
 use crate::format::names;
 use crate::repository::RepositoryError;
+use crate::repository::catalog::Memo;
 
 /// Cache note: a hash of everything that was listed when a prune had nothing left to do.
 const NOTE: &[u8] = b"settled";
@@ -18,7 +19,7 @@ impl Pruner {
         if self.options.force {
             return Ok(false);
         }
-        let kept = self.reader.with_known(|cache, _| cache.meta(NOTE));
+        let kept = self.reader.with_catalog(|catalog| catalog.recall(NOTE));
         let Ok(Some(kept)) = kept else { return Ok(false) };
         self.summary.settled = kept == self.listings()?;
         Ok(self.summary.settled)
@@ -31,7 +32,7 @@ impl Pruner {
         let spared = self.repository.config().class == StoreClass::SingleMaintainer && self.summary.packs_pardoned > 0;
         let open = spared || self.summary.packs_waiting > 0 || self.summary.too_full_to_repack || self.has_live_sessions()?;
         let value = if open { None } else { Some(self.listings()?) };
-        self.reader.with_known(|cache, _| cache.put_meta(NOTE, value.as_deref())).map_err(RepositoryError::from)?;
+        self.reader.with_catalog(|catalog| catalog.remember(NOTE, value.as_deref())).map_err(RepositoryError::from)?;
         Ok(())
     }
 

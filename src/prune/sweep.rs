@@ -58,7 +58,7 @@ impl Pruner {
     /// Sweeps every number that all live sessions have acknowledged, finishes the deletes of verdicts made before, and answers condemn
     /// records nobody can read. Returns true when something is still waiting to be decided.
     pub fn sweep(&mut self) -> Result<bool, PruneError> {
-        self.again_when_reset(Self::sweep_once)
+        self.again_when_renumbered(Self::sweep_once)
     }
 
     fn sweep_once(&mut self) -> Result<bool, PruneError> {
@@ -104,13 +104,9 @@ impl Pruner {
             return Ok(true);
         }
         // A pack that came after an earlier mark began cannot be decided by that mark.
-        let decides = |pack: &PackId| {
-            let number =
-                self.reader.with_known(|cache, view| cache.pack_number(pack).map(|found| found.filter(|&n| view.can_read(n))));
-            number.map(|found| found.is_none_or(|number| self.mark.covers(number))).map_err(RepositoryError::from)
-        };
+        let decides = |pack: &PackId| self.reader.number(pack).is_none_or(|number| self.mark.covers(number));
         let mut packs = book.pending.iter().filter(|pending| swept.contains(&pending.hash)).flat_map(|pending| &pending.packs);
-        if !packs.try_fold(true, |all, pack| decides(pack).map(|one| all && one))? {
+        if !packs.all(decides) {
             self.mark = Mark::default();
         }
         self.mark(&live)?;

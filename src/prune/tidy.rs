@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::live::Live;
 use super::{PruneError, Pruner};
-use crate::cache::PackNumber;
 use crate::format::names;
 use crate::id::SessionId;
+use crate::repository::catalog::Memo;
 use crate::repository::{RepositoryError, SessionNames};
 
 /// Packs that are gone are forgotten by the cache, in one pass over it, when they are one in so many.
@@ -45,12 +45,12 @@ impl Pruner {
         self.repository.store().list(names::PROBE, &mut |entry| listed.push(entry.name))?;
         for name in listed {
             let note = format!("probe {name}").into_bytes();
-            let seen = self.reader.with_known(|cache, _| cache.meta(&note)).map_err(RepositoryError::from)?.is_some();
+            let seen = self.reader.with_catalog(|catalog| catalog.recall(&note)).map_err(RepositoryError::from)?.is_some();
             if seen {
                 self.repository.store().delete(&name)?;
             }
             let note_now = if seen { None } else { Some(&b"seen"[..]) };
-            self.reader.with_known(|cache, _| cache.put_meta(&note, note_now)).map_err(RepositoryError::from)?;
+            self.reader.with_catalog(|catalog| catalog.remember(&note, note_now)).map_err(RepositoryError::from)?;
         }
         Ok(())
     }
@@ -60,18 +60,6 @@ impl Pruner {
             return Ok(());
         }
         let Self { reader, listed, .. } = self;
-        reader
-            .with_known(|cache, view| {
-                let (mut gone, mut all): (Vec<PackNumber>, usize) = (Vec::new(), 0);
-                cache.packs(&mut |number, id, _| {
-                    all += 1;
-                    if !listed.contains_key(&id) && !view.contains(number) {
-                        gone.push(number);
-                    }
-                })?;
-                if gone.len() * GONE_ONE_IN >= all { cache.forget_packs(&gone) } else { Ok(()) }
-            })
-            .map_err(RepositoryError::from)?;
-        Ok(())
+        Ok(reader.with_catalog(|catalog| catalog.forget(GONE_ONE_IN, |id| !listed.contains_key(id)))?)
     }
 }

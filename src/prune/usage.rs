@@ -55,7 +55,7 @@ impl<'a> Usage<'a> {
     }
 
     fn used(&self, mark: &Mark) -> Result<u64, PruneError> {
-        let packs: Vec<_> = self.reader.with_known(|_, view| view.iter().chain(view.condemned()).collect());
+        let packs: Vec<_> = self.reader.with_catalog(|catalog| catalog.view().iter().chain(catalog.view().condemned()).collect());
         let choice = choose::choose(&self.reader, mark, &packs, &HashSet::new())?;
         Ok(choice.uses.iter().map(|pack| pack.used).sum())
     }

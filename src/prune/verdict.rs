@@ -6,12 +6,12 @@ use super::PruneError;
 use super::book::{Book, Pending};
 use super::choose::facts;
 use super::mark::Mark;
-use crate::cache::{CacheError, ChunkKey, Copy, PackNumber};
 use crate::crypto::ChunkType;
 use crate::format::gc::reason;
 use crate::format::pack::{Class, RowEncoding};
 use crate::id::{ChunkId, PackId};
 use crate::monitor::Stop;
+use crate::repository::catalog::{PackNumber, StoredCopy, Trust};
 use crate::repository::{Reader, RepositoryError};
 use crate::store::{ReadUnit, StoreError};
 
@@ -52,9 +52,7 @@ impl Deciding<'_> {
                 decided.pardon.push((id, reason::PINNED));
                 continue;
             }
-            let number =
-                self.reader.with_known(|cache, view| cache.pack_number(&id).map(|found| found.filter(|&n| view.can_read(n))));
-            match number.map_err(RepositoryError::from)? {
+            match self.reader.number(&id) {
                 Some(number) if self.mark.covers(number) => {
                     open.insert(number, id);
                 }
@@ -66,8 +64,8 @@ impl Deciding<'_> {
         }
         let needed = self.with_reliable_view(|| self.needed(&open, pending))?;
         // A cache that was dropped meanwhile was listed into again, condemned packs and all: nothing that was proved holds.
-        if self.reader.with_known(|cache, _| cache.resets()) != self.mark.resets() {
-            return Err(RepositoryError::Cache(CacheError::Reset("it was dropped while a verdict was made".into())).into());
+        if self.reader.with_catalog(|catalog| catalog.drops()) != self.mark.drops() {
+            return Err(PruneError::Renumbered);
         }
         for (number, id) in open {
             if needed.contains(&number) {
@@ -83,12 +81,9 @@ impl Deciding<'_> {
 
     /// Bad and condemned packs out of the view, for looking up and for reading bases.
     fn with_reliable_view<T>(&self, work: impl FnOnce() -> T) -> T {
-        let full = self.reader.with_known(|_, view| {
-            let reliable = view.reliable();
-            std::mem::replace(view, reliable)
-        });
+        let full = self.reader.with_catalog(|catalog| catalog.replace_view(catalog.view().reliable()));
         let done = work();
-        self.reader.with_known(|_, view| *view = full);
+        self.reader.with_catalog(|catalog| catalog.replace_view(full));
         done
     }
 
@@ -131,10 +126,7 @@ impl Deciding<'_> {
         pending: &Pending,
         needed: &mut HashSet<PackNumber>,
     ) -> Result<(), PruneError> {
-        let mut everywhere = Vec::new();
-        let packs = self.reader.with_known(|cache, _| cache.packs(&mut |number, _, _| everywhere.push(number)));
-        packs.map_err(RepositoryError::from)?;
-        for number in everywhere {
+        for (number, _) in self.reader.with_catalog(|catalog| catalog.known())? {
             let Some(marks) = self.mark.of(number) else { continue };
             let Some(facts) = facts(self.reader, number)?.filter(|facts| facts.class == Class::Metadata) else { continue };
             for row in marks.reachable.iter() {
@@ -160,10 +152,11 @@ impl Deciding<'_> {
             if self.stop.requested() {
                 return Err(RepositoryError::Stopped.into());
             }
-            let mut proofs: Vec<(Copy, Wanted)> = Vec::new();
+            let mut proofs: Vec<(StoredCopy, Wanted)> = Vec::new();
             for (wanted, copies) in part.iter().zip(self.copies(part)?) {
-                let is_written =
-                    |copy: &Copy| self.reader.with_known(|_, view| view.id(copy.pack)).is_some_and(|id| written.contains(&id));
+                let is_written = |copy: &StoredCopy| {
+                    self.reader.with_catalog(|catalog| catalog.view().id(copy.pack)).is_some_and(|id| written.contains(&id))
+                };
                 if copies.iter().any(|copy| !copy.composed && is_written(copy)) {
                     continue;
                 }
@@ -184,17 +177,8 @@ impl Deciding<'_> {
     }
 
     /// Copies in the view, literal ones first.
-    fn copies(&self, wanted: &[Wanted]) -> Result<Vec<Vec<Copy>>, PruneError> {
-        let keys: Vec<ChunkKey> = wanted.iter().map(|&(kind, id)| ChunkKey { kind: kind as u8, id }).collect();
-        let mut copies = vec![Vec::new(); wanted.len()];
-        let find = self.reader.with_known(|cache, view| {
-            cache.find(&keys, &mut |nth, copy| {
-                if view.contains(copy.pack) {
-                    copies[nth].push(copy);
-                }
-            })
-        });
-        find.map_err(RepositoryError::from)?;
+    fn copies(&self, wanted: &[Wanted]) -> Result<Vec<Vec<StoredCopy>>, PruneError> {
+        let mut copies = self.reader.copies_of(wanted, Trust::Reliable)?;
         for copies in &mut copies {
             copies.sort_unstable_by_key(|copy| (copy.composed, copy.pack, copy.row));
         }
@@ -202,8 +186,8 @@ impl Deciding<'_> {
     }
 
     /// Rebuilds a chunk from this copy and recomputes its id; when that fails, from every other one.
-    fn gives_back(&self, kind: ChunkType, id: &ChunkId, first: &Copy) -> Result<bool, PruneError> {
-        let proved = |copy: &Copy| match self.reader.read_copy(kind, id, copy.pack, copy.row) {
+    fn gives_back(&self, kind: ChunkType, id: &ChunkId, first: &StoredCopy) -> Result<bool, PruneError> {
+        let proved = |copy: &StoredCopy| match self.reader.read_copy(kind, id, copy.pack, copy.row) {
             Ok(_) => Ok(true),
             Err(error) if self.says_nothing_about_the_copy(&error) => Err(PruneError::from(error)),
             Err(_) => Ok(false),

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::{PruneError, Pruner};
 use crate::format::config::StoreClass;
 use crate::id::SessionId;
+use crate::repository::catalog::Memo;
 use crate::repository::session::{is_dead_here, revoke};
 use crate::repository::{RepositoryError, SessionNames};
 use crate::store::StoreError;
@@ -95,15 +96,15 @@ impl Pruner {
         let now = self.repository.clock().now().seconds;
         let records = u32::try_from(names.names.len()).unwrap_or(u32::MAX);
         self.reader
-            .with_known(|cache, _| {
-                let before = cache.meta(&note)?.and_then(|kept| Seen::decode(&kept)).filter(|seen| seen.records == records);
+            .with_catalog(|catalog| -> Result<bool, RepositoryError> {
+                let before = catalog.recall(&note)?.and_then(|kept| Seen::decode(&kept)).filter(|seen| seen.records == records);
                 let seen = match before {
                     Some(seen) => Seen { runs: seen.runs.saturating_add(1), ..seen },
                     None => Seen { records, first_seconds: now, runs: 1 },
                 };
-                cache.put_meta(&note, Some(&seen.encode()))?;
+                catalog.remember(&note, Some(&seen.encode()))?;
                 Ok(seen.runs >= SILENT_RUNS && now.saturating_sub(seen.first_seconds) >= SILENT_SECONDS)
             })
-            .map_err(|error: crate::cache::CacheError| RepositoryError::from(error).into())
+            .map_err(PruneError::from)
     }
 }

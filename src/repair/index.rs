@@ -5,14 +5,14 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::cache::Cache;
-use crate::format::pack::{self, PackFacts};
+use crate::format::pack::PackFacts;
 use crate::format::{index, limits, names};
 use crate::id::{IndexId, PackId};
 use crate::monitor::{Monitor, Phase, Stop};
 use crate::repair::{RepairError, check_stop};
+use crate::repository::catalog::{NoMemo, list_packs, own_facts, own_facts_mended};
 use crate::repository::writer::{Writer, WriterOptions};
-use crate::repository::{Repository, RepositoryError, gc, reindex};
+use crate::repository::{Repository, RepositoryError, gc, is_damage};
 use crate::store::{Name, StoreError};
 
 /// What was found and written.
@@ -56,9 +56,8 @@ fn index_all(
     stop: &Stop,
 ) -> Result<IndexSummary, RepairError> {
     let mut summary = IndexSummary::default();
-    let mut cache = Cache::temporary(&repository.id(), &repository.keys().cache_key()).map_err(RepositoryError::from)?;
-    let deleted = gc::read(repository, &mut cache)?.deleted;
-    let mut packs: Vec<(PackId, u64)> = gc::list_packs(repository)?.into_iter().collect();
+    let deleted = gc::read(repository, &mut NoMemo)?.deleted;
+    let mut packs: Vec<(PackId, u64)> = list_packs(repository)?.into_iter().collect();
     packs.retain(|(id, _)| !deleted.contains(id));
     packs.sort_unstable();
     summary.packs = packs.len() as u64;
@@ -93,7 +92,7 @@ fn indexed_packs(repository: &Repository, summary: &mut IndexSummary, stop: &Sto
             Ok(sealed) => index::open(repository.opener(), id, &sealed).map_err(|error| error.to_string()),
             Err(StoreError::NotFound(_)) => continue,
             Err(error) => match error.into() {
-                error if reindex::is_damage(repository, &error) => Err(error.to_string()),
+                error if is_damage(repository, &error) => Err(error.to_string()),
                 error => return Err(error),
             },
         };
@@ -110,14 +109,10 @@ fn indexed_packs(repository: &Repository, summary: &mut IndexSummary, stop: &Sto
 
 /// A pack's own directory, through parity if need be; or what is wrong with it.
 fn facts(repository: &Repository, id: &PackId, size: u64) -> Result<Result<PackFacts, String>, RepositoryError> {
-    match reindex::facts_from_pack(repository, id, size) {
-        Ok(facts) => Ok(Ok(facts)),
+    match own_facts_mended(repository, id, size, own_facts) {
+        Ok((facts, _)) => Ok(Ok(facts)),
         Err(RepositoryError::Store(error @ StoreError::NotFound(_))) => Ok(Err(error.to_string())),
-        Err(error) if reindex::is_damage(repository, &error) => {
-            let mended = repository.mend_pack(id)?;
-            let facts = mended.and_then(|bytes| pack::read_facts(repository.opener(), *id, &bytes).ok());
-            Ok(facts.ok_or_else(|| error.to_string()))
-        }
+        Err(error) if is_damage(repository, &error) => Ok(Err(error.to_string())),
         Err(error) => Err(error),
     }
 }

@@ -8,15 +8,15 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use crate::cache::PackNumber;
 use crate::crypto::ChunkType;
 use crate::format::pack::{ChunkRow, Class, PackFacts, RowEncoding};
 use crate::id::{ChunkId, PackId};
 use crate::monitor::{Monitor, Phase, Stop};
 use crate::parallel::{self, Feed};
 use crate::repair::{RepairError, check_stop};
+use crate::repository::catalog::PackNumber;
 use crate::repository::writer::{Named, Writer, WriterOptions};
-use crate::repository::{Reader, Repository, RepositoryError, reindex};
+use crate::repository::{Reader, Repository, RepositoryError};
 
 /// Rows asked about at a time.
 const BATCH: usize = 4096;
@@ -81,15 +81,13 @@ impl Search<'_> {
     /// Everything in these packs of which nothing usable is left, and what is composed of it.
     fn lost(&mut self, packs: &[PackId]) -> Result<(), RepositoryError> {
         for id in packs {
-            match self.facts_of(id)? {
+            match self.writer.catalog().facts_of(id)? {
                 Some(facts) => self.lost_rows(&facts, |_| true)?,
                 None => self.summary.unknown += 1,
             }
         }
-        let mut numbers: Vec<PackNumber> = Vec::new();
-        self.writer.cache().packs(&mut |number, _, _| numbers.push(number))?;
-        for number in numbers {
-            let Some(facts) = self.facts(number)? else { continue };
+        for (number, _) in self.writer.catalog().known()? {
+            let Some(facts) = self.writer.catalog().facts(number)? else { continue };
             if facts.directory.bases.iter().any(|base| self.lost.contains(base)) {
                 let lost = self.lost.clone();
                 let directory = &facts.directory;
@@ -125,17 +123,6 @@ impl Search<'_> {
             }
         }
         Ok(())
-    }
-
-    fn facts_of(&mut self, id: &PackId) -> Result<Option<PackFacts>, RepositoryError> {
-        match self.writer.cache().pack_number(id)? {
-            Some(number) => self.facts(number),
-            None => Ok(None),
-        }
-    }
-
-    fn facts(&mut self, number: PackNumber) -> Result<Option<PackFacts>, RepositoryError> {
-        self.writer.cache().pack(number)?.map(|row| reindex::facts_of(&row)).transpose()
     }
 
     /// Reads every data pack of another repository, until nothing is lost any more.

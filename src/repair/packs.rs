@@ -7,7 +7,6 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::cache::Cache;
 use crate::format::config::DAMAGED_PACKS_MAX;
 use crate::format::names::{self, ObjectName};
 use crate::format::{limits, parity};
@@ -16,8 +15,9 @@ use crate::monitor::{Monitor, Phase, Stop};
 use crate::parallel;
 use crate::planted;
 use crate::repair::{RepairError, check_stop};
+use crate::repository::catalog::{NoMemo, list_packs};
 use crate::repository::parity::put_parity;
-use crate::repository::{Repository, RepositoryError, gc, reindex};
+use crate::repository::{Repository, RepositoryError, gc, is_damage};
 use crate::store::{Store, StoreError};
 
 /// Packs in memory at once, each with its parity object and what is made of both.
@@ -96,18 +96,15 @@ pub fn run(
 ) -> Result<PacksSummary, RepairError> {
     repository.need_owner("repairing")?;
     repository.need_write_features()?;
-    let mut cache = repository.open_cache()?;
+    let mut catalog = repository.open_catalog()?;
     // Index files say which packs there should be.
-    reindex::sync(repository, &mut cache, monitor)?;
-    let deleted = gc::read(repository, &mut cache)?.deleted;
-    let listed = gc::list_packs(repository)?;
+    repository.sync(&mut catalog, monitor)?;
+    let deleted = gc::read(repository, &mut catalog)?.deleted;
+    let listed = list_packs(repository)?;
     let mut work: Vec<(PackId, Option<u64>)> = listed.iter().map(|(&id, &size)| (id, Some(size))).collect();
-    let mut missing = BTreeSet::new();
-    // Not whatever the cache knows: that may be of a time that this store has not seen.
-    cache
-        .index_files(&mut |_, packs| missing.extend(packs.into_iter().filter(|id| !listed.contains_key(id))))
-        .map_err(RepositoryError::from)?;
-    work.extend(missing.into_iter().map(|id| (id, None)));
+    // Not all packs that the cache knows: some may be of a time that this store has not seen.
+    let named = catalog.named_by_index_files()?;
+    work.extend(named.into_iter().filter(|id| !listed.contains_key(id)).map(|id| (id, None)));
     work.retain(|(id, _)| !deleted.contains(id) && is_wanted(&options.packs, id));
     work.sort_unstable();
     if let Some(unknown) = options.packs.iter().find(|prefix| !work.iter().any(|(id, _)| id.to_hex().starts_with(*prefix))) {
@@ -168,7 +165,7 @@ impl Run<'_> {
         match self.repository.store().get(&names::pack_name(*id), limits::PACK_SIZE_MAX) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) => match error.into() {
-                error if reindex::is_damage(self.repository, &error) => Ok(None),
+                error if is_damage(self.repository, &error) => Ok(None),
                 RepositoryError::Store(StoreError::NotFound(_)) => Ok(None),
                 error => Err(error),
             },
@@ -203,7 +200,7 @@ impl Run<'_> {
             let is_good = match store.get(&name, limits::PARITY_SIZE_MAX) {
                 Ok(object) => names::hash_of(&[&object]) == hash,
                 Err(error) => match error.into() {
-                    error if reindex::is_damage(self.repository, &error) => false,
+                    error if is_damage(self.repository, &error) => false,
                     RepositoryError::Store(StoreError::NotFound(_)) => true,
                     error => return Err(error),
                 },
@@ -248,8 +245,7 @@ pub fn put_back(repository: &Repository, id: PackId, bytes: &[u8]) -> Result<(),
     if *blake3::hash(bytes).as_bytes() != id.0 {
         return Err(RepositoryError::Inconclusive(format!("{name} is not put back: these bytes do not hash to its name")));
     }
-    let mut cache = Cache::temporary(&repository.id(), &repository.keys().cache_key())?;
-    if gc::read(repository, &mut cache)?.deleted.contains(&id) && !planted::is("deleted-pack-put-back") {
+    if gc::read(repository, &mut NoMemo)?.deleted.contains(&id) && !planted::is("deleted-pack-put-back") {
         return Err(RepositoryError::Inconclusive(format!("{name} is not put back: it was deleted meanwhile")));
     }
     repository.store().replace(&name, &[bytes])?;

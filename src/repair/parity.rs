@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::cache::Cache;
 use crate::format::limits;
 use crate::format::names::{self, ObjectName};
 use crate::id::PackId;
 use crate::monitor::{Monitor, Phase, Problem, Stop};
 use crate::repair::{RepairError, check_stop};
+use crate::repository::catalog::{NoMemo, list_packs};
 use crate::repository::parity::put_parity;
-use crate::repository::{Repository, RepositoryError, gc, reindex};
+use crate::repository::{Repository, RepositoryError, gc, is_damage};
 use crate::store::{Name, StoreError};
 
 /// What `add` did.
@@ -40,11 +40,10 @@ pub fn add(
 ) -> Result<AddSummary, RepairError> {
     repository.need_write_features()?;
     let mut summary = AddSummary::default();
-    let mut cache = Cache::temporary(&repository.id(), &repository.keys().cache_key()).map_err(RepositoryError::from)?;
     // What is condemned may be gone in a minute; nothing is lost by leaving it out.
-    let bad = gc::read(repository, &mut cache)?.bad;
+    let bad = gc::read(repository, &mut NoMemo)?.bad;
     let (protected, _) = repository.packs_with_parity()?;
-    let mut packs: Vec<(PackId, u64)> = gc::list_packs(repository)?.into_iter().collect();
+    let mut packs: Vec<(PackId, u64)> = list_packs(repository)?.into_iter().collect();
     packs.retain(|(id, _)| !bad.contains(id));
     summary.packs = packs.len() as u64;
     packs.retain(|(id, _)| !protected.contains(id));
@@ -56,7 +55,7 @@ pub fn add(
             Ok(bytes) => bytes,
             Err(StoreError::NotFound(_)) => continue,
             Err(error) => match error.into() {
-                error if reindex::is_damage(repository, &error) => Vec::new(),
+                error if is_damage(repository, &error) => Vec::new(),
                 error => return Err(error.into()),
             },
         };

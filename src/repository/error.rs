@@ -6,7 +6,8 @@ use crate::compress::CompressError;
 use crate::crypto::CryptoError;
 use crate::format::FormatError;
 use crate::id::ChunkId;
-use crate::store::StoreError;
+use crate::repository::Repository;
+use crate::store::{ReadUnit, StoreError};
 
 /// An operation on a repository failed.
 #[derive(Debug, thiserror::Error)]
@@ -174,5 +175,16 @@ impl RepositoryError {
     pub fn object(object: impl ToString) -> impl FnOnce(FormatError) -> Self {
         let object = object.to_string();
         move |source| Self::Object { object, source }
+    }
+}
+
+/// Does this error say that an object is damaged, rather than that a store far away does not answer?
+pub fn is_damage(repository: &Repository, error: &RepositoryError) -> bool {
+    match error {
+        RepositoryError::Object { .. } | RepositoryError::Format(_) | RepositoryError::ChunkDamaged { .. } => true,
+        RepositoryError::Store(StoreError::Size { .. }) => true,
+        // On a local disk a failed read is a bad sector, or the wrong mode of this one file.
+        RepositoryError::Store(StoreError::Io(_) | StoreError::Denied(_)) => repository.store().read_unit() == ReadUnit::Exact,
+        _ => false,
     }
 }

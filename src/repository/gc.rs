@@ -8,9 +8,9 @@
 //! its hash, and what one of them condemned stays bad whatever is decided (M3), because another verdict may land late. Both forms are
 //! always read, whatever the class: a writer cannot tell who wrote a config.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
-use crate::cache::Cache;
+use crate::cache::Memo;
 use crate::clock::Timestamp;
 use crate::format::gc::{Condemn, Verdict};
 use crate::format::names::{self, ObjectName};
@@ -125,9 +125,9 @@ pub struct GcState {
 ///
 /// Bad is the union over numbers of the verdict's delete list, or, without a verdict, all packs of the condemn record. A record of an
 /// older generation counts as read and empty for a writer: it names no pack of the writer's generation.
-pub fn read(repository: &Repository, cache: &mut Cache) -> Result<GcState, RepositoryError> {
+pub fn read(repository: &Repository, memo: &mut dyn Memo) -> Result<GcState, RepositoryError> {
     let mut state = GcState::default();
-    for_each(repository, cache, &mut |numbered| {
+    for_each(repository, memo, &mut |numbered| {
         let follows = (state.blocked_at.is_none() && numbered.number == state.number + 1) || planted::is("gap-in-numbers-skipped");
         if follows && numbered.is_understood() {
             state.number = numbered.number;
@@ -147,7 +147,7 @@ pub fn read(repository: &Repository, cache: &mut Cache) -> Result<GcState, Repos
 /// every one of 1..=n has a name in it, whatever stands there.
 pub fn for_each(
     repository: &Repository,
-    cache: &mut Cache,
+    memo: &mut dyn Memo,
     each: &mut dyn FnMut(Numbered) -> Result<(), RepositoryError>,
 ) -> Result<u64, RepositoryError> {
     let mut numbers: BTreeMap<u64, Listed> = BTreeMap::new();
@@ -159,7 +159,7 @@ pub fn for_each(
         _ => {}
     })?;
     let newest = numbers.values().rev().map(|listed| &listed.plain).find(|plain| plain.iter().any(Option::is_some));
-    let past = past(repository, cache, newest.unwrap_or(&[None, None]))?;
+    let past = past(repository, memo, newest.unwrap_or(&[None, None]))?;
     let mut named = 0;
     for (number, Listed { plain: [condemn, verdict], condemns, verdicts }) in numbers {
         // A LIST that is not atomic can show 6 without 5.
@@ -168,10 +168,10 @@ pub fn for_each(
         }
         each(Numbered {
             number,
-            condemn: load(repository, cache, past, number, condemn, None)?,
-            verdict: load(repository, cache, past, number, verdict, None)?,
-            condemns_by_hash: load_by_hash(repository, cache, past, number, condemns)?,
-            verdicts_by_hash: load_by_hash(repository, cache, past, number, verdicts)?,
+            condemn: load(repository, memo, past, number, condemn, None)?,
+            verdict: load(repository, memo, past, number, verdict, None)?,
+            condemns_by_hash: load_by_hash(repository, memo, past, number, condemns)?,
+            verdicts_by_hash: load_by_hash(repository, memo, past, number, verdicts)?,
         })?;
     }
     Ok(named)
@@ -235,18 +235,18 @@ fn note(repository: &Repository, past: u64, name: &Name) -> Vec<u8> {
 
 /// Which of the pasts this cache has seen the store has now. A store that was rolled back, or a copy under the same place, gives the same
 /// names to other records: then the one made last is another than the one that was kept, and nothing that was kept is believed again.
-fn past(repository: &Repository, cache: &mut Cache, newest: &[Option<Name>; 2]) -> Result<u64, RepositoryError> {
+fn past(repository: &Repository, memo: &mut dyn Memo, newest: &[Option<Name>; 2]) -> Result<u64, RepositoryError> {
     const PAST: &[u8] = b"gc past";
-    let past = cache.meta(PAST)?.and_then(|kept| Some(u64::from_le_bytes(kept.try_into().ok()?))).unwrap_or(0);
+    let past = memo.recall(PAST)?.and_then(|kept| Some(u64::from_le_bytes(kept.try_into().ok()?))).unwrap_or(0);
     for name in newest.iter().flatten() {
-        let Some(kept) = cache.meta(&note(repository, past, name))? else { continue };
+        let Some(kept) = memo.recall(&note(repository, past, name))? else { continue };
         let same = match repository.get_listed(name, limits::GC_SIZE_MAX) {
             Ok(Some(sealed)) => kept.starts_with(&names::hash_of(&[&sealed]).0),
             Ok(None) => return Err(StoreError::NotFound(name.clone()).into()),
             Err(error) => listed::fault(error).map(|_| false)?,
         };
         if !same {
-            cache.put_meta(PAST, Some(&(past + 1).to_le_bytes()))?;
+            memo.remember(PAST, Some(&(past + 1).to_le_bytes()))?;
             return Ok(past + 1);
         }
     }
@@ -255,7 +255,7 @@ fn past(repository: &Repository, cache: &mut Cache, newest: &[Option<Name>; 2]) 
 
 fn load<T: Record>(
     repository: &Repository,
-    cache: &mut Cache,
+    memo: &mut dyn Memo,
     past: u64,
     number: u64,
     name: Option<Name>,
@@ -263,7 +263,7 @@ fn load<T: Record>(
 ) -> Result<Slot<T>, RepositoryError> {
     let Some(name) = name else { return Ok(Slot::Free) };
     let note = note(repository, past, &name);
-    if let Some(kept) = cache.meta(&note)?
+    if let Some(kept) = memo.recall(&note)?
         && let Some((hash, body)) = kept.split_first_chunk::<32>()
         && let Ok(record) = T::decode(body)
     {
@@ -285,7 +285,7 @@ fn load<T: Record>(
         // read, and what it would store, nobody would believe.
         Ok(opened) if opened.sealed_in > repository.keys.generation() => Err(RepositoryError::rotated_meanwhile()),
         Ok(gc::Opened { record, .. }) => {
-            cache.put_meta(&note, Some(&[&hash.0[..], &record.encode()?].concat()))?;
+            memo.remember(&note, Some(&[&hash.0[..], &record.encode()?].concat()))?;
             Ok(Slot::Read(record, hash))
         }
         Err(FormatError::OtherGeneration { generation, .. }) if generation < repository.keys.generation() => {
@@ -299,7 +299,7 @@ fn load<T: Record>(
 /// Those that stand under their hash. What does not hash to its name is damaged.
 fn load_by_hash<T: Record>(
     repository: &Repository,
-    cache: &mut Cache,
+    memo: &mut dyn Memo,
     past: u64,
     number: u64,
     mut names: Vec<(ObjectHash, Name)>,
@@ -307,22 +307,11 @@ fn load_by_hash<T: Record>(
     names.sort_unstable();
     let mut slots = Vec::with_capacity(names.len());
     for (hash, name) in names {
-        match load(repository, cache, past, number, Some(name), Some(hash)) {
+        match load(repository, memo, past, number, Some(name), Some(hash)) {
             // A forged one that a prune cleared away meanwhile; a session names only what it has read.
             Err(RepositoryError::Store(StoreError::NotFound(_))) => {}
             slot => slots.push((hash, slot?)),
         }
     }
     Ok(slots)
-}
-
-/// Sizes of every listed pack.
-pub fn list_packs(repository: &Repository) -> Result<HashMap<PackId, u64>, RepositoryError> {
-    let mut packs = HashMap::new();
-    repository.store.list(names::PACKS, &mut |entry| {
-        if let Some(id) = names::parse_pack(&entry.name) {
-            packs.insert(id, entry.size);
-        }
-    })?;
-    Ok(packs)
 }

@@ -1,12 +1,13 @@
 //! The narrow waist: above it plaintext and ids, below it sealed bytes.
 //!
 //! A [`Repository`] is an opened place: store, keys, config. A [`writer::Writer`] runs one session through the commit protocol; a
-//! [`Reader`] gives chunks, trees and paths. `reindex` keeps the local cache in step and decides, by what the store lists, which packs
-//! may be relied on.
+//! [`Reader`] gives chunks, trees and paths. Both look chunks up in a [`catalog::Catalog`].
 //!
 //! Leans on `store`, `cache`, `crypto`, `format`. Never knows what a source is, how files are restored, or who asks.
 
 pub mod bits;
+pub mod catalog;
+mod catalogs;
 mod configs;
 mod error;
 pub mod gc;
@@ -21,23 +22,22 @@ pub mod packing;
 pub mod parity;
 pub mod probe;
 mod reader;
-pub mod reindex;
 pub mod session;
 mod sessions;
 mod snapshots;
 mod strangers;
 mod tombstones;
 mod trees;
-pub mod view;
 pub mod writer;
 
-pub use error::RepositoryError;
+pub use catalogs::GcSeen;
+pub use error::{RepositoryError, is_damage};
 pub use init::{ChunkerParams, InitOptions, Initialised};
 pub use keyslots::{KeyslotInfo, NewSlot, repository_at};
 pub use notes::{Notes, SnapshotNotes, TEXT_SIZE_MAX, Verified};
 pub use open::{Environment, Secret};
 pub use packing::create_same;
-pub use reader::{BadCopy, FactsFrom, Location, Reader};
+pub use reader::{BadCopy, Location, Reader};
 pub use sessions::{SessionNames, SessionState};
 pub use snapshots::{FailedRun, Forgone, SnapshotList, StoredSnapshot};
 pub use strangers::{check_is_free, program_at};
@@ -177,30 +177,6 @@ impl Repository {
         Ok(match &self.cache {
             Some(folder) => Cache::open(folder, &id, &key)?,
             None => Cache::temporary(&id, &key)?,
-        })
-    }
-
-    /// A cache of what packs say of themselves, and of nothing else. Its key is the owner's alone: whoever holds a writer key and can
-    /// write on this disk must not be able to put words into the mouths of packs.
-    pub fn open_pack_cache(&self) -> Result<Cache, RepositoryError> {
-        let Some(root) = self.keys.root() else { return Err(RepositoryError::NeedsOwner("reading packs")) };
-        let key = zeroize::Zeroizing::new(blake3::derive_key("esker 2026-11 v1 cache of packs", root.expose()));
-        Ok(match &self.cache {
-            Some(folder) => Cache::open(&folder.join("packs"), &self.id(), &key)?,
-            None => Cache::temporary(&self.id(), &key)?,
-        })
-    }
-
-    /// A cache of what chunks of another repository are called here, for copying. Its key needs the other one's root: whoever holds a
-    /// writer key here and can write on this disk must not be able to put another chunk in the place of one that is copied.
-    pub fn open_copy_cache(&self, from: &Repository) -> Result<Cache, RepositoryError> {
-        let Some(root) = from.keys.root() else { return Err(RepositoryError::NeedsOwner("copying snapshots out of a repository")) };
-        let mut hasher = blake3::Hasher::new_derive_key("esker 2026-11 v1 cache of copies");
-        hasher.update(root.expose()).update(&self.id().0).update(&self.keys.cache_key());
-        let key = zeroize::Zeroizing::new(*hasher.finalize().as_bytes());
-        Ok(match &self.cache {
-            Some(folder) => Cache::open(&folder.join("copied").join(from.id().to_hex()), &self.id(), &key)?,
-            None => Cache::temporary(&self.id(), &key)?,
         })
     }
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{Repository, RepositoryError, listed};
-use crate::cache::{Cache, CacheError};
+use crate::cache::Memo;
 use crate::clock::Timestamp;
 use crate::format::names::{self, ObjectName};
 use crate::format::note::{self, Entry, Keep, Note, Value, VerifiedHow};
@@ -207,16 +207,14 @@ impl Repository {
     /// why it is of no use: it is gone, too large, or not what its name says.
     pub(super) fn record(
         &self,
-        cache: &mut Cache,
+        memo: &mut dyn Memo,
         name: &Name,
         hash: &ObjectHash,
         size_max: u64,
     ) -> Result<Result<Vec<u8>, String>, RepositoryError> {
         let key = [b"record ", name.as_str().as_bytes()].concat();
-        match cache.meta(&key) {
-            Ok(Some(sealed)) if names::hash_of(&[&sealed]) == *hash => return Ok(Ok(sealed)),
-            Ok(_) | Err(CacheError::Reset(_)) => {}
-            Err(error) => return Err(error.into()),
+        if let Some(sealed) = memo.recall(&key)?.filter(|sealed| names::hash_of(&[sealed]) == *hash) {
+            return Ok(Ok(sealed));
         }
         let sealed = match self.get_listed(name, size_max) {
             Ok(Some(sealed)) => sealed,
@@ -226,10 +224,7 @@ impl Repository {
         if names::hash_of(&[&sealed]) != *hash {
             return Ok(Err("its bytes do not hash to its name".to_owned()));
         }
-        match cache.put_meta(&key, Some(&sealed)) {
-            // Read again the next time: slower, as right.
-            Ok(()) | Err(CacheError::Reset(_)) => Ok(Ok(sealed)),
-            Err(error) => Err(error.into()),
-        }
+        memo.remember(&key, Some(&sealed))?;
+        Ok(Ok(sealed))
     }
 }

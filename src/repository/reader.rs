@@ -14,15 +14,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as Bounded;
 
-use crate::cache::{Cache, CacheError, ChunkKey, Copy, PackNumber};
 use crate::crypto::ChunkType;
 use crate::format::names;
 use crate::format::pack::{self, Class, PackFacts, RowEncoding, recipe};
 use crate::id::{ChunkId, PackId};
 use crate::monitor::{Monitor, Quiet};
 use crate::planted;
-use crate::repository::view::View;
-use crate::repository::{Repository, RepositoryError, reindex};
+use crate::repository::catalog::{Catalog, PackNumber, StoredCopy, Trust, View};
+use crate::repository::{Repository, RepositoryError};
 use crate::store::{ReadUnit, StoreError, get_widened};
 
 use windows::{Fetched, Windows};
@@ -67,20 +66,6 @@ impl Weighter<PackNumber, Arc<PackFacts>> for ByRows {
     }
 }
 
-/// Where facts about packs come from when they are looked for again.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FactsFrom {
-    /// Index files, and packs nobody indexed: for reading.
-    IndexFiles,
-    /// The packs' own directories alone: for verifying and deleting.
-    Packs,
-}
-
-struct Known {
-    cache: Cache,
-    view: View,
-}
-
 /// May a damaged pack be mended in memory to read a copy?
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mend {
@@ -100,8 +85,7 @@ struct Mended {
 /// Reads chunks; may be used from many threads.
 pub struct Reader {
     repository: Arc<Repository>,
-    known: Mutex<Known>,
-    from: FactsFrom,
+    catalog: Mutex<Catalog>,
     facts: Bounded<PackNumber, Arc<PackFacts>, ByRows>,
     frames: Bounded<(PackNumber, u32), Arc<Vec<u8>>, ByBytes>,
     /// What is kept of metadata packs of a remote store; on disk only for those who do not ask what stands in the store now.
@@ -120,23 +104,13 @@ pub struct BadCopy {
     pub error: RepositoryError,
 }
 
-impl Known {
-    fn sync(&mut self, repository: &Repository, from: FactsFrom, monitor: &dyn Monitor) -> Result<(), RepositoryError> {
-        self.view = match from {
-            FactsFrom::IndexFiles => reindex::sync(repository, &mut self.cache, monitor)?,
-            FactsFrom::Packs => reindex::sync_from_packs(repository, &mut self.cache, monitor)?,
-        };
-        Ok(())
-    }
-}
-
 impl Reader {
     /// A reader over what the repository holds now.
     pub fn new(repository: &Arc<Repository>, monitor: &dyn Monitor) -> Result<Self, RepositoryError> {
         repository.need_owner("reading")?;
-        let mut cache = repository.open_cache()?;
-        let view = reindex::sync(repository, &mut cache, monitor)?;
-        let mut reader = Self::over(repository, cache, view, FactsFrom::IndexFiles)?;
+        let mut catalog = repository.open_catalog()?;
+        repository.sync(&mut catalog, monitor)?;
+        let mut reader = Self::over(repository, catalog)?;
         if repository.store.read_unit() == ReadUnit::Window
             && let Some(folder) = &repository.cache
         {
@@ -145,13 +119,12 @@ impl Reader {
         Ok(reader)
     }
 
-    /// A reader over facts that were gathered elsewhere: verification believes neither index files nor the local cache.
-    pub fn over(repository: &Arc<Repository>, cache: Cache, view: View, from: FactsFrom) -> Result<Self, RepositoryError> {
+    /// A reader over another catalog: verification believes neither index files nor the local cache.
+    pub fn over(repository: &Arc<Repository>, catalog: Catalog) -> Result<Self, RepositoryError> {
         repository.need_owner("reading")?;
         Ok(Self {
-            from,
             repository: Arc::clone(repository),
-            known: Mutex::new(Known { cache, view }),
+            catalog: Mutex::new(catalog),
             facts: Bounded::with_weighter(64, DIRECTORY_ROWS_KEPT, ByRows),
             frames: Bounded::with_weighter(64, FRAMES_KEPT_BYTES, ByBytes),
             windows: (repository.store.read_unit() == ReadUnit::Window).then(Windows::in_memory),
@@ -167,19 +140,17 @@ impl Reader {
 
     /// What is listed and usable; a copy of the view as of the last listing.
     pub fn view(&self) -> View {
-        self.lock().view.clone()
+        self.lock().view().clone()
     }
 
-    /// The cache and the view behind this reader, for whoever decides over them. Lookers-up on other threads wait meanwhile.
-    pub fn with_known<T>(&self, work: impl FnOnce(&mut Cache, &mut View) -> T) -> T {
-        let Known { cache, view } = &mut *self.lock();
-        work(cache, view)
+    /// The catalog behind this reader. Look-ups on other threads wait meanwhile.
+    pub fn with_catalog<T>(&self, work: impl FnOnce(&mut Catalog) -> T) -> T {
+        work(&mut self.lock())
     }
 
     /// Lists again what there is.
     pub fn sync_again(&self, monitor: &dyn Monitor) -> Result<(), RepositoryError> {
-        let known = &mut *self.lock();
-        known.sync(&self.repository, self.from, monitor)
+        self.repository.sync(&mut self.lock(), monitor).map(drop)
     }
 
     /// One chunk, its id recomputed; every copy is tried before it counts as damaged.
@@ -226,13 +197,12 @@ impl Reader {
 
     /// Where a usable copy of each chunk stands; literal copies are preferred.
     pub fn locate(&self, wanted: &[(ChunkType, ChunkId)]) -> Result<Vec<Option<Location>>, RepositoryError> {
-        let keys: Vec<ChunkKey> = wanted.iter().map(|&(kind, id)| ChunkKey { kind: kind as u8, id }).collect();
-        let mut copies: Vec<Option<Copy>> = vec![None; wanted.len()];
-        let mut found = Vec::new();
-        self.find(&keys, |nth, copy| found.push((nth, copy)))?;
+        let mut copies: Vec<Option<StoredCopy>> = vec![None; wanted.len()];
         {
-            let view = &self.lock().view;
-            let key = |copy: &Copy| (!view.contains(copy.pack), copy.composed, copy.pack);
+            let catalog = &mut *self.lock();
+            let found = catalog.find(&self.repository, wanted, Trust::Readable)?;
+            let view = catalog.view();
+            let key = |copy: &StoredCopy| (!view.contains(copy.pack), copy.composed, copy.pack);
             for (nth, copy) in found {
                 let best = &mut copies[nth];
                 if best.as_ref().is_none_or(|best| key(&copy) < key(best)) {
@@ -258,23 +228,31 @@ impl Reader {
     }
 
     /// Every usable copy, literal ones first.
-    pub fn copies(&self, chunk_type: ChunkType, id: &ChunkId) -> Result<Vec<Copy>, RepositoryError> {
-        let mut copies = Vec::new();
-        self.find(&[ChunkKey { kind: chunk_type as u8, id: *id }], |_, copy| copies.push(copy))?;
-        let view = &self.lock().view;
+    pub fn copies(&self, chunk_type: ChunkType, id: &ChunkId) -> Result<Vec<StoredCopy>, RepositoryError> {
+        let catalog = &mut *self.lock();
+        let found = catalog.find(&self.repository, &[(chunk_type, *id)], Trust::Readable)?;
+        let mut copies: Vec<StoredCopy> = found.into_iter().map(|(_, copy)| copy).collect();
+        let view = catalog.view();
         // A bad pack may go at any moment.
         copies.sort_unstable_by_key(|copy| (!view.contains(copy.pack), copy.composed, copy.pack, copy.row));
         Ok(copies)
     }
 
+    /// Every copy of each of these chunks that is trusted so far, in no order; asked in one batch.
+    pub fn copies_of(&self, wanted: &[(ChunkType, ChunkId)], trust: Trust) -> Result<Vec<Vec<StoredCopy>>, RepositoryError> {
+        self.lock().copies(&self.repository, wanted, trust)
+    }
+
+    /// The number of a pack that can be read.
+    pub fn number(&self, id: &PackId) -> Option<PackNumber> {
+        self.lock().view().readable_number(id)
+    }
+
     /// Facts of a pack in the view.
     pub fn facts(&self, number: PackNumber) -> Result<Arc<PackFacts>, RepositoryError> {
-        self.facts.get_or_insert_with(&number, || {
-            let row = self.lock().cache.pack(number)?;
-            match row {
-                Some(row) => Ok(Arc::new(reindex::facts_of(&row)?)),
-                None => Err(RepositoryError::Inconclusive(format!("the local cache forgot pack number {number:?}; run again"))),
-            }
+        self.facts.get_or_insert_with(&number, || match self.lock().facts(number)? {
+            Some(facts) => Ok(Arc::new(facts)),
+            None => Err(RepositoryError::Inconclusive(format!("the local cache forgot pack number {number:?}; run again"))),
         })
     }
 
@@ -406,38 +384,17 @@ impl Reader {
         Err(last.unwrap_or(RepositoryError::ChunkMissing(*id)))
     }
 
-    fn find(&self, keys: &[ChunkKey], mut each: impl FnMut(usize, Copy)) -> Result<(), RepositoryError> {
-        let known = &mut *self.lock();
-        let mut found = Vec::new();
-        for _ in 0..2 {
-            found.clear();
-            let Known { cache, view } = &*known;
-            match cache.find(keys, &mut |nth, copy| {
-                if view.can_read(copy.pack) {
-                    found.push((nth, copy));
-                }
-            }) {
-                Ok(()) => break,
-                // Pack numbers from before are unknown now; whoever still holds one takes the slow way through `read_chunk`.
-                Err(CacheError::Reset(_)) => known.sync(&self.repository, self.from, &Quiet)?,
-                Err(error) => return Err(error.into()),
-            }
-        }
-        found.into_iter().for_each(|(nth, copy)| each(nth, copy));
-        Ok(())
-    }
-
     /// Object name of a pack, for messages.
     pub fn pack_name(&self, number: PackNumber) -> String {
-        match self.lock().view.id(number) {
+        match self.lock().view().id(number) {
             Some(id) => names::pack_name(id).to_string(),
             None => "a pack that is no longer listed".to_owned(),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
+    fn lock(&self) -> MutexGuard<'_, Catalog> {
         // A panic while holding it leaves plain data behind, which the id check guards anyhow.
-        self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.catalog.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

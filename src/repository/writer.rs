@@ -10,17 +10,16 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cache::{Cache, CacheError, ChunkKey, PackNumber};
 use crate::crypto::ChunkType;
 use crate::format::pack::{Class, PackFacts};
 use crate::format::snapshot::{RunFacts, Snapshot};
 use crate::id::{ChunkId, PackId, SnapshotId};
 use crate::monitor::{Monitor, Phase, Stop};
 use crate::planted;
+use crate::repository::catalog::{Catalog, FolderRecord, Memo, PackNumber, Trust};
 use crate::repository::packing::{FrameNumber, Packer};
 use crate::repository::session::Session;
-use crate::repository::view::View;
-use crate::repository::{Repository, RepositoryError, reindex};
+use crate::repository::{Repository, RepositoryError};
 
 /// How long durable packs may wait for their index file.
 const INDEX_EVERY: Duration = Duration::from_secs(180);
@@ -101,13 +100,10 @@ pub struct Writer {
     stop: Stop,
     options: WriterOptions,
     session: Option<Session>,
-    cache: Cache,
-    view: View,
+    catalog: Catalog,
     packer: Packer,
     in_hand: HashMap<(ChunkType, ChunkId), FrameNumber>,
     frame_packs: Vec<Option<PackNumber>>,
-    unindexed: Vec<PackFacts>,
-    unindexed_chunks: usize,
     used: HashSet<PackId>,
     last_used: Option<PackNumber>,
     indexed_at: Duration,
@@ -151,7 +147,7 @@ impl Writer {
         monitor.begin(Phase::Sync, 0, 0);
         // R10: the session record is durable before anything is listed.
         let mut session = if options.dry_run { None } else { Some(Session::start(repository)?) };
-        let (cache, view) = match Self::look_around(repository, after_loss, &mut session, &**monitor) {
+        let catalog = match Self::look_around(repository, after_loss, &mut session, &**monitor) {
             Ok(seen) => seen,
             Err(error) => {
                 // Nothing was written and nothing will be: nobody has to wait for this session.
@@ -168,8 +164,7 @@ impl Writer {
             stop: stop.clone(),
             options,
             session,
-            cache,
-            view,
+            catalog,
             packer: Packer::new(
                 Arc::clone(&repository.store),
                 Arc::clone(&repository.sealer),
@@ -178,8 +173,6 @@ impl Writer {
             ),
             in_hand: HashMap::new(),
             frame_packs: Vec::new(),
-            unindexed: Vec::new(),
-            unindexed_chunks: 0,
             used: HashSet::new(),
             last_used: None,
             indexed_at: now,
@@ -202,19 +195,22 @@ impl Writer {
         after_loss: bool,
         session: &mut Option<Session>,
         monitor: &dyn Monitor,
-    ) -> Result<(Cache, View), RepositoryError> {
-        let mut cache = repository.open_cache()?;
-        let mut view = reindex::sync(repository, &mut cache, monitor)?;
-        distrust_damaged(repository, &mut view);
+    ) -> Result<Catalog, RepositoryError> {
+        let mut catalog = repository.open_catalog()?;
+        let seen = repository.sync(&mut catalog, monitor)?;
+        // Packs that the config lists as damaged are in no writer's view: whoever still has their chunks stores them again.
+        if !planted::is("damaged-packs-trusted") {
+            catalog.distrust(repository.config.damaged_packs());
+        }
         if !after_loss {
-            repository.check_not_rolled_back(view.gc_number)?;
+            repository.check_not_rolled_back(seen.number)?;
         }
         if let Some(session) = session {
-            session.acknowledge(repository, view.gc_number, &view.gc_seen, &[])?;
+            session.acknowledge(repository, seen.number, &seen.records, &[])?;
             // For the next prune, which would wait for them; it finds out itself what is not found out here.
             let _ = repository.revoke_dead_here(Some(session.id()));
         }
-        Ok((cache, view))
+        Ok(catalog)
     }
 
     /// The repository this writes to.
@@ -232,21 +228,39 @@ impl Writer {
         self.totals
     }
 
-    /// The local cache, for folder states.
-    pub fn cache(&mut self) -> &mut Cache {
-        &mut self.cache
+    /// A note of an earlier run on this host, if the cache still has it.
+    pub fn recall(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.catalog.recall(key).ok().flatten()
+    }
+
+    /// Leaves a note for the next run on this host. It may be lost.
+    pub fn remember(&mut self, key: &[u8], value: &[u8]) {
+        let _ = self.catalog.remember(key, Some(value));
+    }
+
+    /// What a folder looked like last time: the pages as they were put.
+    pub fn folder_record(&self, host: &str, source: &str, path: &[u8]) -> Result<Option<Vec<Vec<u8>>>, RepositoryError> {
+        self.catalog.folder_record(host, source, path)
+    }
+
+    /// Remembers what folders look like, in one transaction: hand over hundreds at once.
+    pub fn put_folder_records(&mut self, host: &str, source: &str, records: &[FolderRecord]) -> Result<(), RepositoryError> {
+        self.catalog.put_folder_records(host, source, records)
+    }
+
+    /// The catalog of this session.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
     }
 
     /// Is this pack still what it was when a number was remembered, and usable?
     pub fn is_usable(&self, number: PackNumber) -> bool {
-        self.view.contains(number)
+        self.catalog.view().contains(number)
     }
 
     /// Relies on no copy in these packs: whoever has their chunks stores them again.
     pub fn distrust(&mut self, packs: &[PackId]) {
-        for id in packs {
-            self.view.remove(id);
-        }
+        self.catalog.distrust(packs.iter().copied());
     }
 
     /// Records that chunks in this pack are used without asking for each.
@@ -255,7 +269,7 @@ impl Writer {
             return;
         }
         self.last_used = Some(number);
-        if let Some(id) = self.view.id(number) {
+        if let Some(id) = self.catalog.view().id(number) {
             self.used.insert(id);
         }
     }
@@ -341,11 +355,7 @@ impl Writer {
 
     /// Facts of a listed pack, from the pack itself, that no readable index file tells of: they go into the next one.
     pub fn index_again(&mut self, facts: PackFacts) -> Result<(), RepositoryError> {
-        if self.unindexed.iter().any(|known| known.id == facts.id) {
-            return Ok(());
-        }
-        self.unindexed_chunks += facts.directory.chunks.len();
-        self.unindexed.push(facts);
+        self.catalog.index_again(facts);
         self.settle()
     }
 
@@ -430,13 +440,13 @@ impl Writer {
     }
 
     fn look_up(&mut self, chunks: &[Named<'_>], homes: &mut [Option<Home>]) -> Result<(), RepositoryError> {
-        if self.view.is_empty() {
+        if self.catalog.view().is_empty() {
             return Ok(());
         }
         let (mut wanted, mut places) = (Vec::new(), Vec::new());
         for (place, (chunk, home)) in chunks.iter().zip(homes.iter()).enumerate() {
             if home.is_none() {
-                wanted.push(ChunkKey { kind: chunk.chunk_type as u8, id: chunk.id });
+                wanted.push((chunk.chunk_type, chunk.id));
                 places.push(place);
             }
         }
@@ -444,44 +454,23 @@ impl Writer {
             return Ok(());
         }
         let mut composed = Vec::new();
-        let view = &self.view;
-        let found = self.cache.find(&wanted, &mut |nth, copy| {
+        for (nth, copy) in self.catalog.find(&self.repository, &wanted, Trust::Reliable)? {
             let home = &mut homes[places[nth]];
-            if home.is_some() || !view.contains(copy.pack) {
+            if home.is_some() {
             } else if copy.composed {
                 composed.push((places[nth], copy));
             } else {
                 *home = Some(Home::Pack(copy.pack));
             }
-        });
-        match found {
-            Ok(()) => {}
-            Err(CacheError::Reset(_)) => return self.start_cache_again(),
-            Err(error) => return Err(error.into()),
         }
         for (place, copy) in composed {
             if homes[place].is_some() {
                 continue;
             }
-            if let Some(packs) = reindex::packs_of_composed(&self.cache, &self.view, &copy)? {
+            if let Some(packs) = self.catalog.packs_of_composed(&copy)? {
                 let packs = if planted::is("bases-not-pinned") { &[copy.pack][..] } else { &packs };
-                self.used.extend(packs.iter().filter_map(|&number| self.view.id(number)));
+                self.used.extend(packs.iter().filter_map(|&number| self.catalog.view().id(number)));
                 homes[place] = Some(Home::Elsewhere);
-            }
-        }
-        Ok(())
-    }
-
-    /// The cache was dropped under us: fill it again. Nothing decided so far changes; what is unknown meanwhile is stored twice at worst.
-    fn start_cache_again(&mut self) -> Result<(), RepositoryError> {
-        self.monitor.note("the local cache was damaged; it is being built again");
-        self.last_used = None;
-        self.view = reindex::sync(&self.repository, &mut self.cache, &*self.monitor)?;
-        distrust_damaged(&self.repository, &mut self.view);
-        for facts in &self.unindexed {
-            let number = reindex::add_facts(&mut self.cache, std::slice::from_ref(facts), None)?;
-            if let Some(&number) = number.first() {
-                self.view.insert(number, facts.id);
             }
         }
         Ok(())
@@ -511,17 +500,10 @@ impl Writer {
         for stored in self.packer.drain_stored() {
             self.totals.bytes_stored += stored.facts.size + stored.parity_size;
             self.monitor.uploaded(stored.facts.size + stored.parity_size);
-            let numbers = match reindex::add_facts(&mut self.cache, std::slice::from_ref(&stored.facts), None) {
-                Err(RepositoryError::Cache(CacheError::Reset(_))) => {
-                    self.start_cache_again()?;
-                    reindex::add_facts(&mut self.cache, std::slice::from_ref(&stored.facts), None)?
-                }
-                other => other?,
-            };
-            let number = numbers.first().copied();
-            if let Some(number) = number {
-                self.view.insert(number, stored.facts.id);
+            for row in &stored.facts.directory.chunks {
+                self.in_hand.remove(&(row.chunk_type, row.id));
             }
+            let number = self.catalog.add_own(&self.repository, stored.facts)?;
             for frame in stored.frames {
                 let frame = frame as usize;
                 if self.frame_packs.len() <= frame {
@@ -529,15 +511,10 @@ impl Writer {
                 }
                 self.frame_packs[frame] = number;
             }
-            for row in &stored.facts.directory.chunks {
-                self.in_hand.remove(&(row.chunk_type, row.id));
-            }
-            self.unindexed_chunks += stored.facts.directory.chunks.len();
-            self.unindexed.push(stored.facts);
         }
         let now = self.repository.clock.monotonic();
-        if self.unindexed_chunks >= INDEX_CHUNKS_MAX
-            || (!self.unindexed.is_empty() && now.saturating_sub(self.indexed_at) >= INDEX_EVERY)
+        if self.catalog.unindexed_rows() >= INDEX_CHUNKS_MAX
+            || (self.catalog.has_unindexed() && now.saturating_sub(self.indexed_at) >= INDEX_EVERY)
         {
             self.put_index()?;
         }
@@ -545,15 +522,5 @@ impl Writer {
             self.acknowledge()?;
         }
         Ok(())
-    }
-}
-
-/// Packs that the config lists as damaged are in no writer's view: what stands in them is stored again by whoever still has it.
-fn distrust_damaged(repository: &Repository, view: &mut View) {
-    for id in repository.config.damaged_packs() {
-        if planted::is("damaged-packs-trusted") {
-            continue;
-        }
-        view.remove(&id);
     }
 }

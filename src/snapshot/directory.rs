@@ -12,7 +12,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::cache;
 use crate::clock::Timestamp;
 use crate::crypto::ChunkType;
 use crate::filesystem::{self, Entered, Excludes, FileStat, FileSystems, Folder, Found, LeftOutCounts, ScanOptions, Step};
@@ -393,12 +392,7 @@ impl Taker<'_> {
         if self.context.force {
             return Ok(None);
         }
-        let pages = match self.context.writer.cache().folder_state(self.context.host, self.source, path) {
-            Ok(pages) => pages,
-            // Dropped: files are read again; the writer's next look-up syncs the cache anew.
-            Err(cache::CacheError::Reset(_)) => None,
-            Err(error) => return Err(SnapshotError::Cache(error)),
-        };
+        let pages = self.context.writer.folder_record(self.context.host, self.source, path)?;
         Ok(pages.and_then(|pages| FolderState::decode(&pages.concat())))
     }
 

@@ -22,7 +22,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cache::CacheError;
 use crate::filesystem::{FilesystemError, LeftOutCounts, ScanError};
 use crate::format::FormatError;
 use crate::id::SnapshotId;
@@ -137,9 +136,6 @@ pub enum SnapshotError {
     /// A folder that cannot be walked.
     #[error("{0}")]
     Scan(ScanError),
-    /// The local cache.
-    #[error(transparent)]
-    Cache(CacheError),
     /// An entry the format cannot hold.
     #[error("{} cannot be recorded: {source}", String::from_utf8_lossy(path))]
     Node {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::cache;
+use crate::repository::catalog::FolderRecord;
 use crate::repository::writer::{Home, Writer};
 use crate::snapshot::SnapshotError;
 use crate::snapshot::state::{FolderState, Stat};
@@ -96,16 +96,12 @@ impl PendingStates {
             let Some(next) = self.waiting.pop_front() else { break };
             let state = record(writer, next.old.as_ref(), next.files);
             let pages = state.encode().chunks(PAGE_BYTES).map(<[u8]>::to_vec).collect();
-            states.push(cache::FolderState { path: next.path, pages });
+            states.push(FolderRecord { path: next.path, pages });
         }
         if writer.is_dry_run() {
             return Ok(());
         }
-        match writer.cache().put_folder_states(host, &source, &states) {
-            // Dropped: the files are read again next time.
-            Ok(()) | Err(cache::CacheError::Reset(_)) => Ok(()),
-            Err(error) => Err(SnapshotError::Cache(error)),
-        }
+        Ok(writer.put_folder_records(host, &source, &states)?)
     }
 }
 

@@ -339,10 +339,10 @@ impl Run<'_> {
     fn compared(&mut self, stream: &format::Stream) -> &'static str {
         let key = [b"stream/", self.options.host.as_bytes(), b"/", &stream.path[..]].concat();
         let value = [&stream.bytes.to_le_bytes()[..], &stream.mac].concat();
-        let known = self.writer.cache().meta(&key).ok().flatten();
+        let known = self.writer.recall(&key);
         if !self.options.dry_run {
             // Lost, the next run calls it new.
-            let _ = self.writer.cache().put_meta(&key, Some(&value));
+            self.writer.remember(&key, &value);
         }
         match known {
             None => "new",
@@ -397,7 +397,7 @@ impl Run<'_> {
     /// What the last run of this host saw: good enough for a progress bar.
     fn expected(&mut self) -> (u64, u64) {
         let key = self.totals_key();
-        let value = self.writer.cache().meta(&key).ok().flatten().unwrap_or_default();
+        let value = self.writer.recall(&key).unwrap_or_default();
         let number = |at: usize| value.get(at..at + 8).and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?)));
         (number(0).unwrap_or(0), number(8).unwrap_or(0))
     }
@@ -413,7 +413,7 @@ impl Run<'_> {
             let value = [self.counts.files().to_le_bytes(), self.counts.bytes.to_le_bytes()].concat();
             let key = self.totals_key();
             // Lost, only the progress bar is poorer.
-            let _ = self.writer.cache().put_meta(&key, Some(&value));
+            self.writer.remember(&key, &value);
         }
         Ok(())
     }

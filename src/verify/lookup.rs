@@ -7,12 +7,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::cache::{CacheReader, ChunkKey, Copy, PackNumber};
 use crate::crypto::ChunkType;
 use crate::format::names;
 use crate::format::pack::PackFacts;
 use crate::id::{ChunkId, ObjectHash, PackId};
-use crate::repository::view::View;
+use crate::repository::catalog::{PackNumber, StoredCopy, Trust, View};
 use crate::repository::{Location, Reader, RepositoryError};
 use crate::store::{ReadUnit, StoreError};
 use crate::verify::damage::{CauseNumber, Damage};
@@ -28,8 +27,6 @@ pub(super) struct Lookup {
     pub damage: Mutex<Damage>,
     /// Packs in the view that no index file tells of.
     pub unindexed: HashSet<PackNumber>,
-    /// Looks beyond the view, to name what is missing.
-    pub everywhere: Mutex<CacheReader>,
     /// Packs that facts exist about, but that may not be used.
     pub absent: HashMap<PackNumber, PackId>,
     /// Listed packs whose content nobody knows, because their own directory does not open and no index file tells of them.
@@ -96,7 +93,7 @@ impl Lookup {
     /// Does parity mend this pack? Whatever is found wrong with it is then said to be mendable.
     pub fn mends(&self, id: &PackId) -> Result<bool, RepositoryError> {
         // A condemned pack comes back for nobody.
-        if self.view.bad.contains(id) || !self.parity.contains_key(id) || self.reader.mended_pack(id)?.is_none() {
+        if self.view.is_bad(id) || !self.parity.contains_key(id) || self.reader.mended_pack(id)?.is_none() {
             return Ok(false);
         }
         self.damage().mendable(names::pack_name(*id).to_string());
@@ -204,7 +201,7 @@ impl Lookup {
     }
 
     /// Leaves aside what a composed copy is made of.
-    fn is_good_or_mended(&self, copy: &Copy) -> Result<bool, RepositoryError> {
+    fn is_good_or_mended(&self, copy: &StoredCopy) -> Result<bool, RepositoryError> {
         let id = match self.absent.get(&copy.pack) {
             Some(id) => *id,
             None if self.damage().row(copy.pack, copy.row).is_none() => return Ok(true),
@@ -214,10 +211,8 @@ impl Lookup {
     }
 
     /// Every copy anybody ever told of, in packs that may be used or not.
-    fn copies_everywhere(&self, kind: ChunkType, id: &ChunkId) -> Result<Vec<Copy>, RepositoryError> {
-        let mut copies = Vec::new();
-        let reader = self.everywhere.lock().unwrap_or_else(PoisonError::into_inner);
-        reader.find(&[ChunkKey { kind: kind as u8, id: *id }], &mut |_, copy| copies.push(copy))?;
+    fn copies_everywhere(&self, kind: ChunkType, id: &ChunkId) -> Result<Vec<StoredCopy>, RepositoryError> {
+        let mut copies = self.reader.copies_of(&[(kind, *id)], Trust::Any)?.pop().unwrap_or_default();
         copies.sort_unstable_by_key(|copy| (copy.composed, copy.pack, copy.row));
         Ok(copies)
     }
@@ -242,12 +237,12 @@ impl Lookup {
         Ok(self.damage().cause(FindingKind::ChunkMissing, format!("chunk {id}"), "a snapshot needs it, and no pack holds it"))
     }
 
-    fn blame_copy(&self, copy: &Copy) -> Option<CauseNumber> {
+    fn blame_copy(&self, copy: &StoredCopy) -> Option<CauseNumber> {
         let mut damage = self.damage();
         if let Some(pack) = self.absent.get(&copy.pack) {
             let known = damage.pack(pack);
             return Some(known.unwrap_or_else(|| {
-                let detail = if self.view.bad.contains(pack) {
+                let detail = if self.view.is_bad(pack) {
                     "a snapshot needs it, and a gc record deleted it"
                 } else {
                     "a snapshot needs it and an index file tells of it, but it is not in the repository"
@@ -258,7 +253,7 @@ impl Lookup {
         damage.row(copy.pack, copy.row)
     }
 
-    fn blame_base(&self, copy: &Copy, id: &ChunkId, base: &ChunkId) -> Result<CauseNumber, RepositoryError> {
+    fn blame_base(&self, copy: &StoredCopy, id: &ChunkId, base: &ChunkId) -> Result<CauseNumber, RepositoryError> {
         let literals = self.copies_everywhere(ChunkType::Data, base)?;
         if let Some(cause) = literals.iter().filter(|base| !base.composed).find_map(|base| self.blame_copy(base)) {
             return Ok(cause);

@@ -6,15 +6,14 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
-use crate::cache::Cache;
 use crate::format::names::ObjectName;
-use crate::format::pack::{self, PackFacts};
+use crate::format::pack::PackFacts;
 use crate::format::{index, limits, names};
 use crate::id::{IndexId, ObjectHash, PackId};
 use crate::parallel::{self, Feed};
-use crate::repository::view::View;
-use crate::repository::{FactsFrom, Reader, Repository, RepositoryError, gc, reindex};
-use crate::store::{Name, get_widened};
+use crate::repository::catalog::{Catalog, NoMemo, View, list_packs, own_facts_mended, read_directory};
+use crate::repository::{Reader, Repository, RepositoryError, gc};
+use crate::store::Name;
 use crate::verify::Run;
 use crate::verify::damage::{CauseNumber, Damage};
 use crate::verify::findings::{Finding, FindingKind};
@@ -23,12 +22,10 @@ use crate::verify::lookup::{Lookup, store_harm};
 /// Facts added to the cache in one transaction: this many packs, or this many rows.
 const BATCH_PACKS: usize = 64;
 const BATCH_ROWS: usize = 200_000;
-/// Facts that come from the packs themselves: the cache wants to know an index file for them, and this is the name of none.
-const FROM_PACKS: IndexId = IndexId([0; 32]);
 
 /// What was learnt about packs before any tree is walked.
 struct Known {
-    cache: Cache,
+    catalog: Catalog,
     damage: Damage,
     listed: HashMap<PackId, u64>,
     bad: HashSet<PackId>,
@@ -42,11 +39,10 @@ struct Known {
 pub(super) fn learn(run: &mut Run<'_>) -> Result<(Lookup, Vec<(PackId, u64)>), RepositoryError> {
     let repository = run.repository;
     let index_files = list_index_files(repository)?;
-    let mut cache = Cache::temporary(&repository.id(), &repository.keys().cache_key())?;
-    let gc = gc::read(repository, &mut cache)?;
-    let listed = gc::list_packs(repository)?;
+    let gc = gc::read(repository, &mut NoMemo)?;
+    let listed = list_packs(repository)?;
     let mut known = Known {
-        cache,
+        catalog: repository.fresh_pack_catalog()?,
         damage: Damage::default(),
         listed,
         // What is only condemned may be needed and is then pardoned: until a verdict it is as good as any.
@@ -65,34 +61,6 @@ pub(super) fn learn(run: &mut Run<'_>) -> Result<(Lookup, Vec<(PackId, u64)>), R
     packs.sort_unstable();
     run.summary.packs_listed = packs.len() as u64;
     Ok((known.into_lookup(repository)?, packs))
-}
-
-/// What a pack says of itself, whatever its size; two reads.
-fn own_facts(repository: &Repository, id: PackId, size: u64) -> Result<PackFacts, RepositoryError> {
-    let name = names::pack_name(id);
-    let prefix = get_widened(&**repository.store(), &name, size, 0, (pack::PREFIX_SIZE as u64).min(size) as usize)?;
-    let head = pack::read_head(repository.opener(), &prefix)?;
-    let (offset, length) = head.directory_range();
-    let mut sealed = get_widened(&**repository.store(), &name, size, offset, length as usize)?;
-    Ok(head.facts(id, pack::read_directory(repository.opener(), &head, &mut sealed)?))
-}
-
-/// The same through parity, when its own directory does not open; with the reason why it does not.
-fn own_or_mended_facts(
-    repository: &Repository,
-    id: PackId,
-    size: u64,
-) -> (Result<PackFacts, RepositoryError>, Option<RepositoryError>) {
-    match own_facts(repository, id, size) {
-        Err(error) if reindex::is_damage(repository, &error) => {
-            let mended = repository.mend_pack(&id).ok().flatten();
-            match mended.and_then(|bytes| pack::read_facts(repository.opener(), id, &bytes).ok()) {
-                Some(facts) => (Ok(facts), Some(error)),
-                None => (Err(error), None),
-            }
-        }
-        facts => (facts, None),
-    }
 }
 
 fn list_index_files(repository: &Repository) -> Result<Vec<(IndexId, Name)>, RepositoryError> {
@@ -130,16 +98,16 @@ impl Known {
                 }
                 Ok(())
             },
-            |(id, size)| (id, size, own_or_mended_facts(repository, id, size)),
-            |(id, size, (facts, mended))| -> Result<(), RepositoryError> {
+            |(id, size)| (id, size, own_facts_mended(repository, &id, size, read_directory)),
+            |(id, size, facts)| -> Result<(), RepositoryError> {
                 monitor.advance(1, 0);
-                if let Some(mended) = mended {
-                    // Nothing is hidden by it; what its frames need is found when they are read.
-                    self.directory_failed(repository, &id, mended)?;
-                    self.damage.mendable(names::pack_name(id).to_string());
-                }
                 match facts {
-                    Ok(facts) => {
+                    Ok((facts, damage)) => {
+                        if let Some(damage) = damage {
+                            // Nothing is hidden by it; what its frames need is found when they are read.
+                            self.directory_failed(repository, &id, damage)?;
+                            self.damage.mendable(names::pack_name(id).to_string());
+                        }
                         if facts.size != size {
                             self.wrong_size(&facts, size);
                         }
@@ -152,15 +120,14 @@ impl Known {
                     }
                 }
                 if batch.len() >= BATCH_PACKS || rows >= BATCH_ROWS {
-                    reindex::add_facts(&mut self.cache, &batch, Some(FROM_PACKS))?;
+                    self.catalog.learn(&batch, false)?;
                     batch.clear();
                     rows = 0;
                 }
                 Ok(())
             },
         )?;
-        reindex::add_facts(&mut self.cache, &batch, Some(FROM_PACKS))?;
-        Ok(())
+        self.catalog.learn(&batch, false)
     }
 
     fn directory_failed(
@@ -213,7 +180,7 @@ impl Known {
     fn compare(&mut self, repository: &Repository, facts: &PackFacts) -> Result<Option<&'static str>, RepositoryError> {
         let Some(&size) = self.listed.get(&facts.id) else {
             // Gone; kept outside the view, so that a pack somebody misses has a name.
-            reindex::add_facts(&mut self.cache, std::slice::from_ref(facts), Some(FROM_PACKS))?;
+            self.catalog.learn(std::slice::from_ref(facts), false)?;
             return Ok(None);
         };
         if self.bad.contains(&facts.id) {
@@ -225,12 +192,10 @@ impl Known {
                 self.damage.bad_pack(facts.id, cause);
             }
             // What a reader goes by when the pack's own directory does not open.
-            reindex::add_facts(&mut self.cache, std::slice::from_ref(facts), Some(FROM_PACKS))?;
+            self.catalog.learn(std::slice::from_ref(facts), false)?;
             return Ok(None);
         }
-        let Some(number) = self.cache.pack_number(&facts.id)? else { return Ok(None) };
-        let Some(own) = self.cache.pack(number)? else { return Ok(None) };
-        let own = reindex::facts_of(&own)?;
+        let Some(own) = self.catalog.facts_of(&facts.id)? else { return Ok(None) };
         let what = if own.header != facts.header {
             "header"
         } else if own.class != facts.class || own.directory_sealed_length != facts.directory_sealed_length {
@@ -243,8 +208,8 @@ impl Known {
             return Ok(None);
         };
         if self.is_another_pack(repository, &facts.id)? {
-            self.cache.forget_packs(&[number])?;
-            reindex::add_facts(&mut self.cache, std::slice::from_ref(facts), Some(FROM_PACKS))?;
+            self.catalog.forget_pack(&facts.id)?;
+            self.catalog.learn(std::slice::from_ref(facts), false)?;
             return Ok(None);
         }
         Ok(Some(what))
@@ -271,8 +236,7 @@ impl Known {
     }
 
     fn into_lookup(self, repository: &std::sync::Arc<Repository>) -> Result<Lookup, RepositoryError> {
-        let mut view = View::default();
-        view.bad = self.bad.clone();
+        let mut view = View::with_bad(self.bad.clone());
         let mut parity: HashMap<PackId, Vec<ObjectHash>> = HashMap::new();
         repository.store().list(names::PARITY, &mut |entry| {
             if let Some(ObjectName::Parity(pack, hash)) = ObjectName::parse(&entry.name) {
@@ -282,7 +246,7 @@ impl Known {
         let mut absent = HashMap::new();
         let mut unindexed = HashSet::new();
         let mut with_facts = HashSet::new();
-        self.cache.packs(&mut |number, id, _| {
+        for (number, id) in self.catalog.known()? {
             with_facts.insert(id);
             let usable = self.listed.contains_key(&id) && !self.bad.contains(&id) && self.damage.pack(&id).is_none();
             if usable {
@@ -293,15 +257,15 @@ impl Known {
             } else {
                 absent.insert(number, id);
             }
-        })?;
+        }
         let opaque = self.closed.iter().filter(|(id, _)| !with_facts.contains(*id)).map(|(_, &cause)| cause).collect();
-        let everywhere = self.cache.reader()?;
+        let mut catalog = self.catalog;
+        catalog.replace_view(view.clone());
         Ok(Lookup {
-            reader: Reader::over(repository, self.cache, view.clone(), FactsFrom::Packs)?,
+            reader: Reader::over(repository, catalog)?,
             view,
             damage: self.damage.into(),
             unindexed,
-            everywhere: everywhere.into(),
             absent,
             opaque,
             parity,

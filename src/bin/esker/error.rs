@@ -201,7 +201,7 @@ fn of_repository(error: &RepositoryError) -> Report {
         ),
         E::NewerFeatures(_) => Report::new(ExitCode::Failed, error).hint("a newer esker wrote this; update this one"),
         E::Cache(_) => Report::new(ExitCode::Failed, error)
-            .hint("name a folder that can be written to and has space: --cache-dir, or TMPDIR for a temporary one"),
+            .hint(CACHE_FOLDER),
         E::Revoked => Report::new(ExitCode::Failed, error)
             .hint("it was taken for dead (`esker unlock`, or two weeks of silence); run it again: what it stored is used"),
         E::Format(_) | E::Crypto(_) | E::Keyslot(_) | E::Rng(_) | E::SnapshotAmbiguous { .. } | E::Stopped => {
@@ -314,10 +314,14 @@ fn of_verify(error: &VerifyError) -> Report {
     }
 }
 
+/// What helps when no cache can be kept.
+const CACHE_FOLDER: &str = "name a folder that can be written to and has space: --cache-dir, or TMPDIR for a temporary one";
+
 fn of_prune(error: &PruneError) -> Report {
     let brake = Report::new(ExitCode::Brake, format!("stopped by a safety brake: {error}; nothing was deleted"));
     match error {
         PruneError::Repository(inner) => of_repository(inner),
+        PruneError::Renumbered => Report::new(ExitCode::Failed, error).hint(CACHE_FOLDER),
         PruneError::SnapshotGone { .. } => brake.hint(
             "find out who removed it; if that was meant, `esker forget` names what is not kept any more, and nothing else does",
         ),

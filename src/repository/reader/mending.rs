@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{BadCopy, Known, Reader};
-use crate::cache::{CacheError, ChunkKey, Copy, PackNumber};
+use super::{BadCopy, Reader};
 use crate::crypto::ChunkType;
 use crate::format::pack::{self, PackFacts};
 use crate::id::{ChunkId, PackId};
 use crate::planted;
-use crate::repository::{RepositoryError, reindex};
+use crate::repository::catalog::{PackNumber, StoredCopy, Trust};
+use crate::repository::{RepositoryError, is_damage};
 
 impl Reader {
     /// The last way: copies in damaged packs that a parity object mends, also in packs that were cut off and are therefore not in the
@@ -19,7 +19,7 @@ impl Reader {
         id: &ChunkId,
         bad: &[BadCopy],
     ) -> Result<Option<Vec<u8>>, RepositoryError> {
-        if bad.iter().any(|copy| reindex::is_damage(&self.repository, &copy.error)) {
+        if bad.iter().any(|copy| is_damage(&self.repository, &copy.error)) {
             for copy in self.copies(chunk_type, id)? {
                 if let Ok(bytes) = self.read_copy_mended(chunk_type, id, copy.pack, copy.row) {
                     return Ok(Some(bytes));
@@ -35,21 +35,16 @@ impl Reader {
     }
 
     /// Copies in packs of the wrong size, which are not in the view, as far as parity gives these packs back.
-    pub(super) fn copies_cut_off(&self, chunk_type: ChunkType, id: &ChunkId) -> Result<Vec<Copy>, RepositoryError> {
-        let mut found = Vec::new();
-        {
-            let Known { cache, view } = &mut *self.lock();
-            if view.wrong_size.is_empty() {
+    pub(super) fn copies_cut_off(&self, chunk_type: ChunkType, id: &ChunkId) -> Result<Vec<StoredCopy>, RepositoryError> {
+        let found = {
+            let catalog = &mut *self.lock();
+            if !catalog.view().has_cut_off() {
                 return Ok(Vec::new());
             }
-            match cache.find(&[ChunkKey { kind: chunk_type as u8, id: *id }], &mut |_, copy| {
-                found.extend(view.wrong_size.get(&copy.pack).map(|pack| (*pack, copy)));
-            }) {
-                // After a reset the next look-up in the view fills it again.
-                Ok(()) | Err(CacheError::Reset(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+            let found = catalog.find(&self.repository, &[(chunk_type, *id)], Trust::CutOff)?;
+            let view = catalog.view();
+            found.into_iter().filter_map(|(_, copy)| Some((view.cut_off(copy.pack)?, copy))).collect::<Vec<_>>()
+        };
         let mut copies = Vec::new();
         for (pack, copy) in found {
             if self.mended_pack(&pack)?.is_some() {
@@ -95,7 +90,7 @@ impl Reader {
             return Ok(opened);
         }
         let error = match self.open_frame(number, facts, frame) {
-            Err(error) if reindex::is_damage(&self.repository, &error) => error,
+            Err(error) if is_damage(&self.repository, &error) => error,
             other => return other,
         };
         let Some(bytes) = self.mended_pack(&facts.id)? else { return Err(error) };

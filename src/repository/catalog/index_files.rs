@@ -1,0 +1,37 @@
+//! The writer of index files. An index file names durable packs only.
+
+use super::{CatalogError, Objects};
+use crate::format::index::{self, IndexFile};
+use crate::format::names;
+use crate::format::pack::PackFacts;
+use crate::id::IndexId;
+use crate::repository::packing::create_same;
+
+/// Puts index files that name these durable packs, as few as their size limit allows. The first one says that it replaces `replaces`.
+/// `put` is told the id of each, its bytes, and what it names.
+///
+/// # Errors
+/// The store's, and those of `put`.
+pub fn put_index_files(
+    objects: &Objects,
+    packs: Vec<PackFacts>,
+    replaces: &[IndexId],
+    put: &mut dyn FnMut(IndexId, u64, &[PackFacts]) -> Result<(), CatalogError>,
+) -> Result<(), CatalogError> {
+    let mut packs = packs.into_iter().peekable();
+    let mut replaces = replaces.to_vec();
+    while packs.peek().is_some() {
+        let mut file = IndexFile { replaces: std::mem::take(&mut replaces), packs: Vec::new() };
+        let mut rows = 0;
+        while let Some(next) =
+            packs.next_if(|next| file.packs.is_empty() || index::fits(rows + index::row_length(next), file.replaces.len()))
+        {
+            rows += index::row_length(&next);
+            file.packs.push(next);
+        }
+        let (id, sealed) = index::seal(objects.sealer(), &file)?;
+        create_same(&**objects.store(), &names::index_name(id), &[&sealed])?;
+        put(id, sealed.len() as u64, &file.packs)?;
+    }
+    Ok(())
+}

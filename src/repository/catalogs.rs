@@ -1,0 +1,75 @@
+//! The catalogs of a repository: where their caches lie, and in which order they are brought up to date.
+
+use crate::cache::{Cache, Memo};
+use crate::id::ObjectHash;
+use crate::monitor::Monitor;
+use crate::planted;
+use crate::repository::catalog::{Catalog, Condemned, FactsFrom, list_packs};
+use crate::repository::gc::GcState;
+use crate::repository::{Repository, RepositoryError, gc};
+
+/// What an acknowledgement of a listing of `gc/` says.
+#[derive(Clone, Debug, Default)]
+pub struct GcSeen {
+    /// The highest number without a gap that was understood.
+    pub number: u64,
+    /// Condemn records without a verdict that were read under their hash.
+    pub records: Vec<ObjectHash>,
+}
+
+impl GcState {
+    /// What they say of packs, and what an acknowledgement says of them.
+    pub fn split(self) -> (Condemned, GcSeen) {
+        (Condemned { bad: self.bad, deleted: self.deleted }, GcSeen { number: self.number, records: self.seen })
+    }
+}
+
+impl Repository {
+    /// The catalog by index files; without a folder for its cache, one that lives as long as this process.
+    pub fn open_catalog(&self) -> Result<Catalog, RepositoryError> {
+        Ok(Catalog::new(self.open_cache()?, FactsFrom::IndexFiles))
+    }
+
+    /// The catalog by what packs say of themselves, and by nothing else. The key of its cache is the owner's alone: whoever holds a
+    /// writer key and can write on this disk must not be able to put words into the mouths of packs.
+    pub fn open_pack_catalog(&self) -> Result<Catalog, RepositoryError> {
+        let Some(root) = self.keys.root() else { return Err(RepositoryError::NeedsOwner("reading packs")) };
+        let key = zeroize::Zeroizing::new(blake3::derive_key("esker 2026-11 v1 cache of packs", root.expose()));
+        let cache = match &self.cache {
+            Some(folder) => Cache::open(&folder.join("packs"), &self.id(), &key)?,
+            None => Cache::temporary(&self.id(), &key)?,
+        };
+        Ok(Catalog::new(cache, FactsFrom::Packs))
+    }
+
+    /// The same, empty and for this run alone: verification believes no cache.
+    pub fn fresh_pack_catalog(&self) -> Result<Catalog, RepositoryError> {
+        Ok(Catalog::new(Cache::temporary(&self.id(), &self.keys.cache_key())?, FactsFrom::Packs))
+    }
+
+    /// Notes of what chunks of another repository are called here, for copying. The key of their cache needs the other one's root: whoever holds a
+    /// writer key here and can write on this disk must not be able to put another chunk in the place of one that is copied.
+    pub fn open_copy_memo(&self, from: &Repository) -> Result<Box<dyn Memo>, RepositoryError> {
+        let Some(root) = from.keys.root() else { return Err(RepositoryError::NeedsOwner("copying snapshots out of a repository")) };
+        let mut hasher = blake3::Hasher::new_derive_key("esker 2026-11 v1 cache of copies");
+        hasher.update(root.expose()).update(&self.id().0).update(&self.keys.cache_key());
+        let key = zeroize::Zeroizing::new(*hasher.finalize().as_bytes());
+        let cache = match &self.cache {
+            Some(folder) => Cache::open(&folder.join("copied").join(from.id().to_hex()), &self.id(), &key)?,
+            None => Cache::temporary(&self.id(), &key)?,
+        };
+        Ok(Box::new(cache))
+    }
+
+    /// S1 and S2: lists gc records, then packs, and learns what is new (R12).
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn sync(&self, catalog: &mut Catalog, monitor: &dyn Monitor) -> Result<GcSeen, RepositoryError> {
+        let early = if planted::is("packs-listed-before-gc") { Some(list_packs(self)?) } else { None };
+        let (condemned, seen) = gc::read(self, catalog)?.split();
+        let listed = early.map_or_else(|| list_packs(self), Ok)?;
+        catalog.sync(self, condemned, listed, monitor)?;
+        Ok(seen)
+    }
+}
