@@ -108,7 +108,9 @@ fn parts_together_read_every_pack_once_and_a_part_that_cannot_be_is_refused() {
 fn what_cannot_be_read_is_a_finding_on_a_disk_and_ends_the_run_on_a_server() {
     let healthy = Arc::new(MemoryStore::new());
     let (repository, line) = small::init(healthy.clone());
-    small::commit(&repository, &files(1), None);
+    for seed in [1, 10, 20] {
+        small::commit(&repository, &files(seed), None);
+    }
     for (unit, verb) in [(ReadUnit::Exact, Verb::Get), (ReadUnit::Exact, Verb::GetRange), (ReadUnit::Window, Verb::Get)] {
         for nth in 1..100 {
             let store = Arc::new(FaultyStore::new(healthy.fork()));
