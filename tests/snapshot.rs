@@ -44,6 +44,26 @@ fn an_unchanged_directory_is_not_read_again_and_stores_nothing_but_the_snapshot(
 }
 
 #[test]
+fn the_cache_forgets_folders_that_are_gone() {
+    let place = Place::new();
+    for n in 0..8 {
+        place.write(&format!("d{n}/file"), b"a file");
+    }
+    place.snapshot(vec![directory("files", place.source())]);
+    let is_recorded = |path: &str| {
+        let catalog = place.open().open_catalog().unwrap();
+        catalog.folder_record("host", "files", path.as_bytes()).unwrap().is_some()
+    };
+    assert!(is_recorded("d0") && is_recorded("d7"));
+    for n in 1..8 {
+        std::fs::remove_dir_all(place.source().join(format!("d{n}"))).unwrap();
+    }
+    place.snapshot(vec![directory("files", place.source())]);
+    assert!(is_recorded("d0"));
+    assert!((1..8).all(|n| !is_recorded(&format!("d{n}"))));
+}
+
+#[test]
 fn without_its_cache_a_host_reads_again_and_stores_nothing_twice() {
     let mut place = Place::new();
     place.write("a", &common::repository::noise(1, 300_000));

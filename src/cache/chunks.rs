@@ -10,7 +10,7 @@ use rusqlite::types::Value;
 
 use super::database::{Database, Fault};
 use super::tag::{TAG, Table, same};
-use super::{ChunkKey, Copy, PackNumber, PackedChunk};
+use super::{ChunkKey, PackNumber, PackedChunk, StoredCopy};
 use crate::id::ChunkId;
 
 /// Ids asked for in one statement; 32 bytes each while it runs.
@@ -29,7 +29,7 @@ struct Row {
 
 impl Database {
     /// Calls `each` with the position in `wanted` and a copy, for every copy of every wanted chunk, in no useful order.
-    pub(super) fn find(&self, wanted: &[ChunkKey], each: &mut dyn FnMut(usize, Copy)) -> Result<(), Fault> {
+    pub(super) fn find(&self, wanted: &[ChunkKey], each: &mut dyn FnMut(usize, StoredCopy)) -> Result<(), Fault> {
         let mut order: Vec<(i64, u32)> = Vec::with_capacity(wanted.len());
         // Positions beyond u32 would need 160 GiB of wanted keys.
         order.extend((0u32..).zip(wanted).map(|(at, key)| (prefix(&key.id), at)));
@@ -75,7 +75,7 @@ impl Database {
     }
 
     /// The copy a row speaks of, once its tag was checked.
-    fn copy(&self, key: &ChunkKey, row: &rusqlite::Row<'_>) -> Result<Copy, Fault> {
+    fn copy(&self, key: &ChunkKey, row: &rusqlite::Row<'_>) -> Result<StoredCopy, Fault> {
         let pack = row.get_ref(2)?.as_i64().map_err(rusqlite::Error::from)?;
         let place = row.get_ref(3)?.as_i64().map_err(rusqlite::Error::from)?;
         let tag = row.get_ref(4)?.as_blob().map_err(rusqlite::Error::from)?;
@@ -83,7 +83,7 @@ impl Database {
             return Err(Fault::bad_tag(Table::Chunk));
         }
         let row = u32::try_from(place >> 1).map_err(|_| Fault::bad_tag(Table::Chunk))?;
-        Ok(Copy { pack: PackNumber(pack), row, composed: place & 1 == 1 })
+        Ok(StoredCopy { pack: PackNumber(pack), row, composed: place & 1 == 1 })
     }
 
     /// Appends the chunks of `pack` to the arrivals. Inside the caller's transaction.
@@ -92,19 +92,6 @@ impl Database {
             self.connection.prepare_cached("INSERT INTO arrivals (prefix, tail, pack, place, tag) VALUES (?1, ?2, ?3, ?4, ?5)")?;
         for chunk in chunks {
             let row = self.row(pack, chunk);
-            insert.execute((row.prefix, row.tail.as_slice(), row.pack, row.place, row.tag.as_slice()))?;
-        }
-        Ok(())
-    }
-
-    /// Puts the chunks of `pack` where they are found at once. Inside the caller's transaction.
-    pub(super) fn insert_chunks(&self, pack: PackNumber, chunks: &[PackedChunk]) -> Result<(), Fault> {
-        let mut rows: Vec<Row> = chunks.iter().map(|chunk| self.row(pack, chunk)).collect();
-        rows.sort_unstable_by_key(|row| row.prefix);
-        let mut insert = self
-            .connection
-            .prepare_cached("INSERT OR IGNORE INTO chunks (prefix, tail, pack, place, tag) VALUES (?1, ?2, ?3, ?4, ?5)")?;
-        for row in rows {
             insert.execute((row.prefix, row.tail.as_slice(), row.pack, row.place, row.tag.as_slice()))?;
         }
         Ok(())

@@ -130,13 +130,6 @@ impl Database {
     pub(super) fn never_wait(&self) -> Result<(), Fault> {
         Ok(self.connection.pragma_update(None, "synchronous", "OFF")?)
     }
-
-    /// Opens a file once more, for looking up only.
-    pub(super) fn open_reader(path: &Path, repository: &Tagger) -> Result<Self, Fault> {
-        let database = Self::open(path, repository)?;
-        database.connection.pragma_update(None, "query_only", true)?;
-        Ok(database)
-    }
 }
 
 /// A connection set up; the file must exist.

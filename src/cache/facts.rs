@@ -110,15 +110,6 @@ impl Database {
         self.remove_chunks(packs)
     }
 
-    /// The packs an index file names, if it was read.
-    pub(super) fn index_file(&self, id: &IndexId) -> Result<Option<Vec<PackId>>, Fault> {
-        let mut select = self.connection.prepare_cached("SELECT id, packs, tag FROM index_files WHERE id = ?1")?;
-        let mut rows = select.query([id.as_bytes()])?;
-        let Some(row) = rows.next()? else { return Ok(None) };
-        let (found, packs) = self.check_index_file(row)?;
-        if found == *id { Ok(Some(packs)) } else { Err(Fault::bad_tag(Table::IndexFile)) }
-    }
-
     /// Every index file that was read, with the packs it names.
     pub(super) fn index_files(&self, each: &mut dyn FnMut(IndexId, Vec<PackId>)) -> Result<(), Fault> {
         let mut select = self.connection.prepare_cached("SELECT id, packs, tag FROM index_files")?;

@@ -8,7 +8,7 @@ use super::tag::{TAG, Table, same};
 
 /// The state of one folder, to be remembered.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct FolderState {
+pub struct FolderRecord {
     /// The folder's path as its source names it; raw bytes.
     pub path: Vec<u8>,
     /// What the caller wants back, in pages of at most 16 MiB.
@@ -52,7 +52,7 @@ impl Database {
     }
 
     /// Puts the state of one folder in place of what was there. Inside the caller's transaction.
-    pub(super) fn put_folder_state(&self, host: &str, source: &str, state: &FolderState, stamp: i64) -> Result<(), Fault> {
+    pub(super) fn put_folder_state(&self, host: &str, source: &str, state: &FolderRecord, stamp: i64) -> Result<(), Fault> {
         self.remove_folder_state(host, source, &state.path)?;
         let mut insert = self.connection.prepare_cached(
             "INSERT INTO folders (host, source, path, page, pages, stamp, value, tag) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
@@ -71,6 +71,13 @@ impl Database {
             .prepare_cached("DELETE FROM folders WHERE host = ?1 AND source = ?2 AND path = ?3")?
             .execute((host, source, path))?;
         Ok(())
+    }
+
+    /// How many folders of a source are remembered.
+    pub(super) fn count_folder_states(&self, host: &str, source: &str) -> Result<u64, Fault> {
+        let mut select =
+            self.connection.prepare_cached("SELECT count(*) FROM folders WHERE host = ?1 AND source = ?2 AND page = 0")?;
+        Ok(select.query_row((host, source), |row| row.get::<_, i64>(0))?.unsigned_abs())
     }
 
     /// Forgets the states of a source's folders for which `keep` says no; asked once or more often for each, in order of path.
@@ -92,12 +99,6 @@ impl Database {
         for number in doomed {
             delete.execute([number])?;
         }
-        Ok(())
-    }
-
-    /// Forgets everything about a source's folders. Inside the caller's transaction.
-    pub(super) fn remove_folder_states(&self, host: &str, source: &str) -> Result<(), Fault> {
-        self.connection.prepare_cached("DELETE FROM folders WHERE host = ?1 AND source = ?2")?.execute((host, source))?;
         Ok(())
     }
 

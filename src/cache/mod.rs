@@ -12,10 +12,10 @@
 //! What may always happen is that a row is *missing*; then a chunk is stored or a file is read again.
 //!
 //! Leans on SQLite (the only room that knows it) and on `id` and `clock`. Knows no keys beyond the one it is given, no format: a
-//! pack's directory and a folder's state are bytes to it. Memory: SQLite's page cache ([`database`]) and the chunks of packs that
-//! are being written; nothing that grows with the repository.
+//! pack's directory and a folder's record are bytes to it. Memory: SQLite's page cache ([`database`]); nothing that grows with the
+//! repository.
 //!
-//! Several processes may use one cache at a time; one thread writes, [`CacheReader`]s look up beside it.
+//! Several processes may use one cache at a time.
 
 mod chunks;
 mod database;
@@ -24,17 +24,15 @@ mod file;
 mod folders;
 mod memo;
 mod owner;
-mod reader;
 mod tag;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod timing;
 
-pub use folders::FolderState;
+pub use folders::FolderRecord;
 pub use memo::{Memo, NoMemo, or_nothing};
 pub use owner::Cache;
-pub use reader::CacheReader;
 
 use crate::id::{ChunkId, PackId};
 
@@ -55,7 +53,7 @@ pub struct ChunkKey {
 
 /// One stored copy of a chunk.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Copy {
+pub struct StoredCopy {
     /// The pack that holds it.
     pub pack: PackNumber,
     /// Which row of that pack's directory describes it, from 0.
@@ -105,7 +103,7 @@ pub struct NewPack {
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
     /// Something was wrong with the cache; it is empty now and usable. Sync again, repeat the call. What a look-up had delivered
-    /// before is to be thrown away, its pack numbers are unknown now. Packs begun and not finished are still there.
+    /// before is to be thrown away, its pack numbers are unknown now.
     #[error("the cache was dropped and starts empty: {0}")]
     Reset(String),
     /// Neither the cache's folder nor a temporary one can hold a cache.

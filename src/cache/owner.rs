@@ -1,41 +1,29 @@
 //! [`Cache`]: the door. Every call goes to the file; whatever is wrong with that ends in an empty cache and [`CacheError::Reset`].
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::database::{Database, Fault};
 use super::file::Place;
 use super::tag::Tagger;
-use super::{CacheError, CacheReader, ChunkKey, Copy, FolderState, NewPack, PackNumber, PackRow, PackedChunk};
+use super::{CacheError, ChunkKey, FolderRecord, NewPack, PackNumber, PackRow, StoredCopy};
 use crate::clock::{SystemRng, random};
 use crate::id::{IndexId, PackId, RepositoryId};
 
 /// A cache that has to be dropped this often in one run stands on a disk that cannot hold one.
 const RESETS_MAX: u64 = 8;
 
-/// Tells readers that the file they have open was dropped, and the owner that a reader met damage.
-#[derive(Debug, Default)]
-pub(super) struct Health {
-    /// How often the cache was dropped since it was opened.
-    pub(super) resets: AtomicU64,
-    /// A reader met damage.
-    pub(super) suspect: AtomicBool,
-}
-
 /// The cache of one repository; one writer. See the room's page (`mod.rs`) for what it promises.
 pub struct Cache {
     place: RefCell<Place>,
     repository: Tagger,
-    /// Chunks of packs that are begun and not finished. Only here: they vanish with the run, and other processes never see them.
-    pending: HashMap<ChunkKey, Vec<Copy>>,
-    pending_packs: HashMap<PackNumber, Vec<ChunkKey>>,
     /// Upper half of the last number given.
     last: i64,
     remarks: RefCell<Vec<String>>,
-    health: Arc<Health>,
+    /// How often it was dropped since it was opened.
+    resets: Cell<u64>,
+    /// A call out of a look-up met damage: the next one drops the file.
+    suspect: Cell<bool>,
     unusable: Cell<bool>,
     /// Chunks may have arrived that are not sorted in. Set by whatever tells of packs, so that a caller who knows a pack finds its
     /// chunks, whoever put them; looking before every look-up would double the cost of small ones.
@@ -64,11 +52,10 @@ impl Cache {
         Self {
             place: RefCell::new(place),
             repository,
-            pending: HashMap::new(),
-            pending_packs: HashMap::new(),
             last: 0,
             remarks: RefCell::new(remarks),
-            health: Arc::new(Health::default()),
+            resets: Cell::new(0),
+            suspect: Cell::new(false),
             unusable: Cell::new(false),
             unsettled: Cell::new(true),
         }
@@ -76,7 +63,7 @@ impl Cache {
 
     /// How often the cache was dropped since it was opened.
     pub fn resets(&self) -> u64 {
-        self.health.resets.load(Ordering::SeqCst)
+        self.resets.get()
     }
 
     /// What a person should know about the cache since the last time this was asked.
@@ -84,33 +71,11 @@ impl Cache {
         self.remarks.take()
     }
 
-    /// A second connection for looking up only, for another thread. It sees what is in the cache now and much of what comes later,
-    /// but no pack that is begun and not finished.
-    pub fn reader(&self) -> Result<CacheReader, CacheError> {
-        self.run(|database| self.settle(database))?;
-        let opened = {
-            let place = self.place.borrow();
-            // A file that cannot be opened again while we have it open was deleted or swapped under us.
-            Database::open_reader(&place.file, &self.repository).map_err(|fault| Fault::Damaged(fault.text().to_owned()))
-        };
-        match opened {
-            Ok(database) => Ok(CacheReader::new(database, Arc::clone(&self.health))),
-            Err(fault) => Err(self.reset(fault)),
-        }
-    }
-
     // -- look-ups ----------------------------------------------------------------------------------
 
     /// Calls `each` with a position in `wanted` and a copy, for every copy of every wanted chunk, in no useful order. Batches of
     /// thousands cost least for each key. Says nothing about whether a pack still exists: that is in a listing.
-    pub fn find(&self, wanted: &[ChunkKey], each: &mut dyn FnMut(usize, Copy)) -> Result<(), CacheError> {
-        if !self.pending.is_empty() {
-            for (position, key) in wanted.iter().enumerate() {
-                for &copy in self.pending.get(key).into_iter().flatten() {
-                    each(position, copy);
-                }
-            }
-        }
+    pub fn find(&self, wanted: &[ChunkKey], each: &mut dyn FnMut(usize, StoredCopy)) -> Result<(), CacheError> {
         self.run(|database| {
             self.settle(database)?;
             database.find(wanted, each)
@@ -130,11 +95,6 @@ impl Cache {
     /// Facts of one pack with its directory.
     pub fn pack(&self, number: PackNumber) -> Result<Option<PackRow>, CacheError> {
         self.run(|database| database.pack(number))
-    }
-
-    /// Was this index file read?
-    pub fn has_index_file(&self, id: &IndexId) -> Result<bool, CacheError> {
-        self.run_learning(|database| Ok(database.index_file(id)?.is_some()))
     }
 
     /// Every index file that was read, with the packs it names.
@@ -186,53 +146,6 @@ impl Cache {
         self.write(|database| database.insert_index_file(id, packs))
     }
 
-    /// A number for a pack that is being filled. Its chunks are found by this `Cache` alone until [`Cache::finish_pack`], and
-    /// survive a reset.
-    pub fn begin_pack(&mut self) -> Result<PackNumber, CacheError> {
-        let mut last = self.last;
-        let number = self.run(|database| next_number(database, &mut last))?;
-        self.last = last;
-        self.pending_packs.insert(number, Vec::new());
-        Ok(number)
-    }
-
-    /// Chunks that went into a pack that is being filled. Their rows may still be provisional. A number that is not of a begun pack
-    /// changes nothing.
-    pub fn add_chunks(&mut self, pack: PackNumber, chunks: &[PackedChunk]) {
-        let Some(keys) = self.pending_packs.get_mut(&pack) else { return };
-        for chunk in chunks {
-            keys.push(chunk.key);
-            self.pending.entry(chunk.key).or_default().push(Copy { pack, row: chunk.row, composed: chunk.composed });
-        }
-    }
-
-    /// The pack is complete: these are its facts and chunks (in place of what [`Cache::add_chunks`] said). Returns its number:
-    /// `pack`, unless a pack of this id is known under another.
-    pub fn finish_pack(&mut self, pack: PackNumber, facts: &NewPack) -> Result<PackNumber, CacheError> {
-        let number = self.write(|database| {
-            if let Some(number) = database.pack_number(&facts.row.id)? {
-                return Ok(number);
-            }
-            database.insert_pack(pack, &facts.row)?;
-            database.insert_chunks(pack, &facts.chunks)?;
-            Ok(pack)
-        })?;
-        self.abandon_pack(pack);
-        Ok(number)
-    }
-
-    /// The pack will not be: its chunks are found no longer.
-    pub fn abandon_pack(&mut self, pack: PackNumber) {
-        for key in self.pending_packs.remove(&pack).into_iter().flatten() {
-            if let Some(copies) = self.pending.get_mut(&key) {
-                copies.retain(|copy| copy.pack != pack);
-                if copies.is_empty() {
-                    self.pending.remove(&key);
-                }
-            }
-        }
-    }
-
     /// Forgets packs that are listed no longer, with their chunks. Reads the whole table of chunks once: hand over all at once.
     pub fn forget_packs(&mut self, packs: &[PackNumber]) -> Result<(), CacheError> {
         if packs.is_empty() {
@@ -257,11 +170,16 @@ impl Cache {
     }
 
     /// Remembers what folders look like, in one transaction; hand over hundreds at once.
-    pub fn put_folder_states(&mut self, host: &str, source: &str, states: &[FolderState]) -> Result<(), CacheError> {
+    pub fn put_folder_states(&mut self, host: &str, source: &str, states: &[FolderRecord]) -> Result<(), CacheError> {
         self.write(|database| {
             let stamp = i64::from_le_bytes(bits()?);
             states.iter().try_for_each(|state| database.put_folder_state(host, source, state, stamp))
         })
+    }
+
+    /// How many folders of a source are remembered.
+    pub fn count_folder_states(&self, host: &str, source: &str) -> Result<u64, CacheError> {
+        self.run(|database| database.count_folder_states(host, source))
     }
 
     /// Forgets the states of folders of a source for which `keep` says no: those that are gone.
@@ -274,15 +192,11 @@ impl Cache {
         self.write(|database| database.retain_folder_states(host, source, keep))
     }
 
-    /// Forgets everything about a source's folders.
-    pub fn drop_folder_states(&mut self, host: &str, source: &str) -> Result<(), CacheError> {
-        self.write(|database| database.remove_folder_states(host, source))
-    }
-
     // -- what goes wrong ---------------------------------------------------------------------------
 
-    /// Drops the cache, because its caller found that what it says cannot be true.
-    pub fn drop_all(&mut self, reason: &str) -> Result<(), CacheError> {
+    /// Drops the cache.
+    #[cfg(test)]
+    pub(super) fn drop_all(&mut self, reason: &str) -> Result<(), CacheError> {
         match self.reset(Fault::Damaged(reason.to_owned())) {
             CacheError::Reset(_) => Ok(()),
             error => Err(error),
@@ -316,8 +230,8 @@ impl Cache {
         if self.unusable.get() {
             return Err(CacheError::Unusable("it had to be dropped too often".into()));
         }
-        if self.health.suspect.swap(false, Ordering::SeqCst) {
-            return Err(self.reset(Fault::Damaged("a look-up beside it met a bad row".into())));
+        if self.suspect.take() {
+            return Err(self.reset(Fault::Damaged("a call out of a look-up met a bad row".into())));
         }
         let result = {
             let place = self.place.borrow();
@@ -330,10 +244,11 @@ impl Cache {
     fn reset(&self, fault: Fault) -> CacheError {
         let Ok(mut place) = self.place.try_borrow_mut() else {
             // Met by a call out of a look-up's callback, which still has the file open: the next call resets.
-            self.health.suspect.store(true, Ordering::SeqCst);
+            self.suspect.set(true);
             return CacheError::Reset(fault.text().to_owned());
         };
-        let resets = self.health.resets.fetch_add(1, Ordering::SeqCst) + 1;
+        let resets = self.resets.get() + 1;
+        self.resets.set(resets);
         let successor = if resets > RESETS_MAX {
             Err(Fault::Refused(format!("it had to be dropped too often, at last because of: {}", fault.text())))
         } else {

@@ -70,16 +70,14 @@ fn a_million_chunks() {
     say("find, none known, batches of 65536", 8 * BATCH, begin);
 
     let begin = Begin::now();
-    let number = cache.begin_pack().unwrap();
-    cache.finish_pack(number, &pack(1 << 32, ROWS..ROWS + BATCH)).unwrap();
-    say("finish_pack of 65536 into a million", BATCH, begin);
+    cache.add_packs(&[pack(1 << 32, ROWS..ROWS + BATCH)], None).unwrap();
+    say("add_packs of one with 65536 beside a million", BATCH, begin);
     let packs: Vec<NewPack> = (0..100).map(|n| pack(1 << 33 | n, ROWS * 2 + n * 128..ROWS * 2 + (n + 1) * 128)).collect();
     let begin = Begin::now();
     for pack in &packs {
-        let number = cache.begin_pack().unwrap();
-        cache.finish_pack(number, pack).unwrap();
+        cache.add_packs(std::slice::from_ref(pack), None).unwrap();
     }
-    say("finish_pack of 128, 100 times", 12_800, begin);
+    say("add_packs of one with 128, 100 times", 12_800, begin);
     let packs: Vec<NewPack> = (0..64).map(|n| pack(1 << 34 | n, ROWS * 3 + n * 1024..ROWS * 3 + (n + 1) * 1024)).collect();
     let begin = Begin::now();
     cache.add_packs(&packs, None).unwrap();
@@ -97,8 +95,8 @@ fn a_million_chunks() {
     }
     say("pack with 50 KiB directory", 500, begin);
     let begin = Begin::now();
-    let states: Vec<FolderState> = (0..20_000u32)
-        .map(|n| FolderState { path: format!("some/path/of/folder/{n:08}").into_bytes(), pages: vec![vec![7; 3000]] })
+    let states: Vec<FolderRecord> = (0..20_000u32)
+        .map(|n| FolderRecord { path: format!("some/path/of/folder/{n:08}").into_bytes(), pages: vec![vec![7; 3000]] })
         .collect();
     for states in states.chunks(500) {
         cache.put_folder_states("host", "files", states).unwrap();

@@ -248,6 +248,20 @@ impl Writer {
         self.catalog.put_folder_records(host, source, records)
     }
 
+    /// Forgets records of a source's folders that do not exist any more, when there are many against the `visited` ones.
+    pub fn forget_gone_folders(
+        &mut self,
+        host: &str,
+        source: &str,
+        visited: u64,
+        exists: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<(), RepositoryError> {
+        if self.options.dry_run {
+            return Ok(());
+        }
+        self.catalog.forget_gone_folders(host, source, visited, exists)
+    }
+
     /// The catalog of this session.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog

@@ -273,6 +273,7 @@ impl Taker<'_> {
         while let Some(results) = self.readers.take() {
             self.take_results(results)?;
         }
+        self.forget_gone_folders()?;
         match self.root.take() {
             Some(Root(Some(node))) => Ok((node, self.bytes)),
             // Of one file that cannot be read nothing is there.
@@ -282,6 +283,20 @@ impl Taker<'_> {
             }
             None => Err(SnapshotError::Internal("a folder was never finished")),
         }
+    }
+
+    /// A folder that cannot be looked at may be there again next time: its record stays.
+    fn forget_gone_folders(&mut self) -> Result<(), SnapshotError> {
+        if self.alone {
+            return Ok(());
+        }
+        let folder = self.folder;
+        let mut exists = |path: &[u8]| {
+            let there = folder.join(std::ffi::OsStr::from_bytes(path)).symlink_metadata();
+            there.map_or_else(|error| error.kind() != std::io::ErrorKind::NotFound, |there| there.is_dir())
+        };
+        let Context { writer, host, .. } = &mut self.context;
+        Ok(writer.forget_gone_folders(host, self.source, self.next_level, &mut exists)?)
     }
 
     /// The encoded node of a file that is as it was; its chunks are marked as used.

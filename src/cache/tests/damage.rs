@@ -158,15 +158,15 @@ fn a_cache_that_breaks_while_open_is_dropped_and_usable_again() {
     let folder = tempfile::tempdir().unwrap();
     filled(folder.path());
     let mut cache = open(folder.path());
-    let reader = cache.reader().unwrap();
     sql("UPDATE chunks SET tag = zeroblob(16)")(&file(folder.path()));
-    assert!(matches!(reader.find(&[key(1)], &mut |_, _| {}), Err(CacheError::Reset(_))));
-    assert!(matches!(cache.packs(&mut |_, _, _| {}), Err(CacheError::Reset(_))), "the reader's find reaches its owner");
+    assert!(matches!(cache.find(&[key(1)], &mut |_, _| {}), Err(CacheError::Reset(_))));
     assert_eq!(cache.resets(), 1);
-    assert!(matches!(reader.pack(PackNumber(1)), Err(CacheError::Reset(_))), "a reader of a dropped file is over");
     let number = cache.add_packs(&[pack(7, [70])], None).unwrap()[0];
-    assert_eq!(find(&cache, &[key(70), key(1)]).unwrap(), BTreeSet::from([(0, Copy { pack: number, row: 0, composed: true })]));
-    assert_eq!(cache.reader().unwrap().pack(number).unwrap(), Some(pack(7, []).row));
+    assert_eq!(
+        find(&cache, &[key(70), key(1)]).unwrap(),
+        BTreeSet::from([(0, StoredCopy { pack: number, row: 0, composed: true })])
+    );
+    assert_eq!(cache.pack(number).unwrap(), Some(pack(7, []).row));
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn pages_of_two_puts_are_not_one_state() {
     let folder = tempfile::tempdir().unwrap();
     let mut cache = open(folder.path());
     let mut put = |byte| {
-        let state = FolderState { path: b"a".to_vec(), pages: vec![vec![byte]; 2] };
+        let state = FolderRecord { path: b"a".to_vec(), pages: vec![vec![byte]; 2] };
         cache.put_folder_states("h", "s", &[state]).unwrap();
         cache.folder_state("h", "s", b"a")
     };

@@ -18,7 +18,7 @@ pub use index_files::put_index_files;
 pub use sync::list_packs;
 pub use view::{Trust, View};
 
-pub use crate::cache::{Copy as StoredCopy, FolderState as FolderRecord, Memo, NoMemo, PackNumber};
+pub use crate::cache::{FolderRecord, Memo, NoMemo, PackNumber, StoredCopy};
 
 use std::collections::{HashMap, HashSet};
 
@@ -33,6 +33,8 @@ use crate::repository::RepositoryError as CatalogError;
 
 /// Packs added to the cache in one transaction.
 const BATCH_PACKS: usize = 64;
+/// Records of folders that are gone are forgotten when they are one for so many folders.
+const GONE_FOLDERS_ONE_IN: u64 = 4;
 
 /// Where facts about packs come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -382,6 +384,25 @@ impl Catalog {
     /// [`CacheError::Unusable`].
     pub fn put_folder_records(&mut self, host: &str, source: &str, records: &[FolderRecord]) -> Result<(), CatalogError> {
         Ok(or_nothing(self.cache.put_folder_states(host, source, records))?)
+    }
+
+    /// Forgets records of a source's folders that do not exist any more, once there are a good many of them: a quarter more records than
+    /// `visited` folders. Then `exists` is asked about each.
+    ///
+    /// # Errors
+    /// [`CacheError::Unusable`].
+    pub fn forget_gone_folders(
+        &mut self,
+        host: &str,
+        source: &str,
+        visited: u64,
+        exists: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<(), CatalogError> {
+        let recorded = or_nothing(self.cache.count_folder_states(host, source))?;
+        if recorded > visited.saturating_add(visited / GONE_FOLDERS_ONE_IN) {
+            or_nothing(self.cache.retain_folder_states(host, source, exists))?;
+        }
+        Ok(())
     }
 }
 
