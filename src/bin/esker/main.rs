@@ -5,13 +5,17 @@
 //! `exit_code` into numbers. What the commands do is the library's.
 
 mod args;
+mod around;
 mod commands;
+mod context;
+mod ended;
 mod error;
 mod exit_code;
 mod hooks;
 mod monitoring;
 mod secret;
 mod settings;
+mod shared;
 mod signals;
 mod sources;
 mod terminal;

@@ -5,8 +5,8 @@ use std::io::ErrorKind;
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
-use super::Context;
 use crate::args::{Cache, CacheAction};
+use crate::context::Context;
 use crate::exit_code::ExitCode;
 use crate::terminal::escape::escape;
 

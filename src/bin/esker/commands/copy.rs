@@ -6,9 +6,10 @@ use esker::id::SnapshotId;
 use esker::prune::survey::{self, Surveyed};
 use serde_json::json;
 
-use super::{Context, from, place};
 use crate::args::Copy;
+use crate::context::Context;
 use crate::exit_code::ExitCode;
+use crate::shared::{other_repository as from, place};
 use crate::terminal::escape::escape_lines;
 use crate::terminal::words;
 

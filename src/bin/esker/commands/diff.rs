@@ -8,11 +8,11 @@ use esker::repository::{Reader, StoredSnapshot};
 use esker::restore::coverage::Coverage;
 use serde_json::{Map, Value, json};
 
-use super::Context;
-use super::place::{Place, put_bytes, shown};
 use crate::args::Diff;
+use crate::context::Context;
 use crate::error::Usage;
 use crate::exit_code::ExitCode;
+use crate::shared::place::{Place, put_bytes, shown, trimmed};
 use crate::terminal::words;
 
 /// Compares two snapshots, or two folders of snapshots.
@@ -61,7 +61,7 @@ fn same_streams(older: (&StoredSnapshot, &[u8]), newer: (&StoredSnapshot, &[u8])
         return HashSet::new();
     }
     let of = |(stored, base): (&StoredSnapshot, &[u8])| -> HashSet<(Vec<u8>, u64, [u8; 32])> {
-        let base = super::trimmed(base);
+        let base = trimmed(base);
         let streams = stored.snapshot.sources.iter().flat_map(|source| &source.streams);
         let below = streams.filter_map(|stream| {
             let rest = stream.path.strip_prefix(&base[..])?;

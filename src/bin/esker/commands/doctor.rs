@@ -2,14 +2,13 @@
 
 use anyhow::Result;
 use esker::clock::{SystemClock, SystemRng};
-use esker::format::config::StoreClass;
-use esker::repository::Repository;
 use esker::repository::probe::{self, Deletes, Probe, ProbeOptions, Shown};
 use serde_json::{Value, json};
 
-use super::{Context, holds_config};
 use crate::args::{Doctor, DoctorStore, DoctorWhat};
+use crate::context::{Context, holds_config};
 use crate::exit_code::ExitCode;
+use crate::shared::class::class_json;
 use crate::terminal::words;
 
 /// Checks what was asked for, or says what can be checked.
@@ -105,19 +104,4 @@ fn as_json(found: &Probe, place: &str, holds_repository: bool) -> Value {
         "get_seconds": found.get.as_secs_f64(),
         "list_seconds": found.list.as_secs_f64(),
     })
-}
-
-/// The word of a class for scripts.
-pub fn class_json(class: StoreClass) -> &'static str {
-    match class {
-        StoreClass::Shared => "shared",
-        StoreClass::SingleMaintainer => "single_maintainer",
-    }
-}
-
-/// What a person has to know of the class of this repository's store, when there is something to know.
-pub fn about_class(repository: &Repository) -> Option<String> {
-    let class = repository.config().class;
-    (class == StoreClass::SingleMaintainer)
-        .then(|| format!("class {} (this store may overwrite a name): {}", probe::class_name(class), probe::meaning(class)))
 }

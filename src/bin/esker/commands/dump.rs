@@ -9,12 +9,12 @@ use esker::restore::coverage::is_named;
 use esker::restore::proof::StreamProof;
 use esker::restore::{RestoreError, stream};
 
-use super::Context;
-use super::incomplete::Incomplete;
-use super::place::Place;
 use crate::args::Dump;
+use crate::context::Context;
 use crate::error::Usage;
 use crate::exit_code::ExitCode;
+use crate::shared::incomplete::Incomplete;
+use crate::shared::place::Place;
 use crate::terminal::{closed, stdout_is_terminal, stdout_unbuffered};
 
 /// Writes it in order. An error on the way leaves a part behind: the exit code says so.

@@ -6,11 +6,11 @@ use esker::format::tree::NodeKind;
 use esker::repository::{Reader, StoredSnapshot};
 use serde_json::Value;
 
-use super::Context;
-use super::place::{self, node_json, shown};
 use crate::args::Find;
+use crate::context::Context;
 use crate::error::Usage;
 use crate::exit_code::ExitCode;
+use crate::shared::place::{self, node_json, shown};
 use crate::terminal::words;
 
 /// Looks through each snapshot, newest first.

@@ -8,14 +8,15 @@ use esker::prune::PruneOptions;
 use esker::prune::forget::{self, ForgetPlan};
 use esker::prune::policy::Policy;
 use esker::prune::retention::{Group, Rules};
-use esker::prune::survey::{self, Survey, Surveyed};
+use esker::prune::survey::{Survey, Surveyed};
 use esker::repository::{Repository, RepositoryError};
 use serde_json::{Value, json};
 
-use super::{Context, place, prune, snapshots};
 use crate::args::Forget;
+use crate::context::Context;
 use crate::error::Usage;
 use crate::exit_code::ExitCode;
+use crate::shared::{listing, look, place, pruned};
 use crate::terminal::escape::escape;
 use crate::terminal::words;
 
@@ -23,7 +24,7 @@ use crate::terminal::words;
 pub fn run(options: &Forget, context: &mut Context) -> Result<ExitCode> {
     let policy = policy(options, context)?;
     let repository = context.open()?;
-    let survey = look(&repository, context)?;
+    let survey = look::look(&repository, context)?;
     let plan = match &policy {
         None => forget::by_name(&survey, &named(options, &repository, &survey, context)?)?,
         Some((policy, of_sources)) => by_rules(options, policy, of_sources, &survey, context)?,
@@ -54,7 +55,7 @@ pub fn run(options: &Forget, context: &mut Context) -> Result<ExitCode> {
         let monitor = context.monitor();
         let summary = esker::prune::run(&repository, &PruneOptions::default(), &monitor, &context.stop)?;
         context.progress.finish();
-        prune::print(&summary, false, begun.elapsed().as_secs_f64(), context)?;
+        pruned::print(&summary, false, begun.elapsed().as_secs_f64(), context)?;
     }
     Ok(ExitCode::Done)
 }
@@ -123,26 +124,6 @@ fn by_rules(
     Ok(forget::by_rules(survey, &rules, &selected, options.allow_time_jump)?)
 }
 
-/// Looks at every snapshot; tells what is damaged, or pretends to be an owner's word.
-pub fn look(repository: &Repository, context: &Context) -> Result<Survey, RepositoryError> {
-    let survey = survey::survey(repository)?;
-    for (id, error) in &survey.damaged {
-        context.progress.warn(&format!("snapshot {} cannot be read: {error}; `esker verify` says more", id.short()));
-    }
-    for (name, why) in &survey.ignored {
-        context.progress.warn(&format!("{name} is ignored: {why}"));
-    }
-    if let Some(jump) = survey.jump {
-        context.progress.warn(&format!(
-            "nothing came between {} and {}: were there no backups, or is a clock wrong? Until `esker forget ... --allow-time-jump` has \
-             said once that it is right, promises to keep something do not run out",
-            words::local_time(jump.from),
-            words::local_time(jump.to),
-        ));
-    }
-    Ok(survey)
-}
-
 fn show(plan: &ForgetPlan, survey: &Survey, options: &Forget, context: &mut Context) -> Result<()> {
     if context.out.json {
         return context.out.json(&as_json(plan, survey));
@@ -193,7 +174,7 @@ fn row(stored: &esker::repository::StoredSnapshot, tags: &[String], reasons: &st
 /// restic's form: an array of groups. Snapshots that were named are one group without host, sources and tags.
 fn as_json(plan: &ForgetPlan, survey: &Survey) -> Value {
     let snapshot = |id: &SnapshotId| {
-        survey.find(id).map_or_else(|| json!({ "id": id.to_hex() }), |(stored, tags)| snapshots::plain_json(stored, tags))
+        survey.find(id).map_or_else(|| json!({ "id": id.to_hex() }), |(stored, tags)| listing::plain_json(stored, tags))
     };
     let named;
     let groups = match plan.groups.is_empty() && !plan.remove.is_empty() {

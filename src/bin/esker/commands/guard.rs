@@ -3,16 +3,17 @@
 use anyhow::Result;
 use serde_json::json;
 
-use super::{Context, init};
 use crate::args::Guard;
+use crate::context::Context;
 use crate::exit_code::ExitCode;
+use crate::shared::creation;
 
 /// Shows or changes it.
 pub fn run(options: &Guard, context: &mut Context) -> Result<ExitCode> {
     let wanted = match options.period.as_deref() {
         None => None,
         Some("0") => Some(0),
-        Some(text) => Some(init::guard(&Some(text.to_owned()))?),
+        Some(text) => Some(creation::guard(&Some(text.to_owned()))?),
     };
     let repository = context.open()?;
     let before = repository.config().guard_seconds;

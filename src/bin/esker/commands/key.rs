@@ -10,11 +10,12 @@ use esker::repository::{KeyslotInfo, NewSlot};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::{Context, init::cost, passphrase};
 use crate::args::{Key, KeyAction, NewPassword};
+use crate::context::{Context, passphrase};
 use crate::error::Usage;
 use crate::exit_code::ExitCode;
 use crate::secret::{self, SecretSource, write_key_file};
+use crate::shared::creation::cost;
 use crate::terminal::escape::{escape, escape_lines};
 use crate::terminal::words;
 

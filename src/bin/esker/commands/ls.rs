@@ -5,11 +5,11 @@ use esker::format::tree::{Node, NodeKind};
 use esker::repository::Reader;
 use esker::restore::coverage::is_affected;
 
-use super::Context;
-use super::incomplete::Incomplete;
-use super::place::{Place, mode_text, node_json, shown};
 use crate::args::Ls;
+use crate::context::Context;
 use crate::exit_code::ExitCode;
+use crate::shared::incomplete::Incomplete;
+use crate::shared::place::{Place, mode_text, node_json, shown, trimmed};
 use crate::terminal::escape::escape;
 use crate::terminal::words;
 
@@ -27,7 +27,7 @@ pub fn run(options: &Ls, context: &mut Context) -> Result<ExitCode> {
     let reader = Reader::new(&repository, &*context.progress)?;
     context.progress.finish();
     let root = &stored.snapshot.root;
-    let base = super::trimmed(place.path);
+    let base = trimmed(place.path);
     let content = match reader.resolve(root, place.path, &stored.id.short())? {
         None => root.clone(),
         Some(node) if node.kind == NodeKind::Folder => node.content,

@@ -8,10 +8,11 @@ use esker::mirror::{self, Deleted, MirrorOptions, MirrorSummary};
 use esker::repository::{Repository, RepositoryError, check_is_free, gc};
 use serde_json::json;
 
-use super::{Context, from, holds_config};
 use crate::args::Mirror;
+use crate::context::{Context, holds_config};
 use crate::error::Usage;
 use crate::exit_code::ExitCode;
+use crate::shared::other_repository as from;
 use crate::terminal::escape::escape;
 use crate::terminal::words;
 

@@ -5,8 +5,8 @@ use esker::format::names;
 use esker::repair::parity;
 use serde_json::json;
 
-use super::Context;
 use crate::args::{Parity, ParityAction};
+use crate::context::Context;
 use crate::error::Usage;
 use crate::exit_code::ExitCode;
 use crate::terminal::words;

@@ -5,8 +5,8 @@ use esker::filesystem::Owners;
 use esker::repair::recover::{self, RecoverOptions, RecoverSummary};
 use serde_json::{Value, json};
 
-use super::Context;
 use crate::args::Recover;
+use crate::context::Context;
 use crate::exit_code::ExitCode;
 use crate::terminal::escape::escape;
 use crate::terminal::words;

@@ -13,11 +13,12 @@ use esker::repository::repository_at;
 use esker::store::Store;
 use serde_json::{Value, json};
 
-use super::place::{self, put_bytes};
-use super::{Context, from};
 use crate::args::{Repair, RepairAction, RepairPacks, RepairSnapshots};
+use crate::context::Context;
 use crate::error::Usage;
 use crate::exit_code::ExitCode;
+use crate::shared::other_repository as from;
+use crate::shared::place::{self, put_bytes};
 use crate::terminal::escape::{escape, escape_lines};
 use crate::terminal::words;
 

@@ -15,11 +15,11 @@ use esker::restore::proof::StreamProof;
 use esker::restore::{self, Origin, RestoreOptions, RestoreSummary};
 
 use self::original::Put;
-use super::Context;
-use super::incomplete::Incomplete;
-use super::place::Place;
 use crate::args::{Overwrite, Restore};
+use crate::context::{Context, states};
 use crate::exit_code::ExitCode;
+use crate::shared::incomplete::Incomplete;
+use crate::shared::place::Place;
 
 /// Restores and says what was done. What could not be restored is named, and the exit code is not 0; nor is it when the snapshot lacks
 /// something of what was asked for.
@@ -111,8 +111,8 @@ fn of(options: &Restore, target: &Path, protected: Vec<PathBuf>) -> RestoreOptio
 
 /// What --delete never removes: the repository, the cache, what this machine remembers, the config file, and home folders.
 fn protected(context: &Context) -> Result<Vec<PathBuf>> {
-    let mut protected = super::snapshot::never(context)?;
-    protected.extend(super::states());
+    let mut protected = context.never()?;
+    protected.extend(states());
     protected.extend(context.settings.config.clone());
     protected.extend(etcetera::home_dir().ok());
     protected.extend(["/home", "/root"].map(PathBuf::from));

@@ -11,13 +11,15 @@ use esker::format::note::{Keep, Value as Says};
 use esker::repository::{Repository, TEXT_SIZE_MAX};
 use esker::snapshot::{self, SnapshotOptions, SnapshotSummary, SourceStatus, SourceSummary};
 use esker::source::SourceKind;
-use esker::store::location::Location;
 use serde_json::{Value, json};
 
-use super::{Context, around, holds_config, init, tag::until, warnings};
 use crate::args::{Kdf, Snapshot};
+use crate::around;
+use crate::context::{Context, holds_config};
 use crate::error::Usage;
 use crate::exit_code::ExitCode;
+use crate::shared::moment::until;
+use crate::shared::{creation, place, warnings};
 use crate::sources::{self, Gathered, Tell};
 use crate::terminal::escape::escape;
 use crate::terminal::words;
@@ -55,7 +57,7 @@ pub fn run(options: &Snapshot, context: &mut Context) -> Result<ExitCode> {
         program: concat!("esker ", env!("CARGO_PKG_VERSION")).to_owned(),
         force: options.force,
         dry_run: options.dry_run,
-        never: never(context)?,
+        never: context.never()?,
         around: around::of_sources(options, context)?,
     };
     let summary = snapshot::run(&repository, sources, &snapshot_options, &context.monitor(), &context.stop)?;
@@ -79,20 +81,11 @@ pub fn run(options: &Snapshot, context: &mut Context) -> Result<ExitCode> {
 
 fn open(options: &Snapshot, context: &mut Context) -> Result<Arc<Repository>> {
     if options.init && !holds_config(&*context.environment()?.store)? {
-        let repository = init::create(Kdf::Default, 0, None, None, context)?;
+        let repository = creation::create(Kdf::Default, 0, None, None, context)?;
         context.signals.install(&context.stop)?;
         return Ok(repository);
     }
     context.open()
-}
-
-/// The repository and the caches: a snapshot that holds the repository would grow it for ever.
-pub(super) fn never(context: &Context) -> Result<Vec<PathBuf>> {
-    let mut never: Vec<PathBuf> = context.caches().into_iter().collect();
-    if let Location::Path(path) = context.location()? {
-        never.push(path);
-    }
-    Ok(never)
 }
 
 fn print(summary: &SnapshotSummary, unused: &[String], context: &mut Context) -> Result<()> {
@@ -227,7 +220,7 @@ fn as_json(summary: &SnapshotSummary, unused: &[String]) -> Value {
         .iter()
         .map(|(path, detail)| {
             let mut object = serde_json::Map::new();
-            super::place::put_bytes(&mut object, "path", path);
+            place::put_bytes(&mut object, "path", path);
             object.insert("detail".to_owned(), detail.as_str().into());
             Value::Object(object)
         })

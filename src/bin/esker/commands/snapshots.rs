@@ -2,21 +2,22 @@
 
 use anyhow::Result;
 use esker::format::note::{Keep, VerifiedHow};
-use esker::format::snapshot::{Snapshot, SourceStatus};
 use esker::prune::survey::{Survey, Surveyed};
-use esker::repository::{FailedRun, Forgone, StoredSnapshot};
+use esker::repository::{FailedRun, StoredSnapshot};
 use serde_json::{Value, json};
 
-use super::{Context, forget, place, warnings};
 use crate::args::Snapshots;
+use crate::context::Context;
 use crate::exit_code::ExitCode;
+use crate::shared::listing::{failed_json, list_forgotten, plain_json, row};
+use crate::shared::{look, place, warnings};
 use crate::terminal::escape::escape;
 use crate::terminal::words;
 
 /// Lists them, oldest first.
 pub fn run(options: &Snapshots, context: &mut Context) -> Result<ExitCode> {
     let repository = context.open()?;
-    let survey = forget::look(&repository, context)?;
+    let survey = look::look(&repository, context)?;
     if options.forgotten {
         list_forgotten(&survey.forgotten, context)?;
         return Ok(ExitCode::Done);
@@ -68,32 +69,6 @@ fn details(stored: &StoredSnapshot, context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// Those that may still be brought back.
-pub fn list_forgotten(forgotten: &[Forgone], context: &mut Context) -> Result<()> {
-    if context.out.json {
-        let one = |forgone: &Forgone| {
-            let mut json = plain_json(&forgone.stored, &forgone.stored.snapshot.tags);
-            json["forgotten"] = words::rfc3339(forgone.time).into();
-            json["reason"] = forgone.reason.as_str().into();
-            json
-        };
-        return context.out.json(&forgotten.iter().map(one).collect::<Vec<_>>());
-    }
-    if forgotten.is_empty() {
-        return context.out.remark("nothing was forgotten that is still there");
-    }
-    let one = |forgone: &Forgone| {
-        let state = format!("forgotten {}", words::local_time(forgone.time));
-        row(&forgone.stored, &forgone.stored.snapshot.tags, &state)
-    };
-    let rows = forgotten.iter().map(one).collect();
-    context.out.line(&words::table(
-        &["ID", "Time", "Host", "Tags", "Sources", "Files", "Size", "Added", "Took", ""],
-        &[5, 6, 7, 8],
-        rows,
-    ))
-}
-
 /// Runs that committed nothing, oldest first.
 fn list_failed(failed: &[&FailedRun], context: &mut Context) -> Result<()> {
     if context.out.json {
@@ -107,16 +82,6 @@ fn list_failed(failed: &[&FailedRun], context: &mut Context) -> Result<()> {
         vec![words::local_time(run.time), text(&run.host), text(&run.reason)]
     };
     context.out.line(&words::table(&["Time", "Host", "Reason"], &[], failed.iter().map(one).collect()))
-}
-
-/// A run that failed.
-pub fn failed_json(run: &FailedRun) -> Value {
-    json!({
-        "session": run.session.to_hex(),
-        "time": words::rfc3339(run.time),
-        "hostname": run.host,
-        "reason": run.reason,
-    })
 }
 
 /// What is to be known beside what it holds.
@@ -145,45 +110,6 @@ fn state(surveyed: &Surveyed, survey: &Survey) -> String {
     words.join(", ")
 }
 
-fn row(stored: &StoredSnapshot, tags: &[String], state: &str) -> Vec<String> {
-    let snapshot = &stored.snapshot;
-    vec![
-        stored.id.short(),
-        words::local_time(snapshot.time),
-        escape(snapshot.host.as_bytes()),
-        escape(tags.join(",").as_bytes()),
-        sources(snapshot),
-        words::count(snapshot.totals.files),
-        words::size(snapshot.totals.bytes),
-        snapshot.run().map(|run| words::size(run.bytes_added)).unwrap_or_default(),
-        snapshot.run().map(|run| words::duration(run.duration.as_secs_f64())).unwrap_or_default(),
-        state.to_owned(),
-    ]
-}
-
-/// Names; what ended otherwise than well says so.
-fn sources(snapshot: &Snapshot) -> String {
-    let names = snapshot.sources.iter().map(|source| {
-        let name = escape(source.name.as_bytes());
-        match source.status {
-            SourceStatus::Ok => name,
-            SourceStatus::Failed | SourceStatus::OptionalFailed => format!("{name} (failed)"),
-            SourceStatus::EndedWithoutStatus => format!("{name} (ended without status)"),
-        }
-    });
-    names.collect::<Vec<_>>().join(", ")
-}
-
-/// The word for how a source ended.
-pub fn status_word(status: SourceStatus) -> &'static str {
-    match status {
-        SourceStatus::Ok => "ok",
-        SourceStatus::Failed => "failed",
-        SourceStatus::OptionalFailed => "optional failed",
-        SourceStatus::EndedWithoutStatus => "ended without status",
-    }
-}
-
 fn as_json(surveyed: &Surveyed, survey: &Survey) -> Value {
     let mut json = plain_json(&surveyed.stored, &surveyed.tags);
     json["quarantined"] = json!(surveyed.quarantined);
@@ -198,32 +124,4 @@ fn as_json(surveyed: &Surveyed, survey: &Survey) -> Value {
     });
     json["comment"] = json!(surveyed.notes.comment);
     json
-}
-
-/// What a snapshot says itself, with the tags it has by now.
-pub fn plain_json(stored: &StoredSnapshot, tags: &[String]) -> Value {
-    let snapshot = &stored.snapshot;
-    let details: Vec<Value> = snapshot
-        .sources
-        .iter()
-        .map(|source| json!({ "name": source.name, "kind": source.kind, "status": status_word(source.status) }))
-        .collect();
-    json!({
-        "id": stored.id.to_hex(),
-        "short_id": stored.id.short(),
-        "time": words::rfc3339(snapshot.time),
-        "hostname": snapshot.host,
-        "username": snapshot.user,
-        "program_version": snapshot.program,
-        "tags": tags,
-        "sources": snapshot.sources.iter().map(|source| &source.name).collect::<Vec<_>>(),
-        "source_details": details,
-        "complete": snapshot.incomplete.is_empty(),
-        "incomplete_reasons": snapshot.incomplete,
-        "warnings": warnings::as_json(snapshot.warnings()),
-        "total_files": snapshot.totals.files,
-        "total_bytes": snapshot.totals.bytes,
-        "bytes_added": snapshot.run().map(|run| run.bytes_added),
-        "duration": snapshot.run().map(|run| run.duration.as_secs_f64()),
-    })
 }

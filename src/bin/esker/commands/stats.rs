@@ -11,9 +11,10 @@ use esker::prune::usage::Usage;
 use esker::repository::{Repository, SnapshotList, StoredSnapshot};
 use serde_json::json;
 
-use super::{Context, place};
 use crate::args::Stats;
+use crate::context::Context;
 use crate::exit_code::ExitCode;
+use crate::shared::place;
 use crate::terminal::words;
 
 /// Folders of a repository, and what a person calls what is in them.

@@ -9,9 +9,10 @@ use esker::repository::ledger::{Ledger, Wrong};
 use esker::repository::{FailedRun, Repository, gc};
 use serde_json::{Value, json};
 
-use super::{Context, doctor, forget, snapshots, warnings};
 use crate::args::Status;
+use crate::context::Context;
 use crate::exit_code::ExitCode;
+use crate::shared::{class, listing, look, warnings};
 use crate::terminal::escape::escape;
 use crate::terminal::words;
 use groups::Group;
@@ -57,7 +58,7 @@ pub fn run(options: &Status, context: &mut Context) -> Result<ExitCode> {
         }
         return Ok(code);
     }
-    let survey = forget::look(&repository, context)?;
+    let survey = look::look(&repository, context)?;
     if let Err(error) = survey.record(&repository) {
         context.progress.warn(&format!("what was seen for the first time could not be written down: {error}"));
     }
@@ -79,12 +80,12 @@ pub fn run(options: &Status, context: &mut Context) -> Result<ExitCode> {
     match context.out.json {
         true => {
             let mut line = as_json(&look, code);
-            line["class"] = doctor::class_json(repository.config().class).into();
+            line["class"] = class::class_json(repository.config().class).into();
             context.out.json(&line)?;
         }
         false => {
             show(&look, context)?;
-            if let Some(sentence) = doctor::about_class(&repository) {
+            if let Some(sentence) = class::about_class(&repository) {
                 context.out.line(&sentence)?;
             }
             conclude(&look, code, context)?;
@@ -298,7 +299,7 @@ fn as_json(look: &Look<'_>, code: ExitCode) -> Value {
         })
     };
     let failed = |failed: &Failed<'_>| {
-        let mut json = snapshots::failed_json(failed.run);
+        let mut json = listing::failed_json(failed.run);
         json["is_last_run"] = failed.is_last.into();
         json
     };

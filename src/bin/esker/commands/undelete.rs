@@ -4,16 +4,17 @@ use anyhow::Result;
 use esker::repository::RepositoryError;
 use serde_json::json;
 
-use super::{Context, forget, snapshots};
 use crate::args::Undelete;
+use crate::context::Context;
 use crate::exit_code::ExitCode;
+use crate::shared::{listing, look};
 
 /// Lists what there is to bring back, or brings it back.
 pub fn run(options: &Undelete, context: &mut Context) -> Result<ExitCode> {
     let repository = context.open()?;
-    let mut survey = forget::look(&repository, context)?;
+    let mut survey = look::look(&repository, context)?;
     if options.snapshots.is_empty() {
-        snapshots::list_forgotten(&survey.forgotten, context)?;
+        listing::list_forgotten(&survey.forgotten, context)?;
         return Ok(ExitCode::Done);
     }
     let mut chosen = Vec::new();

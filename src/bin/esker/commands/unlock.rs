@@ -4,8 +4,8 @@ use anyhow::Result;
 use esker::prune::unlock::{self, UnderWay};
 use serde_json::json;
 
-use super::Context;
 use crate::args::Unlock;
+use crate::context::Context;
 use crate::error::Usage;
 use crate::exit_code::ExitCode;
 use crate::terminal::escape::escape;

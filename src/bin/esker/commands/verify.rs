@@ -10,11 +10,11 @@ use esker::prune::survey;
 use esker::verify::{self, Finding, ReadData, VerifyOptions, VerifySummary};
 use serde_json::{Value, json};
 
-use super::Context;
-use super::place::{self, put_bytes};
 use crate::args::Verify;
+use crate::context::Context;
 use crate::error::Usage;
 use crate::exit_code::ExitCode;
+use crate::shared::place::{self, put_bytes};
 use crate::terminal::escape::{escape, escape_lines};
 use crate::terminal::words;
 

@@ -18,7 +18,7 @@ use esker::store::location::{self, Location};
 use esker::store::options::Options as StoreOptions;
 
 use super::line::{self, Expected, Line};
-use crate::commands::passphrase;
+use crate::context::passphrase;
 use crate::secret::{self, Secret, SecretSource};
 use crate::settings::{self, Environment, Settings};
 use crate::sources;

@@ -7,10 +7,10 @@ use esker::restore::RestoreError;
 use esker::restore::deletions::{Deletion, Deletions};
 use serde_json::Map;
 
-use super::super::Context;
-use super::super::place::put_bytes;
 use super::original::Put;
 use crate::args::Restore;
+use crate::context::Context;
+use crate::shared::place::put_bytes;
 use crate::terminal::escape::escape;
 use crate::terminal::{confirm, words};
 

@@ -9,8 +9,9 @@ use esker::format::snapshot::SourceEntry;
 use esker::format::tree::NodeKind;
 use esker::repository::{Reader, Repository, StoredSnapshot};
 
-use super::super::{Context, trimmed};
+use crate::context::Context;
 use crate::error::Usage;
+use crate::shared::place::trimmed;
 use crate::terminal::escape::escape;
 
 /// A part of a snapshot, and the folder it goes to.

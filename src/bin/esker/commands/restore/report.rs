@@ -7,9 +7,9 @@ use esker::id::SnapshotId;
 use esker::restore::RestoreSummary;
 use serde_json::{Map, json};
 
-use super::super::Context;
-use super::super::place::put_bytes;
 use crate::args::Restore;
+use crate::context::Context;
+use crate::shared::place::put_bytes;
 use crate::terminal::escape::escape;
 use crate::terminal::words;
 

@@ -5,7 +5,7 @@ use esker::prune::policy::{GroupBy, Period};
 use esker::prune::survey::{Survey, Surveyed};
 
 use crate::args::Status;
-use crate::commands::place;
+use crate::shared::place;
 
 /// A group with a single snapshot is a trial run when it is older than this, in seconds, and older than four times `--max-age`.
 const TRIAL_AGE: i64 = 14 * 86_400;

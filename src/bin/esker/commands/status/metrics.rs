@@ -12,8 +12,8 @@ use esker::repository::ledger::Ledger;
 use serde_json::Value;
 
 use super::Packs;
-use crate::commands::Context;
-use crate::commands::around::record;
+use crate::around::record;
+use crate::context::Context;
 use crate::exit_code::ExitCode;
 use crate::terminal::escape::escape;
 

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::age;
 use super::groups::is_older;
 use crate::args::Status;
-use crate::commands::Context;
+use crate::context::Context;
 use crate::error::Usage;
 use crate::exit_code::ExitCode;
 use crate::terminal::escape::escape;

@@ -7,7 +7,7 @@ use esker::id::SnapshotId;
 use esker::repository::{Repository, StoredSnapshot};
 use serde_json::{Value, json};
 
-use super::Context;
+use crate::context::Context;
 use crate::terminal::words;
 
 /// Reasons that are shown one by one; the rest is counted.

@@ -9,7 +9,7 @@ use esker::prune::survey::Surveyed;
 use esker::repository::{RepositoryError, StoredSnapshot};
 
 use crate::args::Filter;
-use crate::commands::Context;
+use crate::context::Context;
 use crate::error::Failure;
 use crate::sources;
 use crate::terminal::words;

@@ -15,7 +15,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::args::Snapshot;
-use crate::commands::{Context, states};
+use crate::context::{Context, states};
 use crate::error::Failure;
 use crate::terminal::escape::escape;
 use crate::terminal::words;

@@ -10,8 +10,9 @@ use std::time::Instant;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Context, Ended, command};
 use crate::args::{Command, Snapshot};
+use crate::context::Context;
+use crate::ended::Ended;
 use crate::error::Failure;
 use crate::exit_code::ExitCode;
 use crate::hooks::{self, Facts, OfSources, Stage};
@@ -53,8 +54,11 @@ fn is_dry(command: &Command) -> bool {
     }
 }
 
+/// What runs the command itself.
+pub type Act = fn(Command, &mut Context) -> Result<ExitCode>;
+
 /// Runs a command, with all that belongs around it.
-pub fn run(what: Command, context: &mut Context) -> Result<ExitCode> {
+pub fn run(what: Command, context: &mut Context, command: Act) -> Result<ExitCode> {
     let Some(name) = name(&what).filter(|_| !is_dry(&what)) else { return command(what, context) };
     // Before any hook: a second run must not stop and start what the first one is reading.
     let _lock = match &what {
@@ -74,7 +78,7 @@ pub fn run(what: Command, context: &mut Context) -> Result<ExitCode> {
     let mut story = Story { name, host: host(&what, context), begun: Instant::now() };
     let monitoring = monitor.map(|entry| Monitoring::new(entry, Arc::clone(&context.progress)));
     monitoring.iter().for_each(|monitoring| monitoring.start(&story.told(context, None)));
-    let result = story.hooked(hooks.as_ref(), what, context);
+    let result = story.hooked(hooks.as_ref(), what, context, command);
     let ended = Ended::of(&result, &context.signals, name == Wrapped::Snapshot);
     let told = story.told(context, Some(&ended));
     if name == Wrapped::Snapshot {
@@ -99,7 +103,7 @@ struct Story {
 }
 
 impl Story {
-    fn hooked(&mut self, hooks: Option<&Hooks>, what: Command, context: &mut Context) -> Result<ExitCode> {
+    fn hooked(&mut self, hooks: Option<&Hooks>, what: Command, context: &mut Context, command: Act) -> Result<ExitCode> {
         let Some(hooks) = hooks else { return command(what, context) };
         let facts = self.facts(context, None);
         let result = match hooks::run(hooks, Stage::Before, &facts, Some(&context.stop), &context.progress) {

@@ -13,8 +13,8 @@ use esker::prune::survey::{self, Survey, Surveyed};
 use esker::repository::{Repository, RepositoryError, StoredSnapshot};
 use serde_json::{Map, Value, json};
 
-use super::Context;
 use crate::args::Filter;
+use crate::context::Context;
 use crate::error::{Failure, Usage};
 use crate::terminal::escape::escape;
 use crate::terminal::words;
@@ -241,9 +241,22 @@ pub fn shown(path: &[u8], kind: NodeKind) -> String {
     text
 }
 
+/// A path in a snapshot without the slashes around it.
+pub fn trimmed(path: &[u8]) -> Vec<u8> {
+    let parts = path.split(|&byte| byte == b'/').filter(|part| !part.is_empty() && *part != b".");
+    parts.collect::<Vec<_>>().join(&b'/')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_known_by_its_parts() {
+        assert_eq!(trimmed(b"/a//b/./c/"), b"a/b/c");
+        assert_eq!(trimmed(b""), b"");
+        assert_eq!(trimmed(b"/"), b"");
+    }
 
     #[test]
     fn a_place_is_a_snapshot_and_a_path_that_may_hold_colons() {

@@ -12,8 +12,8 @@ use esker::store::Store;
 use esker::store::location::{self, Location};
 use zeroize::Zeroizing;
 
-use super::{Context, holds_config, passphrase};
 use crate::args::{From, FromSecret};
+use crate::context::{Context, holds_config, passphrase};
 use crate::error::{NoSecret, Usage};
 use crate::secret::{self, Secret, SecretSource};
 

@@ -9,7 +9,7 @@ use esker::clock::{Clock, SystemClock};
 use serde_json::Value;
 
 use super::lock::id_of_place;
-use crate::commands::{Context, states};
+use crate::context::{Context, states};
 use crate::monitoring::Told;
 
 /// A record larger than this is something else.

@@ -1,0 +1,93 @@
+//! Making a repository: for `init` and `snapshot --init`, and the parameters that `key` and `guard` share with them.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use esker::crypto::Argon2Cost;
+use esker::prune::policy::Period;
+use esker::repository::probe::Probe;
+use esker::repository::{ChunkerParams, InitOptions, Repository, RepositoryError, check_is_free, program_at};
+use esker::store::location::Location;
+use serde_json::json;
+
+use super::class;
+use crate::args::Kdf;
+use crate::context::{Context, holds_config, passphrase};
+use crate::error::Usage;
+use crate::secret;
+
+/// Recovery data on a disk, in percent, when nobody says otherwise.
+const PARITY_PERCENT: u8 = 5;
+
+/// A guard is a stretch of time, not of the calendar: days and hours.
+pub fn guard(text: &Option<String>) -> Result<u64> {
+    let Some(text) = text else { return Ok(0) };
+    match text.parse() {
+        Ok(Period::Calendar { years: 0, months: 0, days, hours }) => Ok(u64::from(days) * 86_400 + u64::from(hours) * 3600),
+        _ => Err(Usage::new(format!("--guard {text:?} is no number of days or hours")).hint("such as 14d").into()),
+    }
+}
+
+/// Also for `snapshot --init`.
+pub fn create(
+    kdf: Kdf,
+    guard_seconds: u64,
+    parity: Option<u8>,
+    chunker: Option<ChunkerParams>,
+    context: &mut Context,
+) -> Result<Arc<Repository>> {
+    let environment = context.environment()?;
+    // Before a password is asked for. A repository of ours is called one, whatever else lies beside it.
+    let program = program_at(&*environment.store)?;
+    if program.is_none() && holds_config(&*environment.store)? {
+        return Err(RepositoryError::AlreadyExists(environment.store.location()).into());
+    }
+    check_is_free(&*environment.store)?;
+    let location = environment.store.location();
+    let password = secret::load_new(&context.settings.opening.source, "password for the new repository", &|text| {
+        context.progress.warn(text);
+    })?;
+    let parity_percent = parity.unwrap_or(match context.location()? {
+        // Disks lose sectors and say nothing, also those behind ssh.
+        Location::Path(_) => PARITY_PERCENT,
+        #[cfg(feature = "sftp")]
+        Location::Sftp(_) => PARITY_PERCENT,
+        // Object stores keep copies of their own; a store in memory is gone with the process.
+        Location::Remote(_) | Location::Memory => 0,
+    });
+    let options = InitOptions { cost: cost(kdf), guard_seconds, parity_percent, chunker, ..InitOptions::default() };
+    let created = Repository::init(environment, &passphrase(&password), &options)?;
+    let id = created.repository.id();
+    if context.out.json {
+        context.out.json(&json!({
+            "message_type": "initialized",
+            "id": id.to_hex(),
+            "repository": location,
+            "recovery_key": *created.recovery_key,
+            "class": class::class_json(created.repository.config().class),
+        }))?;
+    } else {
+        // The key is a result, not a remark: -q must not lose it.
+        context.out.remark(&format!("created repository {} at {location}\n", id.short()))?;
+        if let Some(sentence) = class::about_class(&created.repository) {
+            let reasons = created.probe.as_ref().map(Probe::reasons).unwrap_or_default().join("; ");
+            context.out.remark(&format!("{sentence}\n({reasons})\n"))?;
+        }
+        context.out.line(&format!("recovery key:  {}", *created.recovery_key))?;
+        context.out.remark(
+            "\nIt opens the repository when the password is lost, and is not shown again: print it and keep it elsewhere.\n\
+             A host that should write but not read gets a writer key, and the owner key stays away from it:\n  \
+             esker key export --output writer.key",
+        )?;
+    }
+    context.out.flush()?;
+    Ok(Arc::new(created.repository))
+}
+
+/// argon2id parameters.
+pub fn cost(kdf: Kdf) -> Argon2Cost {
+    match kdf {
+        Kdf::Default => Argon2Cost::DEFAULT,
+        Kdf::Low => Argon2Cost::LOW,
+    }
+}
