@@ -8,26 +8,30 @@ mod doctor;
 mod files;
 mod key;
 pub mod layout;
+mod look;
 mod prune;
 mod repair;
+mod restore;
 mod retention;
+mod snapshot;
 
 pub use config::{Config, ConfigAction};
 pub use copy::{Copy, From, FromSecret, Guard, Mirror};
 pub use doctor::{Doctor, DoctorStore, DoctorWhat};
 pub use files::{FilesFrom, LeaveOut, bytes};
 pub use key::{Key, KeyAction, NewPassword};
+pub use look::{Diff, Find, Ls, Snapshots};
 pub use prune::{Prune, Unlock};
 pub use repair::{Parity, ParityAction, Recover, Repair, RepairAction, RepairPacks, RepairSnapshots};
+pub use restore::{Dump, Overwrite, Restore};
 pub use retention::{Forget, Status, Tag, Undelete};
+pub use snapshot::{Named, Preset, Snapshot};
 
 use std::ffi::OsString;
 use std::num::NonZeroU64;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use bytesize::ByteSize;
-use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use esker::prune::policy::Period;
 
@@ -273,129 +277,6 @@ pub struct Init {
     pub from: From,
 }
 
-/// `snapshot`
-#[derive(Args, Debug, Default)]
-#[command(after_help = "\
-Examples:
-  esker snapshot /srv/media /srv/certs             two directories, named `media` and `certs`
-  esker snapshot --postgres database='host=/run/postgresql dbname=app' --dir media=/srv/app/media
-  esker snapshot --command ldap='slapcat -n 1'     a command's output; it must end with status 0
-  esker snapshot --preset authentik                PostgreSQL, Redis and directories of an authentik installation
-  esker --config /etc/esker.toml snapshot          the sources of a config file
-  esker --config /etc/esker.toml snapshot /srv/x   these, and one directory more
-  esker --config /etc/esker.toml snapshot --only media --only certs
-
-A source name is 1 to 64 of a-z 0-9 . _ - and begins with a letter or digit. Sources given here come beside those of the
-config file; --only takes some of all of them. When a required source fails nothing is committed and the exit code is 4; when an optional source fails, or a file
-cannot be read, the snapshot is committed, marked incomplete, and the exit code is 3.")]
-pub struct Snapshot {
-    /// Directories or files, each named by its last part
-    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
-    pub paths: Vec<PathBuf>,
-
-    /// A directory or file under a name of your choice
-    #[arg(long, value_name = "NAME=PATH", value_parser = named(), value_hint = ValueHint::AnyPath, help_heading = "Sources")]
-    pub dir: Vec<Named>,
-
-    /// The output of a command (words in shell quoting, no shell). It sees the environment of esker without ESKER_* and the
-    /// credentials of stores (AWS_*, AZURE_STORAGE_*, B2_*, WEBDAV_*, GOOGLE_APPLICATION_CREDENTIALS)
-    #[arg(long, value_name = "NAME=CMDLINE", value_parser = named(), help_heading = "Sources")]
-    pub command: Vec<Named>,
-
-    /// Standard input. It has no exit status, so the source is recorded as "ended without status"; prefer --command
-    #[arg(long, value_name = "NAME", help_heading = "Sources")]
-    pub stdin: Option<String>,
-
-    /// Demand that standard input ends with these bytes (\n, \t, \\, \xNN are understood)
-    #[arg(long, value_name = "BYTES", requires = "stdin", allow_hyphen_values = true, help_heading = "Sources")]
-    pub stdin_trailer: Option<String>,
-
-    /// A PostgreSQL server: roles and every database, or only the one that dbname= names; a libpq connection string
-    #[arg(long, value_name = "NAME=CONNINFO", value_parser = named(), help_heading = "Sources")]
-    pub postgres: Vec<Named>,
-
-    /// A Redis server: redis://[USER[:PASSWORD]@]HOST[:PORT] or unix:PATH
-    #[arg(long, value_name = "NAME=URL", value_parser = named(), help_heading = "Sources")]
-    pub redis: Vec<Named>,
-
-    /// A service whose parts are known: its databases and directories are found from its own settings
-    #[arg(long, value_enum, value_name = "SERVICE", help_heading = "Sources")]
-    pub preset: Option<Preset>,
-
-    /// Where the service is installed: the folder of its compose file and .env
-    #[arg(long, value_name = "DIR", requires = "preset", value_hint = ValueHint::DirPath, help_heading = "Sources")]
-    pub preset_dir: Option<PathBuf>,
-
-    /// Pass this environment variable to the programs of every source; pg_dump and its like get only PATH, HOME, LANG, LC_*, TZ,
-    /// USER, LOGNAME, TMPDIR, PG* and KRB5* (and DOCKER_*, COMPOSE_*, CONTAINER*_*, KUBECONFIG, SSH_AUTH_SOCK, XDG_RUNTIME_DIR,
-    /// XDG_CONFIG_HOME behind a command-prefix) by themselves
-    #[arg(long, value_name = "NAME", help_heading = "Sources")]
-    pub pass_env: Vec<String>,
-
-    /// Take only this source, of those of the config file and of the command line (may be given several times)
-    #[arg(long, value_name = "NAME", help_heading = "Sources")]
-    pub only: Vec<String>,
-
-    /// This source may fail: the snapshot is then marked incomplete instead of not taken
-    #[arg(long, value_name = "NAME", help_heading = "Sources")]
-    pub optional: Vec<String>,
-
-    /// Paths that stand in files
-    #[command(flatten)]
-    pub files_from: FilesFrom,
-
-    /// What is left out
-    #[command(flatten)]
-    pub leave_out: LeaveOut,
-
-    /// Read every file again, also those that look unchanged
-    #[arg(long, help_heading = "Files")]
-    pub force: bool,
-
-    /// A tag to find this snapshot by; may be given several times
-    #[arg(long, value_name = "TAG", help_heading = "Snapshot")]
-    pub tag: Vec<String>,
-
-    /// What to say about it, as `esker tag --comment` would (needs an owner's key; with a writer key use --tag)
-    #[arg(long, value_name = "TEXT", help_heading = "Snapshot")]
-    pub comment: Option<String>,
-
-    /// Pin it: no rule of `forget` drops it until `esker tag --release` (needs an owner's key)
-    #[arg(long, help_heading = "Snapshot", conflicts_with = "keep_until")]
-    pub keep: bool,
-
-    /// Pin it until then: a date, or a period from now such as 30d
-    #[arg(long, value_name = "WHEN", help_heading = "Snapshot")]
-    pub keep_until: Option<String>,
-
-    /// The host to record instead of this one
-    #[arg(long, value_name = "NAME", help_heading = "Snapshot")]
-    pub host: Option<String>,
-
-    /// Create the repository first when it does not exist
-    #[arg(long, help_heading = "Snapshot")]
-    pub init: bool,
-
-    /// Take it even while another run of this host writes to this repository
-    #[arg(long, help_heading = "Snapshot")]
-    pub allow_overlap: bool,
-
-    /// Wait so long for another run of this host to end, such as 10m, instead of ending at once
-    #[arg(long, value_name = "TIME", help_heading = "Snapshot", conflicts_with = "allow_overlap")]
-    pub wait_lock: Option<crate::settings::Span>,
-
-    /// Read everything, say what would be stored, and store nothing
-    #[arg(short = 'n', long, help_heading = "Snapshot", conflicts_with = "init")]
-    pub dry_run: bool,
-}
-
-/// Services with a preset.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Preset {
-    /// The identity provider: PostgreSQL, Redis (before 2025.10), media, certs, templates, blueprints
-    Authentik,
-}
-
 /// Which snapshots.
 #[derive(Args, Debug, Default)]
 pub struct Filter {
@@ -415,194 +296,6 @@ impl Filter {
     pub fn is_empty(&self) -> bool {
         self.host.is_none() && self.tag.is_empty() && self.source.is_none()
     }
-}
-
-/// `snapshots`
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Examples:
-  esker snapshots --host auth01 --tag nightly
-  esker snapshots latest
-
-A snapshot is named by `latest`, `latest~1` (the one before), or the first digits of its id.")]
-pub struct Snapshots {
-    /// Only these
-    #[arg(value_name = "SNAPSHOT")]
-    pub snapshots: Vec<String>,
-    /// Which of them
-    #[command(flatten)]
-    pub filter: Filter,
-    /// Those that were forgotten and are still there
-    #[arg(long, conflicts_with = "snapshots")]
-    pub forgotten: bool,
-    /// Runs that failed and committed nothing; --host narrows them
-    #[arg(long, conflicts_with_all = ["snapshots", "forgotten", "tag", "source"])]
-    pub failed: bool,
-    /// Also why each is incomplete, and the warnings about it
-    #[arg(long, conflicts_with = "forgotten")]
-    pub long: bool,
-}
-
-/// `ls`
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Examples:
-  esker ls latest                      the sources of the newest snapshot
-  esker ls -l latest:media/icons       one folder, with modes, owners, sizes and times
-  esker ls -R 3fa2                     everything in the snapshot whose id begins with 3fa2
-  esker ls latest --host auth01        the newest of one host
-
-With a config file that has sources, `latest` is the newest snapshot of this host that holds them.")]
-pub struct Ls {
-    /// Snapshot, and a path in it
-    #[arg(value_name = "SNAPSHOT[:PATH]")]
-    pub place: OsString,
-    /// What `latest` looks at
-    #[command(flatten)]
-    pub filter: Filter,
-    /// Mode, owner, size and time of each entry
-    #[arg(short, long)]
-    pub long: bool,
-    /// Folders within folders too
-    #[arg(short = 'R', long)]
-    pub recursive: bool,
-}
-
-/// `find`
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Examples:
-  esker find '*.pem'                   by name, in every snapshot
-  esker find -s latest 'media/*/logo*' by path, when the pattern has a slash
-
-`*` and `?` stay within one name, `**` crosses folders, `[a-z]` is one of a set.")]
-pub struct Find {
-    /// Names or, with a slash, paths
-    #[arg(value_name = "PATTERN", required = true)]
-    pub patterns: Vec<String>,
-    /// Look only in this snapshot; may be given several times
-    #[arg(short, long = "snapshot", value_name = "SNAPSHOT")]
-    pub snapshots: Vec<String>,
-    /// Upper and lower case are the same
-    #[arg(short, long)]
-    pub ignore_case: bool,
-    /// Which snapshots
-    #[command(flatten)]
-    pub filter: Filter,
-}
-
-/// `diff`
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Examples:
-  esker diff latest~1 latest
-  esker diff 3fa2:media 77c0:media
-
-+ added   - removed   M content changed   T kind changed   U only mode, owner or other metadata changed (--metadata)")]
-pub struct Diff {
-    /// The older one, and a path in it
-    #[arg(value_name = "A[:PATH]")]
-    pub a: OsString,
-    /// The newer one, and a path in it
-    #[arg(value_name = "B[:PATH]")]
-    pub b: OsString,
-    /// What `latest` looks at
-    #[command(flatten)]
-    pub filter: Filter,
-    /// Show entries whose content is the same and whose metadata is not
-    #[arg(long)]
-    pub metadata: bool,
-}
-
-/// What to do with files that are there already.
-#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Overwrite {
-    /// Compare the content and write what differs
-    #[default]
-    Always,
-    /// As always, but a file of the same size and modification time counts as unchanged without being read
-    IfChanged,
-    /// Leave what is there
-    Never,
-}
-
-/// `restore`
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Examples:
-  esker restore latest --target /srv/restored
-  esker restore latest:media --target /srv/app/media --delete
-  esker restore 3fa2 --target /tmp/certs --include 'certs/**'
-  esker restore latest --to-original -n
-
-Only what differs is written. Streams are restored as files; `esker dump` writes one to standard output instead.
---delete removes only what the snapshot is known not to have had: nothing that was excluded or could not be read, and
-nothing beside the restored sources. It lists what would go and asks; without a terminal it needs --yes.")]
-pub struct Restore {
-    /// Snapshot, and a path in it
-    #[arg(value_name = "SNAPSHOT[:PATH]")]
-    pub place: OsString,
-    /// What `latest` looks at
-    #[command(flatten)]
-    pub filter: Filter,
-    /// The directory to write to; made when absent
-    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath, required_unless_present = "to_original")]
-    pub target: Option<PathBuf>,
-    /// Put each directory back where it was taken from (streams are not put back)
-    #[arg(long, conflicts_with = "target")]
-    pub to_original: bool,
-    /// Restore only what matches, with the meaning of .gitignore lines
-    #[arg(long, value_name = "GLOB")]
-    pub include: Vec<String>,
-    /// Leave out what matches
-    #[arg(long, value_name = "GLOB")]
-    pub exclude: Vec<String>,
-    /// What to do with files that are there already
-    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
-    pub overwrite: Overwrite,
-    /// Delete from the target what the snapshot does not have
-    #[arg(long)]
-    pub delete: bool,
-    /// Do not ask before deleting, or before writing to the original places
-    #[arg(long)]
-    pub yes: bool,
-    /// Begin even when the target seems to have too little space
-    #[arg(long)]
-    pub no_space_check: bool,
-    /// Write runs of zeros as holes
-    #[arg(long)]
-    pub sparse: bool,
-    /// Read everything back afterwards and compare
-    #[arg(long)]
-    pub verify: bool,
-    /// Leave owner and group as they fall
-    #[arg(long)]
-    pub no_ownership: bool,
-    /// Go by the numbers of owners and ignore their names
-    #[arg(long, conflicts_with = "no_ownership")]
-    pub numeric_ids: bool,
-    /// Say what would be done, and do nothing
-    #[arg(short = 'n', long)]
-    pub dry_run: bool,
-}
-
-/// `dump`
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Examples:
-  createdb --template template0 app_restored
-  esker dump latest:database/app.dump |
-    pg_restore -d app_restored --single-transaction --exit-on-error
-  esker dump latest:certs/default/tls.pem > tls.pem
-
-When the exit code is not 0, what was written is not the whole file: in a pipe use `set -o pipefail`.")]
-pub struct Dump {
-    /// Snapshot, and the path of a file or stream
-    #[arg(value_name = "SNAPSHOT:PATH")]
-    pub place: OsString,
-    /// What `latest` looks at
-    #[command(flatten)]
-    pub filter: Filter,
 }
 
 /// `verify`
@@ -701,15 +394,6 @@ pub struct Man {
     pub output: Option<PathBuf>,
 }
 
-/// `NAME=VALUE`; the value may be any bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
-    /// Before the first `=`.
-    pub name: String,
-    /// After it.
-    pub value: OsString,
-}
-
 /// A share of parity: `5%`, `5` or `0`.
 fn percent(text: &str) -> Result<u8, String> {
     let number = text.trim().strip_suffix('%').unwrap_or(text.trim());
@@ -718,18 +402,6 @@ fn percent(text: &str) -> Result<u8, String> {
         Ok(number) if number <= most => Ok(number),
         _ => Err(format!("it is a percentage from 0 to {most}, such as 5%")),
     }
-}
-
-fn named() -> impl TypedValueParser<Value = Named> {
-    OsStringValueParser::new().try_map(|text| {
-        let bytes = text.as_bytes();
-        let at = bytes.iter().position(|&byte| byte == b'=').ok_or("it has to be NAME=VALUE")?;
-        let name = std::str::from_utf8(&bytes[..at]).map_err(|_| "the name before `=` is not UTF-8")?;
-        if name.is_empty() || at + 1 == bytes.len() {
-            return Err("nothing may be empty in NAME=VALUE");
-        }
-        Ok(Named { name: name.to_owned(), value: OsString::from_vec(bytes[at + 1..].to_vec()) })
-    })
 }
 
 #[cfg(test)]
@@ -750,14 +422,5 @@ mod tests {
         assert!(matches!(Arguments::try_parse_from(["esker", "check"]).unwrap().command, Command::Verify(_)));
         assert!(matches!(Arguments::try_parse_from(["esker", "list"]).unwrap().command, Command::Snapshots(_)));
         assert!(matches!(Arguments::try_parse_from(["esker", "cat", "latest:a"]).unwrap().command, Command::Dump(_)));
-    }
-
-    #[test]
-    fn the_value_of_a_named_source_may_hold_further_equal_signs_and_any_bytes() {
-        let value = OsString::from_vec(b"db=host=x dbname=\xff".to_vec());
-        let parsed = Arguments::try_parse_from([OsString::from("esker"), "snapshot".into(), "--postgres".into(), value]).unwrap();
-        let Command::Snapshot(snapshot) = parsed.command else { panic!("not a snapshot") };
-        assert_eq!(snapshot.postgres[0].name, "db");
-        assert_eq!(snapshot.postgres[0].value.as_bytes(), b"host=x dbname=\xff");
     }
 }
