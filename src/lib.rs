@@ -5,13 +5,15 @@
 //! inside `format` plaintext becomes sealed bytes; below it a store sees only names and sealed bytes.
 //!
 //! ```text
-//!  5   bin/esker                                    arguments in, words and exit code out
+//!  7   bin/esker                                    arguments in, words and exit code out
 //!      --------------------------------------------------------------------------------------
-//!  4   snapshot   restore   verify   prune            the operations; none knows another
-//!  4   repair     copy      mirror                    more of them
+//!  6   snapshot   restore   verify   prune            the operations; none knows another
+//!  6   repair     copy      mirror                    more of them
 //!      --------------------------------------------------------------------------------------
-//!  3   source       filesystem     repository       what is read | the user's files | the narrow waist
+//!  5   source       filesystem     repository       what is read | the user's files | the narrow waist
 //!      --------------------------------------------------------------------------------------
+//!  4                catalog                         which copies of a chunk may be relied on
+//!  3                objects                         sealed objects by name; a bad object is told from a bad store
 //!  2                format                          plaintext things <-> sealed bytes (the spec in Rust)
 //!  1                crypto        cache             keys | which pack holds which chunk (SQLite)
 //!  0   chunker   compress   parity   store          cut | squeeze | mend | names -> bytes
@@ -43,11 +45,17 @@ pub mod crypto;
 pub mod format;
 
 // floor 3
+pub mod objects;
+
+// floor 4
+pub mod catalog;
+
+// floor 5
 pub mod filesystem;
 pub mod repository;
 pub mod source;
 
-// floor 4
+// floor 6
 pub mod copy;
 pub mod mirror;
 pub mod prune;

@@ -231,7 +231,7 @@ fn a_composed_copy_saves_a_chunk_whose_literal_copy_is_damaged() {
 
 fn pack_facts(made: &Made, id: PackId) -> PackFacts {
     let size = made.store.size(&names::pack_name(id)).unwrap();
-    esker::repository::catalog::own_facts(&made.repository, &id, size).unwrap()
+    made.repository.own_facts(&id, size).unwrap()
 }
 
 #[test]

@@ -13,7 +13,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use esker::format::names;
 use esker::format::pack::PREFIX_SIZE;
 use esker::id::SnapshotId;
-use esker::repository::catalog::own_facts;
 use esker::repository::{Reader, Repository, RepositoryError, Secret};
 use esker::store::{MemoryStore, Name, Store};
 use esker::verify::{Finding, FindingKind, ReadData};
@@ -187,7 +186,7 @@ fn a_flipped_byte_of_a_pack_is_found_and_never_restored() {
     let mut cases = Vec::new();
     for name in below(&healthy, "packs") {
         let id = names::parse_pack(&name).unwrap();
-        let facts = own_facts(&repository, &id, healthy.store.size(&name).unwrap()).unwrap();
+        let facts = repository.own_facts(&id, healthy.store.size(&name).unwrap()).unwrap();
         let directory_end = PREFIX_SIZE + facts.directory_sealed_length as usize;
         // Every byte of header, HEAD and DIRECTORY, samples of frames and of padding.
         cases.extend(flips(&healthy, &[name], |bytes| places(bytes.len(), directory_end, 127)));

@@ -129,7 +129,7 @@ fn damage_stays_known_until_it_was_read_and_found_whole() {
     let whole = place.store.get(&name, 1 << 30).unwrap();
     let mut bytes = whole.clone();
     // Somewhere in its frames: only reading shows it.
-    let at = esker::repository::catalog::own_facts(&place.open(0), &pack, whole.len() as u64).unwrap().directory.frames[0].offset;
+    let at = place.open(0).own_facts(&pack, whole.len() as u64).unwrap().directory.frames[0].offset;
     bytes[at as usize + 60] ^= 1;
     place.store.replace(&name, &[&bytes]).unwrap();
 

@@ -200,9 +200,9 @@ fn a_pack_name_that_holds_other_bytes_than_ours_commits_nothing() {
     let (store, repository, _) = place();
     let name = esker::store::Name::new("packs/00/00").unwrap();
     store.create(&name, &[b"theirs"]).unwrap();
-    let outcome = esker::repository::create_same(&*store, &name, &[b"ours, !"]);
+    let outcome = esker::objects::create_same(&*store, &name, &[b"ours, !"]);
     assert!(outcome.is_err());
-    assert!(esker::repository::create_same(&*store, &name, &[b"their", b"s"]).is_ok());
+    assert!(esker::objects::create_same(&*store, &name, &[b"their", b"s"]).is_ok());
     drop(repository);
 }
 
@@ -211,7 +211,7 @@ fn whoever_may_not_read_packs_back_knows_its_own_by_the_size_that_is_listed() {
     let store = FaultyStore::new(MemoryStore::new());
     let create = |name: &esker::store::Name, bytes: &[u8]| {
         store.fault(Verb::Get, 1, Fault::Denied);
-        esker::repository::create_same(&store, name, &[bytes])
+        esker::objects::create_same(&store, name, &[bytes]).map_err(RepositoryError::from)
     };
     let pack = names::pack_name(PackId([7; 32]));
     store.create(&pack, &[b"ours"]).unwrap();

@@ -736,11 +736,8 @@ fn what_is_repacked_after_a_rotation_keeps_the_generation_of_its_ids() {
     assert!(summary.packs_repacked >= 1 && summary.packs_deleted >= 1, "{summary:?}");
     place.check();
     let repository = place.open();
-    let mut generations: Vec<u32> = place
-        .packs()
-        .into_iter()
-        .map(|(id, size)| esker::repository::catalog::own_facts(&repository, &id, size).unwrap().generation())
-        .collect();
+    let mut generations: Vec<u32> =
+        place.packs().into_iter().map(|(id, size)| repository.own_facts(&id, size).unwrap().generation()).collect();
     generations.sort_unstable();
     generations.dedup();
     assert_eq!(generations, [1, 2]);

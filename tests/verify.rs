@@ -14,7 +14,6 @@ use esker::format::names;
 use esker::format::tree::{Content, Item, NodeKind, TreeChunk};
 use esker::id::{ChunkId, PackId, SnapshotId};
 use esker::monitor::Stop;
-use esker::repository::catalog::own_facts;
 use esker::repository::{Repository, RepositoryError};
 use esker::store::faults::{Fault, FaultyStore, Verb};
 use esker::store::{MemoryStore, ReadUnit, Store};
@@ -41,7 +40,7 @@ fn a_false_index_file_hides_nothing_and_is_named() {
     let id = small::chunk_id(&repository, &never);
     let mut facts = packs(&repository)
         .iter()
-        .map(|(id, size)| own_facts(&repository, id, *size).unwrap())
+        .map(|(id, size)| repository.own_facts(id, *size).unwrap())
         .find(|facts| facts.directory.chunks.iter().any(|row| row.chunk_type == ChunkType::Data))
         .unwrap();
     let row = facts.directory.chunks.iter_mut().find(|row| row.encoding.chunk_length() >= 300).unwrap();

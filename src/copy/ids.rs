@@ -4,11 +4,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use crate::catalog::{Memo, PackNumber};
 use crate::crypto::ChunkType;
 use crate::format::names;
 use crate::format::tree::{Content, Item};
 use crate::id::{ChunkId, RepositoryId, SnapshotId};
-use crate::repository::catalog::{Memo, PackNumber};
 use crate::repository::{Repository, RepositoryError};
 use crate::store::StoreError;
 

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::catalog::PackNumber;
 use crate::copy::wanted::too_deep;
 use crate::copy::{Work, ids, items, nodes, read_old};
 use crate::crypto::ChunkType;
@@ -15,7 +16,6 @@ use crate::format::limits::DEPTH_MAX;
 use crate::format::tree::{Content, Item, Node, NodeKind, XattrValue};
 use crate::id::ChunkId;
 use crate::repository::RepositoryError;
-use crate::repository::catalog::PackNumber;
 use crate::repository::writer::{Home, Named, Placed, Writer};
 
 /// Chunks of a file asked for at a time.

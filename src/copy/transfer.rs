@@ -1,12 +1,12 @@
 //! The second pass: chunks are read in the order in which packs hold them, and stored here under their new names.
 
+use crate::catalog::PackNumber;
 use crate::copy::wanted::Wanted;
 use crate::copy::{Work, hits_one_snapshot, read_old};
 use crate::crypto::ChunkType;
 use crate::id::ChunkId;
 use crate::monitor::Phase;
 use crate::parallel::{self, Feed};
-use crate::repository::catalog::PackNumber;
 use crate::repository::writer::Named;
 use crate::repository::{Reader, Repository, RepositoryError};
 

@@ -26,8 +26,9 @@ use crate::format::names::{self, ObjectName};
 use crate::id::{ObjectHash, PackId, SnapshotId};
 use crate::mirror::compare::{Listing, list};
 use crate::monitor::{Monitor, Phase, Problem, Stop};
+use crate::objects::create_same;
 use crate::parallel;
-use crate::repository::{RepositoryError, create_same};
+use crate::repository::RepositoryError;
 use crate::store::{Name, Store, StoreError};
 
 /// Objects in memory at once.

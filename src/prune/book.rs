@@ -2,9 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::catalog::{Condemned, Memo};
 use crate::format::names::ObjectName;
 use crate::id::{ObjectHash, PackId, SnapshotId};
-use crate::repository::catalog::{Condemned, Memo};
 use crate::repository::gc::{self, Numbered, Slot};
 use crate::repository::{Repository, RepositoryError};
 use crate::store::Name;

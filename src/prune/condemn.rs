@@ -8,13 +8,13 @@ use super::live::Live;
 use super::mark::Mark;
 use super::plan::{PackUse, Plan, plan};
 use super::{ATTEMPTS_MAX, PruneError, Pruner};
+use crate::catalog::{Memo, PackNumber};
 use crate::format::config::StoreClass;
 use crate::format::gc::{self, Condemn};
 use crate::format::limits;
 use crate::format::names::{self, ObjectName};
 use crate::id::PackId;
 use crate::repository::RepositoryError;
-use crate::repository::catalog::{Memo, PackNumber};
 use crate::store::StoreError;
 
 /// Packs of one condemn record: some MiB. More go with the next prune.

@@ -1,5 +1,6 @@
 //! Why a prune stopped. The binary turns these into message, hint and exit code.
 
+use crate::catalog::CatalogError;
 use crate::id::{ChunkId, SnapshotId};
 use crate::repository::RepositoryError;
 use crate::store::StoreError;
@@ -47,6 +48,12 @@ pub enum PruneError {
         /// Bytes that snapshots forgotten since the last prune needed.
         explained: u64,
     },
+}
+
+impl From<CatalogError> for PruneError {
+    fn from(error: CatalogError) -> Self {
+        Self::Repository(error.into())
+    }
 }
 
 impl From<StoreError> for PruneError {

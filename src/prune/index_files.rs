@@ -5,12 +5,12 @@ use std::collections::HashSet;
 use super::book::Book;
 use super::choose::facts;
 use super::{PruneError, Pruner};
+use crate::catalog::Memo;
 use crate::format::index;
 use crate::format::pack::PackFacts;
 use crate::format::{limits, names};
 use crate::id::{IndexId, PackId};
 use crate::planted;
-use crate::repository::catalog::{Memo, put_index_files};
 use crate::repository::{RepositoryError, listed};
 use crate::store::StoreError;
 
@@ -65,12 +65,8 @@ impl Pruner {
         if whole.is_empty() {
             return Ok(());
         }
-        let mut new = Vec::new();
-        match put_index_files(&self.repository, packs, &whole, &mut |id, _, _| {
-            new.push(id);
-            Ok(())
-        }) {
-            Ok(()) => whole.retain(|id| !new.contains(id)),
+        match self.repository.put_index_files(packs, &whole) {
+            Ok(new) => whole.retain(|id| !new.contains(id)),
             // No room to write the new one: it can wait.
             Err(RepositoryError::Store(StoreError::Full(_))) => return Ok(()),
             Err(error) => return Err(error.into()),
@@ -95,8 +91,8 @@ impl Pruner {
             }
         }
         orphans.sort_unstable_by_key(|facts| facts.id);
-        match put_index_files(&self.repository, orphans, &[], &mut |_, _, _| Ok(())) {
-            Ok(()) => Ok(true),
+        match self.repository.put_index_files(orphans, &[]) {
+            Ok(_) => Ok(true),
             // No room: it can wait.
             Err(RepositoryError::Store(StoreError::Full(_))) => Ok(false),
             Err(error) => Err(error.into()),

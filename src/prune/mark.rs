@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::PruneError;
 use super::live::Root;
+use crate::catalog::{PackNumber, StoredCopy, Trust};
 use crate::crypto::ChunkType;
 use crate::format::content::Leaves;
 use crate::format::reference::{self, Opened, Reference};
@@ -15,7 +16,6 @@ use crate::id::{ChunkId, ObjectHash, SnapshotId};
 use crate::monitor::{Monitor, Quiet, Stop};
 use crate::parallel;
 use crate::repository::bits::Bits;
-use crate::repository::catalog::{PackNumber, StoredCopy, Trust};
 use crate::repository::{Reader, RepositoryError};
 
 /// Tree and list chunks read at a time.

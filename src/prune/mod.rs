@@ -48,7 +48,6 @@ use crate::monitor::{Monitor, Phase, Stop};
 use crate::parallel;
 use crate::prune::book::Book;
 use crate::prune::mark::{Ground, Mark};
-use crate::repository::catalog::list_packs;
 use crate::repository::{Reader, Repository, RepositoryError};
 
 /// How often a step begins again because the cache was dropped or somebody took its number.
@@ -233,8 +232,8 @@ impl Pruner {
         let repository = &self.repository;
         let (book, listed) = self.reader.with_catalog(|catalog| -> Result<_, RepositoryError> {
             let book = Book::read(repository, catalog)?;
-            let listed = list_packs(repository)?;
-            catalog.sync(repository, book.condemned(), listed.clone(), &*self.monitor)?;
+            let listed = repository.list_packs()?;
+            catalog.sync(repository.objects(), book.condemned(), listed.clone(), &*self.monitor)?;
             Ok((book, listed))
         })?;
         repository.check_not_rolled_back(book.understood)?;

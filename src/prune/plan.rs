@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use crate::catalog::PackNumber;
 use crate::format::pack::Class;
 use crate::id::PackId;
-use crate::repository::catalog::PackNumber;
 use crate::repository::packing::PACK_SIZE_TARGET_BYTES;
 
 /// Bytes of a full pack.

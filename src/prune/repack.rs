@@ -12,7 +12,6 @@ use crate::format::pack::PackFacts;
 use crate::format::{FormatError, Sealer, names};
 use crate::monitor::{Phase, Problem};
 use crate::repository::RepositoryError;
-use crate::repository::catalog::put_index_files;
 use crate::repository::packing::Packer;
 use crate::store::StoreError;
 
@@ -79,7 +78,7 @@ impl Pruner {
             facts.extend(packer.drain_stored().into_iter().map(|stored| stored.facts));
         }
         self.written.extend(facts.iter().map(|facts| facts.id));
-        put_index_files(&self.repository, facts.clone(), &[], &mut |_, _, _| Ok(()))?;
+        self.repository.put_index_files(facts.clone(), &[])?;
         self.reader.with_catalog(|catalog| catalog.learn(&facts, true))?;
         Ok(facts)
     }

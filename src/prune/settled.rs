@@ -2,10 +2,10 @@
 //! is looked at. Only a comfort: not pruning is always right.
 
 use super::{MaxUnused, PruneError, Pruner};
+use crate::catalog::Memo;
 use crate::format::config::StoreClass;
 use crate::format::names;
 use crate::repository::RepositoryError;
-use crate::repository::catalog::Memo;
 
 /// Cache note: a hash of everything that was listed when a prune had nothing left to do.
 const NOTE: &[u8] = b"settled";

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::live::Live;
 use super::{PruneError, Pruner};
+use crate::catalog::Memo;
 use crate::format::names;
 use crate::id::SessionId;
-use crate::repository::catalog::Memo;
 use crate::repository::{RepositoryError, SessionNames};
 
 /// Packs that are gone are forgotten by the cache, in one pass over it, when they are one in so many.

@@ -6,12 +6,12 @@ use super::PruneError;
 use super::book::{Book, Pending};
 use super::choose::facts;
 use super::mark::Mark;
+use crate::catalog::{PackNumber, StoredCopy, Trust};
 use crate::crypto::ChunkType;
 use crate::format::gc::reason;
 use crate::format::pack::{Class, RowEncoding};
 use crate::id::{ChunkId, PackId};
 use crate::monitor::Stop;
-use crate::repository::catalog::{PackNumber, StoredCopy, Trust};
 use crate::repository::{Reader, RepositoryError};
 use crate::store::{ReadUnit, StoreError};
 

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use super::{PruneError, Pruner};
+use crate::catalog::Memo;
 use crate::format::config::StoreClass;
 use crate::id::SessionId;
-use crate::repository::catalog::Memo;
 use crate::repository::session::{is_dead_here, revoke};
 use crate::repository::{RepositoryError, SessionNames};
 use crate::store::StoreError;

@@ -5,12 +5,12 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use crate::catalog::NoMemo;
 use crate::format::pack::PackFacts;
 use crate::format::{index, limits, names};
 use crate::id::{IndexId, PackId};
 use crate::monitor::{Monitor, Phase, Stop};
 use crate::repair::{RepairError, check_stop};
-use crate::repository::catalog::{NoMemo, list_packs, own_facts, own_facts_mended};
 use crate::repository::writer::{Writer, WriterOptions};
 use crate::repository::{Repository, RepositoryError, gc, is_damage};
 use crate::store::{Name, StoreError};
@@ -57,7 +57,7 @@ fn index_all(
 ) -> Result<IndexSummary, RepairError> {
     let mut summary = IndexSummary::default();
     let deleted = gc::read(repository, &mut NoMemo)?.deleted;
-    let mut packs: Vec<(PackId, u64)> = list_packs(repository)?.into_iter().collect();
+    let mut packs: Vec<(PackId, u64)> = repository.list_packs()?.into_iter().collect();
     packs.retain(|(id, _)| !deleted.contains(id));
     packs.sort_unstable();
     summary.packs = packs.len() as u64;
@@ -109,7 +109,7 @@ fn indexed_packs(repository: &Repository, summary: &mut IndexSummary, stop: &Sto
 
 /// A pack's own directory, through parity if need be; or what is wrong with it.
 fn facts(repository: &Repository, id: &PackId, size: u64) -> Result<Result<PackFacts, String>, RepositoryError> {
-    match own_facts_mended(repository, id, size, own_facts) {
+    match repository.own_facts_mended(id, size, true) {
         Ok((facts, _)) => Ok(Ok(facts)),
         Err(RepositoryError::Store(error @ StoreError::NotFound(_))) => Ok(Err(error.to_string())),
         Err(error) if is_damage(repository, &error) => Ok(Err(error.to_string())),

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
+use crate::catalog::PackNumber;
 use crate::repository::Location;
-use crate::repository::catalog::PackNumber;
 
 /// Places of chunks, marked or not.
 #[derive(Default)]

@@ -8,13 +8,13 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
+use crate::catalog::PackNumber;
 use crate::crypto::ChunkType;
 use crate::format::pack::{ChunkRow, Class, PackFacts, RowEncoding};
 use crate::id::{ChunkId, PackId};
 use crate::monitor::{Monitor, Phase, Stop};
 use crate::parallel::{self, Feed};
 use crate::repair::{RepairError, check_stop};
-use crate::repository::catalog::PackNumber;
 use crate::repository::writer::{Named, Writer, WriterOptions};
 use crate::repository::{Reader, Repository, RepositoryError};
 

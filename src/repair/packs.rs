@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::catalog::NoMemo;
 use crate::format::config::DAMAGED_PACKS_MAX;
 use crate::format::names::{self, ObjectName};
 use crate::format::{limits, parity};
@@ -15,8 +16,6 @@ use crate::monitor::{Monitor, Phase, Stop};
 use crate::parallel;
 use crate::planted;
 use crate::repair::{RepairError, check_stop};
-use crate::repository::catalog::{NoMemo, list_packs};
-use crate::repository::parity::put_parity;
 use crate::repository::{Repository, RepositoryError, gc, is_damage};
 use crate::store::{Store, StoreError};
 
@@ -100,10 +99,10 @@ pub fn run(
     // Index files say which packs there should be.
     repository.sync(&mut catalog, monitor)?;
     let deleted = gc::read(repository, &mut catalog)?.deleted;
-    let listed = list_packs(repository)?;
+    let listed = repository.list_packs()?;
     let mut work: Vec<(PackId, Option<u64>)> = listed.iter().map(|(&id, &size)| (id, Some(size))).collect();
     // Not all packs that the cache knows: some may be of a time that this store has not seen.
-    let named = catalog.named_by_index_files()?;
+    let named = catalog.named_by_index_files().map_err(RepositoryError::from)?;
     work.extend(named.into_iter().filter(|id| !listed.contains_key(id)).map(|id| (id, None)));
     work.retain(|(id, _)| !deleted.contains(id) && is_wanted(&options.packs, id));
     work.sort_unstable();
@@ -227,7 +226,7 @@ impl Run<'_> {
     fn protect(&self, id: PackId, bytes: &[u8]) -> Result<(), RepositoryError> {
         let percent = self.repository.config().parity_percent();
         if percent > 0 && self.repository.parity_of(&id)?.is_empty() {
-            put_parity(&**self.repository.store(), id, &[bytes], percent)?;
+            self.repository.put_parity(id, bytes, percent)?;
         }
         Ok(())
     }

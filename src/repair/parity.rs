@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
+use crate::catalog::NoMemo;
 use crate::format::limits;
 use crate::format::names::{self, ObjectName};
 use crate::id::PackId;
 use crate::monitor::{Monitor, Phase, Problem, Stop};
 use crate::repair::{RepairError, check_stop};
-use crate::repository::catalog::{NoMemo, list_packs};
-use crate::repository::parity::put_parity;
 use crate::repository::{Repository, RepositoryError, gc, is_damage};
 use crate::store::{Name, StoreError};
 
@@ -43,7 +42,7 @@ pub fn add(
     // What is condemned may be gone in a minute; nothing is lost by leaving it out.
     let bad = gc::read(repository, &mut NoMemo)?.bad;
     let (protected, _) = repository.packs_with_parity()?;
-    let mut packs: Vec<(PackId, u64)> = list_packs(repository)?.into_iter().collect();
+    let mut packs: Vec<(PackId, u64)> = repository.list_packs()?.into_iter().collect();
     packs.retain(|(id, _)| !bad.contains(id));
     summary.packs = packs.len() as u64;
     packs.retain(|(id, _)| !protected.contains(id));
@@ -66,7 +65,7 @@ pub fn add(
         } else {
             summary.added += 1;
             if !dry_run {
-                summary.bytes += put_parity(&**repository.store(), id, &[&bytes], percent)?;
+                summary.bytes += repository.put_parity(id, &bytes, percent)?;
             }
         }
         monitor.advance(1, size);

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::catalog::PackNumber;
 use crate::clock::Timestamp;
 use crate::crypto::ChunkType;
 use crate::format::content::Leaves;
@@ -17,7 +18,6 @@ use crate::monitor::{Monitor, Phase, Stop};
 use crate::repair::marks::Marks;
 use crate::repair::tree::{Lost, Rebuild, store_folder};
 use crate::repair::{RepairError, check_stop};
-use crate::repository::catalog::PackNumber;
 use crate::repository::writer::{Writer, WriterOptions};
 use crate::repository::{Location, Reader, Repository, RepositoryError, is_damage};
 

@@ -38,13 +38,16 @@ impl Repository {
 
     /// Seals a config in the generation that the one in force names: where a rotation was left half done this is what finishes it.
     fn next_config(&self, change: impl FnOnce(&mut Config) -> Result<(), RepositoryError>) -> Result<u32, RepositoryError> {
-        let Some(root) = self.keys.root() else { return Err(RepositoryError::NeedsOwner("changing the config")) };
+        let Some(root) = self.objects.keys.root() else { return Err(RepositoryError::NeedsOwner("changing the config")) };
         self.need_write_features()?;
         self.try_store_once()?;
-        let InForce { number: in_force, mut config, hash, .. } = newest_config(&*self.store, &self.keys, &self.opener)?;
-        let sealer = match config.generation == self.keys.generation() {
-            true => Arc::clone(&self.sealer),
-            false => Arc::new(Sealer::new(Arc::new(Keys::owner(root.duplicate(), config.generation)), Arc::clone(&self.rng))?),
+        let InForce { number: in_force, mut config, hash, .. } =
+            newest_config(&*self.objects.store, &self.objects.keys, &self.objects.opener)?;
+        let sealer = match config.generation == self.objects.keys.generation() {
+            true => Arc::clone(&self.objects.sealer),
+            false => {
+                Arc::new(Sealer::new(Arc::new(Keys::owner(root.duplicate(), config.generation)), Arc::clone(&self.objects.rng))?)
+            }
         };
         let mut last: Option<(u32, Name)> = None;
         self.list_configs(&mut |number, name| {
@@ -52,7 +55,7 @@ impl Repository {
                 last = Some((number, name));
             }
         })?;
-        let Some((last, name)) = last else { return Err(RepositoryError::NoRepository(self.store.location())) };
+        let Some((last, name)) = last else { return Err(RepositoryError::NoRepository(self.objects.store.location())) };
         // The one before is one with the number before, also when an owner does not obey it: its name is taken for ever.
         let previous = match last == in_force {
             true => hash,
@@ -69,15 +72,15 @@ impl Repository {
         change(&mut config)?;
         config.number = number;
         config.previous = previous;
-        config.time = self.clock.now();
+        config.time = self.objects.clock.now();
         config.program = concat!("esker ", env!("CARGO_PKG_VERSION")).to_owned();
         let sealed = config::seal(&sealer, &config)?;
         let name = config_name(config.class, number, &sealed);
         let raced = || RepositoryError::Inconclusive("somebody else changed the config at the same time; run again".to_owned());
-        match self.store.create(&name, &[&sealed]) {
+        match self.objects.store.create(&name, &[&sealed]) {
             Ok(()) => {}
             // A reply that was lost, or a request that somebody between here and the store sent twice: what stands there tells.
-            Err(StoreError::AlreadyExists(_)) => match is_config(&*self.store, &name, &sealed) {
+            Err(StoreError::AlreadyExists(_)) => match is_config(&*self.objects.store, &name, &sealed) {
                 Ok(true) => {}
                 Ok(false) | Err(RepositoryError::Store(StoreError::NotFound(_))) => return Err(raced()),
                 Err(error) => return Err(error),
@@ -97,7 +100,7 @@ impl Repository {
     }
 
     fn list_configs(&self, each: &mut dyn FnMut(u32, Name)) -> Result<(), RepositoryError> {
-        self.store.list(names::CONFIG, &mut |entry| {
+        self.objects.store.list(names::CONFIG, &mut |entry| {
             if let Some(ObjectName::Config(number) | ObjectName::ConfigByHash(number, _)) = ObjectName::parse(&entry.name) {
                 each(number, entry.name);
             }

@@ -1,11 +1,13 @@
 //! What can go wrong at the waist. The binary turns these into message, hint and exit code.
 
 use crate::cache::CacheError;
+use crate::catalog::CatalogError;
 use crate::clock::RngError;
 use crate::compress::CompressError;
 use crate::crypto::CryptoError;
 use crate::format::FormatError;
 use crate::id::ChunkId;
+use crate::objects::ObjectError;
 use crate::repository::Repository;
 use crate::store::{ReadUnit, StoreError};
 
@@ -163,6 +165,26 @@ pub enum RepositoryError {
     /// The user asked to stop.
     #[error("interrupted")]
     Stopped,
+}
+
+impl From<ObjectError> for RepositoryError {
+    fn from(error: ObjectError) -> Self {
+        match error {
+            ObjectError::Store(error) => Self::Store(error),
+            ObjectError::Object { object, source } => Self::Object { object, source },
+            ObjectError::Format(error) => Self::Format(error),
+            ObjectError::Inconclusive(why) => Self::Inconclusive(why),
+        }
+    }
+}
+
+impl From<CatalogError> for RepositoryError {
+    fn from(error: CatalogError) -> Self {
+        match error {
+            CatalogError::Object(error) => error.into(),
+            CatalogError::Cache(error) => Self::Cache(error),
+        }
+    }
 }
 
 impl RepositoryError {

@@ -151,7 +151,7 @@ pub fn for_each(
     each: &mut dyn FnMut(Numbered) -> Result<(), RepositoryError>,
 ) -> Result<u64, RepositoryError> {
     let mut numbers: BTreeMap<u64, Listed> = BTreeMap::new();
-    repository.store.list(names::GC, &mut |entry| match ObjectName::parse(&entry.name) {
+    repository.objects.store.list(names::GC, &mut |entry| match ObjectName::parse(&entry.name) {
         Some(ObjectName::GcCondemn(number)) => numbers.entry(number).or_default().plain[0] = Some(entry.name),
         Some(ObjectName::GcVerdict(number)) => numbers.entry(number).or_default().plain[1] = Some(entry.name),
         Some(ObjectName::GcCondemnByHash(number, hash)) => numbers.entry(number).or_default().condemns.push((hash, entry.name)),
@@ -196,7 +196,7 @@ trait Record: Sized {
 
 impl Record for Condemn {
     fn open(repository: &Repository, number: u64, sealed: &[u8]) -> Result<gc::Opened<Self>, FormatError> {
-        gc::open_condemn(&repository.opener, number, sealed)
+        gc::open_condemn(&repository.objects.opener, number, sealed)
     }
     fn encode(&self) -> Result<Vec<u8>, FormatError> {
         self.encode()
@@ -212,7 +212,7 @@ impl Record for Condemn {
 
 impl Record for Verdict {
     fn open(repository: &Repository, number: u64, sealed: &[u8]) -> Result<gc::Opened<Self>, FormatError> {
-        gc::open_verdict(&repository.opener, number, sealed)
+        gc::open_verdict(&repository.objects.opener, number, sealed)
     }
     fn encode(&self) -> Result<Vec<u8>, FormatError> {
         self.encode()
@@ -229,8 +229,8 @@ impl Record for Verdict {
 /// Where the cache keeps what stands under a name. The location is in it because a repository may have been copied, and both go on.
 fn note(repository: &Repository, past: u64, name: &Name) -> Vec<u8> {
     // What an owner took for good was checked against the owner's mark; a writer's note of the same record was not.
-    let role = if repository.keys.is_owner() { "owner" } else { "writer" };
-    format!("{role} {past} {name} {}", repository.store.location()).into_bytes()
+    let role = if repository.objects.keys.is_owner() { "owner" } else { "writer" };
+    format!("{role} {past} {name} {}", repository.objects.store.location()).into_bytes()
 }
 
 /// Which of the pasts this cache has seen the store has now. A store that was rolled back, or a copy under the same place, gives the same
@@ -283,12 +283,12 @@ fn load<T: Record>(
     match T::open(repository, number, &sealed) {
         // Only an owner opens it, who opened the repository before a rotation. What it would decide, writers of the new generation would not
         // read, and what it would store, nobody would believe.
-        Ok(opened) if opened.sealed_in > repository.keys.generation() => Err(RepositoryError::rotated_meanwhile()),
+        Ok(opened) if opened.sealed_in > repository.objects.keys.generation() => Err(RepositoryError::rotated_meanwhile()),
         Ok(gc::Opened { record, .. }) => {
             memo.remember(&note, Some(&[&hash.0[..], &record.encode()?].concat()))?;
             Ok(Slot::Read(record, hash))
         }
-        Err(FormatError::OtherGeneration { generation, .. }) if generation < repository.keys.generation() => {
+        Err(FormatError::OtherGeneration { generation, .. }) if generation < repository.objects.keys.generation() => {
             Ok(Slot::Read(T::empty(number), hash))
         }
         Err(FormatError::WrongOwnerMac { .. }) => Ok(Slot::Forged),

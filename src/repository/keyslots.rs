@@ -8,8 +8,9 @@ use crate::format::keyslot::{Kdf, Keyslot, Level, Opened, SlotKey, SlotSecret};
 use crate::format::names::ObjectName;
 use crate::format::{FormatError, Opener, limits, names};
 use crate::id::{ObjectHash, RepositoryId};
+use crate::objects::{ObjectError, create_same};
 use crate::repository::open::newest_config;
-use crate::repository::{Environment, Repository, RepositoryError, create_same, listed};
+use crate::repository::{Environment, Repository, RepositoryError, listed};
 use crate::store::{Name, Store, StoreError};
 
 /// A keyslot to be made.
@@ -73,8 +74,8 @@ fn load(store: &dyn Store) -> Result<Vec<StoredSlot>, RepositoryError> {
         let slot = match listed::get(store, &name, limits::KEYSLOT_SIZE as u64) {
             Ok(Some(bytes)) => Keyslot::parse(&bytes),
             Ok(None) => continue,
-            Err(RepositoryError::Object { source, .. }) => Err(source),
-            Err(error) => return Err(error),
+            Err(ObjectError::Object { source, .. }) => Err(source),
+            Err(error) => return Err(error.into()),
         };
         slots.push(StoredSlot { id, slot });
     }
@@ -262,7 +263,7 @@ impl Repository {
     /// Every keyslot. Labels are sealed: only the slots' kind and level are shown.
     pub fn keyslots(&self) -> Result<Vec<KeyslotInfo>, RepositoryError> {
         let mut infos = Vec::new();
-        for stored in load(&*self.store)? {
+        for stored in load(&*self.objects.store)? {
             let current = self.opened_with == Some(stored.id);
             let info = match stored.slot {
                 Ok(slot) if slot.repository_id != self.id() => KeyslotInfo {
@@ -291,7 +292,7 @@ impl Repository {
     pub fn add_keyslot(&self, new: &NewSlot<'_>) -> Result<ObjectHash, RepositoryError> {
         self.need_owner("adding a key")?;
         self.need_finished_rotation(new.level)?;
-        put(&*self.store, &*self.rng, &self.keys, new, self.clock.now())
+        put(&*self.objects.store, &*self.objects.rng, &self.objects.keys, new, self.objects.clock.now())
     }
 
     /// Removes a keyslot by a prefix of its id; never the last one that gives the owner's key.
@@ -311,7 +312,7 @@ impl Repository {
                 slot.id.short()
             )));
         }
-        self.store.delete(&ObjectName::Keyslot(slot.id).name())?;
+        self.objects.store.delete(&ObjectName::Keyslot(slot.id).name())?;
         Ok(slot.id)
     }
 
@@ -320,13 +321,13 @@ impl Repository {
         let Some(old) = self.opened_with else {
             return Err(RepositoryError::Keyslot("opened with a key file: there is no password to change; use `key add`".into()));
         };
-        let new = match self.keys.is_owner() {
+        let new = match self.objects.keys.is_owner() {
             true => NewSlot::password("password", passphrase, cost),
             false => NewSlot::writer_password("password", passphrase, cost),
         };
-        let id = put(&*self.store, &*self.rng, &self.keys, &new, self.clock.now())?;
+        let id = put(&*self.objects.store, &*self.objects.rng, &self.objects.keys, &new, self.objects.clock.now())?;
         if self.keyslots()?.iter().any(|slot| slot.id == old && matches!(slot.kdf, Kdf::Argon2id(_))) {
-            self.store.delete(&ObjectName::Keyslot(old).name())?;
+            self.objects.store.delete(&ObjectName::Keyslot(old).name())?;
         }
         Ok(id)
     }
@@ -342,10 +343,10 @@ impl Repository {
     /// The line of a key file: the owner's, or one for a host that only writes.
     pub fn export_key(&self, level: Level) -> Result<zeroize::Zeroizing<String>, RepositoryError> {
         self.need_finished_rotation(level)?;
-        match (level, self.keys.root()) {
-            (Level::Owner, Some(root)) => Ok(root.to_line(self.keys.generation())),
+        match (level, self.objects.keys.root()) {
+            (Level::Owner, Some(root)) => Ok(root.to_line(self.objects.keys.generation())),
             (Level::Owner, None) => Err(RepositoryError::NeedsOwner("exporting the owner key")),
-            (Level::Writer, _) => Ok(self.keys.writer_key().to_line()),
+            (Level::Writer, _) => Ok(self.objects.keys.writer_key().to_line()),
         }
     }
 }

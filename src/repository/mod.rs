@@ -1,12 +1,11 @@
 //! The narrow waist: above it plaintext and ids, below it sealed bytes.
 //!
 //! A [`Repository`] is an opened place: store, keys, config. A [`writer::Writer`] runs one session through the commit protocol; a
-//! [`Reader`] gives chunks, trees and paths. Both look chunks up in a [`catalog::Catalog`].
+//! [`Reader`] gives chunks, trees and paths. Both look chunks up in a [`Catalog`](crate::catalog::Catalog).
 //!
-//! Leans on `store`, `cache`, `crypto`, `format`. Never knows what a source is, how files are restored, or who asks.
+//! Leans on `catalog`, `objects`, `format`, `crypto`. Never knows what a source is, how files are restored, or who asks.
 
 pub mod bits;
-pub mod catalog;
 mod catalogs;
 mod configs;
 mod error;
@@ -19,7 +18,7 @@ pub mod listed;
 mod notes;
 mod open;
 pub mod packing;
-pub mod parity;
+mod parity;
 pub mod probe;
 mod reader;
 pub mod session;
@@ -36,7 +35,6 @@ pub use init::{ChunkerParams, InitOptions, Initialised};
 pub use keyslots::{KeyslotInfo, NewSlot, repository_at};
 pub use notes::{Notes, SnapshotNotes, TEXT_SIZE_MAX, Verified};
 pub use open::{Environment, Secret};
-pub use packing::create_same;
 pub use reader::{BadCopy, Location, Reader};
 pub use sessions::{SessionNames, SessionState};
 pub use snapshots::{FailedRun, Forgone, SnapshotList, StoredSnapshot};
@@ -56,6 +54,7 @@ use crate::format::names;
 use crate::format::pack::PackFacts;
 use crate::format::{Opener, Sealer};
 use crate::id::{ChunkId, ObjectHash, RepositoryId, SnapshotId};
+use crate::objects::{Objects, create_same};
 use crate::repository::host_state::HostState;
 use crate::store::{Name, ReadUnit, Store, StoreError};
 
@@ -64,12 +63,7 @@ const BALLAST_SIZE_BYTES: usize = 256 << 10;
 
 /// An opened repository.
 pub struct Repository {
-    store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
-    rng: Arc<dyn Rng>,
-    keys: Arc<Keys>,
-    sealer: Arc<Sealer>,
-    opener: Opener,
+    objects: Objects,
     config: Config,
     config_number: u32,
     is_rotation_unfinished: bool,
@@ -82,38 +76,45 @@ pub struct Repository {
 
 impl std::fmt::Debug for Repository {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Repository").field("id", &self.id()).field("location", &self.store.location()).finish_non_exhaustive()
+        f.debug_struct("Repository")
+            .field("id", &self.id())
+            .field("location", &self.objects.store.location())
+            .finish_non_exhaustive()
     }
 }
 
 impl Repository {
     /// Its public identity.
     pub fn id(&self) -> RepositoryId {
-        self.keys.repository_id()
+        self.objects.keys.repository_id()
+    }
+    /// Its objects, for the rooms below and for what is about objects.
+    pub(crate) fn objects(&self) -> &Objects {
+        &self.objects
     }
     /// Names to bytes.
     pub fn store(&self) -> &Arc<dyn Store> {
-        &self.store
+        &self.objects.store
     }
     /// What this run may use.
     pub fn keys(&self) -> &Arc<Keys> {
-        &self.keys
+        &self.objects.keys
     }
     /// Opens sealed objects.
     pub fn opener(&self) -> &Opener {
-        &self.opener
+        &self.objects.opener
     }
     /// Seals new ones.
     pub fn sealer(&self) -> &Arc<Sealer> {
-        &self.sealer
+        &self.objects.sealer
     }
     /// Time.
     pub fn clock(&self) -> &Arc<dyn Clock> {
-        &self.clock
+        &self.objects.clock
     }
     /// Randomness.
     pub fn rng(&self) -> &Arc<dyn Rng> {
-        &self.rng
+        &self.objects.rng
     }
     /// The config in force.
     pub fn config(&self) -> &Config {
@@ -133,7 +134,7 @@ impl Repository {
     }
     /// Key of cut points: that of the writer secret, unless this repository was made to cut as another one does.
     pub fn cut_key(&self) -> [u8; 32] {
-        self.config.shared_cut_key().unwrap_or_else(|| self.keys.cut_key())
+        self.config.shared_cut_key().unwrap_or_else(|| self.objects.keys.cut_key())
     }
     /// How this repository cuts, for one that is to cut alike.
     pub fn chunker_params(&self) -> ChunkerParams {
@@ -155,7 +156,7 @@ impl Repository {
 
     /// A clear refusal for what a writer key cannot do.
     pub fn need_owner(&self, what: &'static str) -> Result<(), RepositoryError> {
-        if self.keys.is_owner() { Ok(()) } else { Err(RepositoryError::NeedsOwner(what)) }
+        if self.objects.keys.is_owner() { Ok(()) } else { Err(RepositoryError::NeedsOwner(what)) }
     }
 
     /// A clear refusal for what would change a repository whose rules only a newer esker knows.
@@ -168,12 +169,12 @@ impl Repository {
 
     /// The id a chunk of this pack must have: under the keys of the pack's generation.
     pub fn chunk_id_in(&self, facts: &PackFacts, chunk_type: ChunkType, bytes: &[u8]) -> Option<ChunkId> {
-        self.keys.chunk_id_at(facts.generation(), chunk_type, bytes)
+        self.objects.keys.chunk_id_at(facts.generation(), chunk_type, bytes)
     }
 
     /// The local cache; without a folder for it, one that lives as long as this process.
     pub fn open_cache(&self) -> Result<Cache, RepositoryError> {
-        let (id, key) = (self.id(), self.keys.cache_key());
+        let (id, key) = (self.id(), self.objects.keys.cache_key());
         Ok(match &self.cache {
             Some(folder) => Cache::open(folder, &id, &key)?,
             None => Cache::temporary(&id, &key)?,
@@ -187,15 +188,15 @@ impl Repository {
 
     /// Creates a small record that makes room: on a store too full for it the ballast is given up first.
     pub fn create_small(&self, name: &Name, sealed: &[u8]) -> Result<(), StoreError> {
-        match self.store.create(name, &[sealed]) {
+        match self.objects.store.create(name, &[sealed]) {
             // A writer key deletes nothing, ever.
-            Err(StoreError::Full(why)) if self.keys.is_owner() => {
+            Err(StoreError::Full(why)) if self.objects.keys.is_owner() => {
                 let ballast = names::ballast();
-                if self.store.size(&ballast).is_err() {
+                if self.objects.store.size(&ballast).is_err() {
                     return Err(StoreError::Full(why));
                 }
-                self.store.delete(&ballast)?;
-                self.store.create(name, &[sealed])
+                self.objects.store.delete(&ballast)?;
+                self.objects.store.create(name, &[sealed])
             }
             other => other,
         }
@@ -204,7 +205,7 @@ impl Repository {
     /// As [`Repository::create_small`], for a record that may stand there already because a reply was lost.
     pub fn create_small_same(&self, name: &Name, sealed: &[u8]) -> Result<(), RepositoryError> {
         match self.create_small(name, sealed) {
-            Err(StoreError::AlreadyExists(_)) => create_same(&*self.store, name, &[sealed]),
+            Err(StoreError::AlreadyExists(_)) => Ok(create_same(&*self.objects.store, name, &[sealed])?),
             other => Ok(other?),
         }
     }
@@ -212,13 +213,16 @@ impl Repository {
     /// Puts the ballast there, on a local store that has none. That there is no room for it is no error.
     pub fn keep_ballast(&self) -> Result<(), RepositoryError> {
         let name = names::ballast();
-        if self.store.read_unit() != ReadUnit::Exact || !self.keys.is_owner() || self.store.size(&name).is_ok() {
+        if self.objects.store.read_unit() != ReadUnit::Exact
+            || !self.objects.keys.is_owner()
+            || self.objects.store.size(&name).is_ok()
+        {
             return Ok(());
         }
         // Random, so that no file system stores it in less.
         let mut bytes = vec![0; BALLAST_SIZE_BYTES];
-        self.rng.fill(&mut bytes)?;
-        match self.store.create(&name, &[&bytes]) {
+        self.objects.rng.fill(&mut bytes)?;
+        match self.objects.store.create(&name, &[&bytes]) {
             Ok(()) | Err(StoreError::AlreadyExists(_) | StoreError::Full(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -237,10 +241,10 @@ impl Repository {
         }
         self.remember(|seen| seen.gc = gc_number);
         let Some((id, _)) = seen.last else { return Ok(()) };
-        let missing = matches!(self.store.size(&names::snapshot_name(id)), Err(StoreError::NotFound(_)));
+        let missing = matches!(self.objects.store.size(&names::snapshot_name(id)), Err(StoreError::NotFound(_)));
         if missing {
             let mut explained = false;
-            self.store.list(&format!("{}/{id}", names::FORGOTTEN), &mut |_| explained = true)?;
+            self.objects.store.list(&format!("{}/{id}", names::FORGOTTEN), &mut |_| explained = true)?;
             if !explained {
                 return Err(RepositoryError::Brake(format!(
                     "snapshot {} that this host committed last is gone and was not forgotten: the store was rolled back or somebody \
@@ -272,7 +276,7 @@ impl Repository {
             && *seen != before
         {
             // Losing it costs only a warning about a store that was rolled back.
-            let _ = seen.save(path, &self.id(), &self.keys.host_state_key());
+            let _ = seen.save(path, &self.id(), &self.objects.keys.host_state_key());
         }
     }
 }

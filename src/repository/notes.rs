@@ -150,7 +150,7 @@ impl Repository {
         self.need_owner("reading notes")?;
         let mut cache = self.open_cache()?;
         let mut listed: Vec<(Name, ObjectHash)> = Vec::new();
-        self.store.list(names::NOTES, &mut |entry| {
+        self.objects.store.list(names::NOTES, &mut |entry| {
             if let Some(ObjectName::Note(hash)) = ObjectName::parse(&entry.name) {
                 listed.push((entry.name, hash));
             }
@@ -164,12 +164,12 @@ impl Repository {
                     continue;
                 }
             };
-            match note::open(&self.opener, &sealed) {
+            match note::open(&self.objects.opener, &sealed) {
                 Ok((note, Authority::Owner)) => good.push((hash, note)),
                 Ok(_) => ignored.push((name.to_string(), "no owner wrote it".to_owned())),
                 // A later version has said something that must not be overlooked: perhaps that a snapshot is kept.
                 Err(error @ FormatError::RequiredExtra { .. })
-                    if note::authority(&self.opener, &sealed).is_ok_and(|authority| authority == Authority::Owner) =>
+                    if note::authority(&self.objects.opener, &sealed).is_ok_and(|authority| authority == Authority::Owner) =>
                 {
                     return Err(RepositoryError::object(&name)(error));
                 }
@@ -181,7 +181,7 @@ impl Repository {
 
     /// Says these things of these snapshots, above everything said before.
     pub fn say(&self, notes: &Notes, statements: impl IntoIterator<Item = (SnapshotId, Value)>) -> Result<(), RepositoryError> {
-        let (number, time) = (notes.next_number(), self.clock.now());
+        let (number, time) = (notes.next_number(), self.objects.clock.now());
         let entry = |(snapshot, value)| Entry { snapshot, number, time, value };
         self.put_notes(statements.into_iter().map(entry).collect(), Vec::new())
     }
@@ -197,7 +197,7 @@ impl Repository {
             notes.push(Note { entries: Vec::new(), extra: proof.into_extra() });
         }
         for note in notes {
-            let (hash, sealed) = note::seal(&self.sealer, &note)?;
+            let (hash, sealed) = note::seal(&self.objects.sealer, &note)?;
             self.create_small_same(&ObjectName::Note(hash).name(), &sealed)?;
         }
         Ok(())

@@ -7,8 +7,9 @@ use crate::clock::{Clock, Rng, Timestamp};
 use crate::crypto::{Keys, OWNER_TAG, Passphrase, RootKey, WRITER_TAG, WriterKey};
 use crate::format::config::{self, Config, StoreClass};
 use crate::format::names::{self, ObjectName};
-use crate::format::{FormatError, Opener, Sealer, limits};
+use crate::format::{FormatError, Opener, limits};
 use crate::id::ObjectHash;
+use crate::objects::{ObjectError, Objects};
 use crate::repository::host_state::HostState;
 use crate::repository::{Repository, RepositoryError, keyslots, listed, strangers};
 use crate::store::{Name, Store, StoreError};
@@ -97,14 +98,8 @@ impl Repository {
                 seen.config
             )));
         }
-        let sealer = Arc::new(Sealer::new(Arc::clone(&keys), Arc::clone(&rng))?);
         let repository = Self {
-            opener: Opener::new(Arc::clone(&keys)),
-            store,
-            clock,
-            rng,
-            keys,
-            sealer,
+            objects: Objects::new(store, clock, rng, keys)?,
             is_rotation_unfinished: sealed_in < config.generation,
             config,
             config_number: number,
@@ -166,11 +161,11 @@ pub(super) fn newest_config(store: &dyn Store, keys: &Keys, opener: &Opener) -> 
             Ok(Some(sealed)) => sealed,
             Ok(None) => return Err(StoreError::NotFound(name).into()),
             // No config is as large, so this is none. One that cannot be read may be the one in force.
-            Err(RepositoryError::Object { source: source @ FormatError::TooLong { .. }, .. }) => {
+            Err(ObjectError::Object { source: source @ FormatError::TooLong { .. }, .. }) => {
                 failed.get_or_insert((name, source));
                 continue;
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
         let found = names::hash_of(&[&sealed]);
         let opened = match hash {

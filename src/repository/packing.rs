@@ -9,14 +9,14 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use crate::crypto::{BOX_OVERHEAD, ChunkType};
-use crate::format::names::{self, ObjectName};
+use crate::format::names;
 use crate::format::pack::{self, Class, Codec, Encoding, PackFacts, PreparedChunk, PreparedFrame};
 use crate::format::{Sealer, limits};
 use crate::id::{ChunkId, PackId};
+use crate::objects::{ObjectError, put_parity, unless_same};
 use crate::parallel::{OrderedPool, cores};
 use crate::planted;
-use crate::repository::parity::put_parity;
-use crate::store::{Name, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::{compress, repository::RepositoryError};
 
 /// Plaintext of one frame of data. zstd finds what chunks share only inside a frame: against 1 MiB, 4 MiB save 5 % of a dump and
@@ -334,7 +334,7 @@ fn put_pack(
     let slices: Vec<&[u8]> = parts.iter().map(|part| part.as_slice()).collect();
     let name = names::pack_name(sealed.facts.id);
     match unless_same(store, &name, &slices, store.create_shared(&name, &parts)) {
-        Err(RepositoryError::Store(StoreError::Full(_))) if planted::is("enospc-swallowed") => {}
+        Err(ObjectError::Store(StoreError::Full(_))) if planted::is("enospc-swallowed") => {}
         other => other?,
     }
     // After the pack: a parity object alone would be of use to nobody. A run that dies in between leaves a pack without one.
@@ -343,45 +343,4 @@ fn put_pack(
         percent => put_parity(store, sealed.facts.id, &slices, percent)?,
     };
     Ok(StoredPack { facts: sealed.facts, frames: job.assembly.numbers, parity_size })
-}
-
-/// Create-if-absent (I3). "Exists already" is success if the object has our bytes: the first reply may have been lost. A host that may
-/// not read the object back compares the listed size instead, if the name is the hash of the bytes.
-pub fn create_same(store: &dyn Store, name: &Name, parts: &[&[u8]]) -> Result<(), RepositoryError> {
-    unless_same(store, name, parts, store.create(name, parts))
-}
-
-/// What a create of `parts` came to, with that allowance.
-fn unless_same(store: &dyn Store, name: &Name, parts: &[&[u8]], created: Result<(), StoreError>) -> Result<(), RepositoryError> {
-    match created {
-        Err(StoreError::AlreadyExists(_)) => {
-            let size = parts.iter().map(|part| part.len() as u64).sum();
-            let ours = match store.get(name, size) {
-                Ok(found) => found == parts.concat(),
-                Err(StoreError::Denied(_)) if is_named_by_its_bytes(name) => listed_size(store, name)? == Some(size),
-                Err(error) => return Err(error.into()),
-            };
-            if ours || planted::is("other-bytes-taken-for-ours") {
-                Ok(())
-            } else {
-                Err(RepositoryError::Inconclusive(format!("{name} exists already with other bytes than ours")))
-            }
-        }
-        other => Ok(other?),
-    }
-}
-
-fn is_named_by_its_bytes(name: &Name) -> bool {
-    matches!(ObjectName::parse(name), Some(ObjectName::Pack(_) | ObjectName::Index(_) | ObjectName::Parity(..)))
-}
-
-fn listed_size(store: &dyn Store, name: &Name) -> Result<Option<u64>, StoreError> {
-    let folder = name.as_str().rsplit_once('/').map_or("", |(folder, _)| folder);
-    let mut found = None;
-    store.list(folder, &mut |entry| {
-        if entry.name == *name {
-            found = Some(entry.size);
-        }
-    })?;
-    Ok(found)
 }

@@ -197,15 +197,18 @@ impl Repository {
     /// Once for each host and place, before anything is written: does this host find what the config counts on? What it found is in the
     /// file of host states; without one, and on a local disk, nothing is tried.
     pub fn try_store_once(&self) -> Result<(), RepositoryError> {
-        let (place, of_place) = (self.store.location(), self.place_hash());
+        let (place, of_place) = (self.objects.store.location(), self.place_hash());
         let enough = |class: StoreClass| class == StoreClass::Shared || self.config.class == StoreClass::SingleMaintainer;
         let before = self.seen.lock().ok().and_then(|seen| seen.tried).filter(|(_, place)| *place == of_place);
-        if self.store.read_unit() == ReadUnit::Exact || self.state.is_none() || before.is_some_and(|(class, _)| enough(class)) {
+        if self.objects.store.read_unit() == ReadUnit::Exact
+            || self.state.is_none()
+            || before.is_some_and(|(class, _)| enough(class))
+        {
             return Ok(());
         }
         // A writer key deletes nothing, ever.
-        let options = ProbeOptions { may_delete: self.keys.is_owner(), ..ProbeOptions::default() };
-        let found = run(&*self.store, &*self.clock, &*self.rng, &options)?;
+        let options = ProbeOptions { may_delete: self.objects.keys.is_owner(), ..ProbeOptions::default() };
+        let found = run(&*self.objects.store, &*self.objects.clock, &*self.objects.rng, &options)?;
         match found.class() {
             None => Err(RepositoryError::StoreUnfit { place, why: found.reasons().join("; ") }),
             Some(class) if enough(class) => {
@@ -223,7 +226,7 @@ impl Repository {
 
     fn place_hash(&self) -> PlaceHash {
         let mut hash = [0; 16];
-        hash.copy_from_slice(&blake3::hash(self.store.location().as_bytes()).as_bytes()[..16]);
+        hash.copy_from_slice(&blake3::hash(self.objects.store.location().as_bytes()).as_bytes()[..16]);
         hash
     }
 }

@@ -14,13 +14,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as Bounded;
 
+use crate::catalog::{Catalog, PackNumber, StoredCopy, Trust, View};
 use crate::crypto::ChunkType;
 use crate::format::names;
 use crate::format::pack::{self, Class, PackFacts, RowEncoding, recipe};
 use crate::id::{ChunkId, PackId};
 use crate::monitor::{Monitor, Quiet};
 use crate::planted;
-use crate::repository::catalog::{Catalog, PackNumber, StoredCopy, Trust, View};
 use crate::repository::{Repository, RepositoryError};
 use crate::store::{ReadUnit, StoreError, get_widened};
 
@@ -111,7 +111,7 @@ impl Reader {
         let mut catalog = repository.open_catalog()?;
         repository.sync(&mut catalog, monitor)?;
         let mut reader = Self::over(repository, catalog)?;
-        if repository.store.read_unit() == ReadUnit::Window
+        if repository.objects.store.read_unit() == ReadUnit::Window
             && let Some(folder) = &repository.cache
         {
             reader.windows = Some(Windows::on_disk(folder.join("metadata")));
@@ -127,7 +127,7 @@ impl Reader {
             catalog: Mutex::new(catalog),
             facts: Bounded::with_weighter(64, DIRECTORY_ROWS_KEPT, ByRows),
             frames: Bounded::with_weighter(64, FRAMES_KEPT_BYTES, ByBytes),
-            windows: (repository.store.read_unit() == ReadUnit::Window).then(Windows::in_memory),
+            windows: (repository.objects.store.read_unit() == ReadUnit::Window).then(Windows::in_memory),
             mended: Mutex::default(),
             frames_mended: Bounded::with_weighter(16, FRAMES_MENDED_KEPT_BYTES, ByBytes),
         })
@@ -200,7 +200,7 @@ impl Reader {
         let mut copies: Vec<Option<StoredCopy>> = vec![None; wanted.len()];
         {
             let catalog = &mut *self.lock();
-            let found = catalog.find(&self.repository, wanted, Trust::Readable)?;
+            let found = catalog.find(self.repository.objects(), wanted, Trust::Readable)?;
             let view = catalog.view();
             let key = |copy: &StoredCopy| (!view.contains(copy.pack), copy.composed, copy.pack);
             for (nth, copy) in found {
@@ -230,7 +230,7 @@ impl Reader {
     /// Every usable copy, literal ones first.
     pub fn copies(&self, chunk_type: ChunkType, id: &ChunkId) -> Result<Vec<StoredCopy>, RepositoryError> {
         let catalog = &mut *self.lock();
-        let found = catalog.find(&self.repository, &[(chunk_type, *id)], Trust::Readable)?;
+        let found = catalog.find(self.repository.objects(), &[(chunk_type, *id)], Trust::Readable)?;
         let mut copies: Vec<StoredCopy> = found.into_iter().map(|(_, copy)| copy).collect();
         let view = catalog.view();
         // A bad pack may go at any moment.
@@ -240,7 +240,7 @@ impl Reader {
 
     /// Every copy of each of these chunks that is trusted so far, in no order; asked in one batch.
     pub fn copies_of(&self, wanted: &[(ChunkType, ChunkId)], trust: Trust) -> Result<Vec<Vec<StoredCopy>>, RepositoryError> {
-        self.lock().copies(&self.repository, wanted, trust)
+        Ok(self.lock().copies(self.repository.objects(), wanted, trust)?)
     }
 
     /// The number of a pack that can be read.
@@ -275,8 +275,8 @@ impl Reader {
         let Some(row) = facts.directory.frames.get(frame as usize) else {
             return Err(RepositoryError::Inconclusive(format!("{name} has no frame {frame}")));
         };
-        let (store, length) = (&*self.repository.store, row.sealed_length as usize);
-        let open = |sealed: &mut Vec<u8>| pack::open_frame(&self.repository.opener, &facts.header, frame, row, sealed);
+        let (store, length) = (&*self.repository.objects.store, row.sealed_length as usize);
+        let open = |sealed: &mut Vec<u8>| pack::open_frame(&self.repository.objects.opener, &facts.header, frame, row, sealed);
         let windows = self.windows.as_ref().filter(|_| facts.class == Class::Metadata);
         let (mut sealed, kept) = match (fetched.and_then(|fetched| fetched.part(row.offset, length)), windows) {
             (Some(part), _) => (part, false),

@@ -8,8 +8,8 @@ use crate::format::session::{self, Acknowledgement, Closed, Start};
 use crate::format::snapshot::{self, Snapshot};
 use crate::format::{FormatError, limits};
 use crate::id::{ObjectHash, PackId, SessionId, SnapshotId};
+use crate::objects::create_same;
 use crate::planted;
-use crate::repository::packing::create_same;
 use crate::repository::{Repository, RepositoryError};
 use crate::store::StoreError;
 
@@ -22,22 +22,22 @@ pub struct Session {
 impl Session {
     /// S0: chooses the id and makes the start record durable, before anything is listed (R10).
     pub fn start(repository: &Repository) -> Result<Self, RepositoryError> {
-        let id = if planted::is("sid-reused") { SessionId([7; 16]) } else { SessionId(clock::random(&*repository.rng)?) };
+        let id = if planted::is("sid-reused") { SessionId([7; 16]) } else { SessionId(clock::random(&*repository.objects.rng)?) };
         let start = Start {
             session: id,
-            time: repository.clock.now(),
+            time: repository.objects.clock.now(),
             host: repository.host.clone(),
             program: concat!("esker ", env!("CARGO_PKG_VERSION")).to_owned(),
             machine: machine(),
             boot: first_line(BOOT),
             pid: std::process::id(),
             process_start: process_start("self").unwrap_or(0),
-            encapsulated: *repository.sealer.encapsulated(),
+            encapsulated: *repository.objects.sealer.encapsulated(),
             extra: Vec::new(),
         };
         let name = ObjectName::SessionRecord(id, 0).name();
-        let sealed = session::seal_start(&repository.sealer, &start)?;
-        create_same(&*repository.store, &name, &[&sealed])?;
+        let sealed = session::seal_start(&repository.objects.sealer, &start)?;
+        create_same(&*repository.objects.store, &name, &[&sealed])?;
         Ok(Self { id, records: 1 })
     }
 
@@ -57,23 +57,24 @@ impl Session {
         let mut record =
             Acknowledgement { session: self.id, number: self.records, observed: number, pins: pins.to_vec(), extra: Vec::new() };
         record.set_seen(seen);
-        let sealed = session::seal_acknowledgement(&repository.sealer, &record)?;
+        let sealed = session::seal_acknowledgement(&repository.objects.sealer, &record)?;
         // Never used again, whatever becomes of it: one that failed may still land, and where names are overwritten it would take away
         // what a later one pins.
         self.records += 1;
-        create_same(&*repository.store, &ObjectName::SessionRecord(record.session, record.number).name(), &[&sealed])
+        let name = ObjectName::SessionRecord(record.session, record.number).name();
+        Ok(create_same(&*repository.objects.store, &name, &[&sealed])?)
     }
 
     /// D3, the commit, and D4. Exactly one of this session and a revocation gets the name (R4), so a revoked session never commits (I6).
     pub fn commit(self, repository: &Repository, snapshot: &Snapshot) -> Result<(SnapshotId, u64), RepositoryError> {
         let id = SnapshotId::from(self.id);
         let name = names::snapshot_name(id);
-        let sealed = snapshot::seal(&repository.sealer, snapshot)?;
-        match repository.store.create(&name, &[&sealed]) {
+        let sealed = snapshot::seal(&repository.objects.sealer, snapshot)?;
+        match repository.objects.store.create(&name, &[&sealed]) {
             Ok(()) => {}
             // A lost reply, or a revocation: what stands there tells. Anything but our own bytes means we lost.
             Err(StoreError::AlreadyExists(_)) => {
-                match repository.store.get(&name, limits::SNAPSHOT_SIZE_MAX) {
+                match repository.objects.store.get(&name, limits::SNAPSHOT_SIZE_MAX) {
                     Ok(found) if found == sealed || planted::is("revocation-overlooked") => {}
                     Ok(_) | Err(StoreError::Size { .. }) => return Err(RepositoryError::Revoked),
                     Err(StoreError::NotFound(_)) => {
@@ -111,8 +112,8 @@ impl Session {
     }
 
     fn close(&self, repository: &Repository) -> Result<(), RepositoryError> {
-        let sealed = session::seal_closed(&repository.sealer, &Closed { session: self.id, extra: Vec::new() })?;
-        create_same(&*repository.store, &ObjectName::SessionClosed(self.id).name(), &[&sealed])
+        let sealed = session::seal_closed(&repository.objects.sealer, &Closed { session: self.id, extra: Vec::new() })?;
+        Ok(create_same(&*repository.objects.store, &ObjectName::SessionClosed(self.id).name(), &[&sealed])?)
     }
 }
 
@@ -141,8 +142,8 @@ pub fn revoke(repository: &Repository, session: SessionId, reason: &str, host: O
         return Ok(false);
     }
     let extra = host.map(|host| (revocation::EXTRA_FAILED_HOST, false, host.as_bytes().to_vec())).into_iter().collect();
-    let revocation = Revocation { session, time: repository.clock.now(), reason: reason.to_owned(), extra };
-    let sealed = revocation::seal(&repository.sealer, &revocation)?;
+    let revocation = Revocation { session, time: repository.objects.clock.now(), reason: reason.to_owned(), extra };
+    let sealed = revocation::seal(&repository.objects.sealer, &revocation)?;
     let name = match repository.config.class {
         StoreClass::Shared => names::snapshot_name(session.into()),
         StoreClass::SingleMaintainer => ObjectName::Revoked(session).name(),
@@ -166,7 +167,7 @@ pub fn revoke(repository: &Repository, session: SessionId, reason: &str, host: O
 fn is_revoked_beside(repository: &Repository, session: SessionId) -> Result<bool, RepositoryError> {
     let mut revoked = false;
     let name = ObjectName::Revoked(session).name();
-    repository.store.list(names::REVOKED, &mut |entry| revoked |= entry.name == name)?;
+    repository.objects.store.list(names::REVOKED, &mut |entry| revoked |= entry.name == name)?;
     Ok(revoked)
 }
 

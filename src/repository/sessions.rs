@@ -36,7 +36,7 @@ impl Repository {
     /// Lists `sessions/`.
     pub fn session_names(&self) -> Result<BTreeMap<SessionId, SessionNames>, RepositoryError> {
         let mut sessions: BTreeMap<SessionId, SessionNames> = BTreeMap::new();
-        self.store.list(names::SESSIONS, &mut |entry| match ObjectName::parse(&entry.name) {
+        self.objects.store.list(names::SESSIONS, &mut |entry| match ObjectName::parse(&entry.name) {
             Some(ObjectName::SessionRecord(id, number)) => {
                 let session = sessions.entry(id).or_default();
                 session.records.push(number);
@@ -55,7 +55,7 @@ impl Repository {
     /// Sessions that something under `revoked/` ends, where create-if-absent cannot be trusted.
     pub fn revoked_beside(&self) -> Result<HashSet<SessionId>, RepositoryError> {
         let mut revoked = HashSet::new();
-        self.store.list(names::REVOKED, &mut |entry| {
+        self.objects.store.list(names::REVOKED, &mut |entry| {
             if let Some(ObjectName::Revoked(id)) = ObjectName::parse(&entry.name) {
                 revoked.insert(id);
             }
@@ -68,12 +68,12 @@ impl Repository {
     pub fn session_state(&self, id: SessionId, listed: &SessionNames) -> Result<SessionState, RepositoryError> {
         let mut state = SessionState::default();
         if let Some(sealed) = self.session_record(id, 0)? {
-            state.start = session::open_start(&self.opener, id, &sealed).ok();
+            state.start = session::open_start(&self.objects.opener, id, &sealed).ok();
         }
         let Some(start) = &state.start else { return Ok(state) };
         for &number in listed.records.iter().filter(|&&number| number > 0) {
             let opened = match self.session_record(id, number)? {
-                Some(sealed) => session::open_acknowledgement(&self.opener, start, number, &sealed),
+                Some(sealed) => session::open_acknowledgement(&self.objects.opener, start, number, &sealed),
                 None => continue,
             };
             match opened {
@@ -104,7 +104,7 @@ impl Repository {
     /// How a session began, if its first record can be read.
     pub fn session_start(&self, id: SessionId) -> Result<Option<OpenedStart>, RepositoryError> {
         let sealed = self.session_record(id, 0)?;
-        Ok(sealed.and_then(|sealed| session::open_start(&self.opener, id, &sealed).ok()))
+        Ok(sealed.and_then(|sealed| session::open_start(&self.objects.opener, id, &sealed).ok()))
     }
 
     /// Revokes sessions of this machine whose process is proved to be gone, so that nobody waits for them. Returns which.
@@ -139,7 +139,7 @@ impl Repository {
     /// owner to check who deletes anything; here it only saves asking about a session.
     fn ended_sessions(&self) -> Result<HashSet<SessionId>, RepositoryError> {
         let mut over: HashSet<SessionId> = self.revoked_beside()?;
-        self.store.list(names::FORGOTTEN, &mut |entry| {
+        self.objects.store.list(names::FORGOTTEN, &mut |entry| {
             if let Some(ObjectName::Forgotten(id, _)) = ObjectName::parse(&entry.name) {
                 over.insert(SessionId(id.0));
             }

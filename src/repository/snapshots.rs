@@ -73,7 +73,7 @@ impl Repository {
     /// Ids of every name under `snapshots/`, revocations among them.
     pub fn snapshot_names(&self) -> Result<Vec<SnapshotId>, RepositoryError> {
         let mut ids = Vec::new();
-        self.store.list(names::SNAPSHOTS, &mut |entry| ids.extend(names::parse_snapshot(&entry.name)))?;
+        self.objects.store.list(names::SNAPSHOTS, &mut |entry| ids.extend(names::parse_snapshot(&entry.name)))?;
         ids.sort_unstable();
         Ok(ids)
     }
@@ -158,7 +158,7 @@ impl Repository {
     }
 
     fn failed_run(&self, session: SessionId, object: &[u8]) -> Option<FailedRun> {
-        let opened = revocation::open(&self.opener, session, object).ok()?;
+        let opened = revocation::open(&self.objects.opener, session, object).ok()?;
         let host = opened.failed_host()?.to_owned();
         Some(FailedRun { session, time: opened.time, host, reason: opened.reason })
     }
@@ -170,7 +170,7 @@ impl Repository {
         if revocation::stands_here(&sealed) {
             return Ok(Stand::Revocation(sealed));
         }
-        let opened = snapshot::open(&self.opener, *id, &sealed).map_err(RepositoryError::object(&name))?;
+        let opened = snapshot::open(&self.objects.opener, *id, &sealed).map_err(RepositoryError::object(&name))?;
         let stored = StoredSnapshot { id: *id, snapshot: opened.snapshot, generation: opened.generation, hash };
         Ok(Stand::Snapshot(Box::new(stored)))
     }

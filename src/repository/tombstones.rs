@@ -43,7 +43,7 @@ impl Repository {
     /// Lists and reads `forgotten/`; each record only once from the store.
     pub fn tombstones(&self) -> Result<Tombstones, RepositoryError> {
         let mut listed: Vec<(Name, SnapshotId, ObjectHash)> = Vec::new();
-        self.store.list(names::FORGOTTEN, &mut |entry| {
+        self.objects.store.list(names::FORGOTTEN, &mut |entry| {
             if let Some(ObjectName::Forgotten(id, hash)) = ObjectName::parse(&entry.name) {
                 listed.push((entry.name, id, hash));
             }
@@ -56,7 +56,7 @@ impl Repository {
         for (name, id, hash) in listed {
             let opened = match self.record(&mut cache, &name, &hash, limits::FORGOTTEN_SIZE_MAX)? {
                 // A record without a good owner_mac forgets nothing: a thief with a writer key could have made it.
-                Ok(sealed) => forgotten::open(&self.opener, id, &sealed).map_err(|error| error.to_string()),
+                Ok(sealed) => forgotten::open(&self.objects.opener, id, &sealed).map_err(|error| error.to_string()),
                 Err(why) => Err(why),
             };
             match opened {
@@ -70,8 +70,8 @@ impl Repository {
     /// Gives up one snapshot. Its space is freed by a prune; until then `undelete` brings it back.
     pub fn forget(&self, id: SnapshotId, hash: ObjectHash, reason: &str) -> Result<(), RepositoryError> {
         self.need_owner("forgetting snapshots")?;
-        let record = Forgotten { snapshot: id, hash, time: self.clock.now(), reason: reason.to_owned(), extra: Vec::new() };
-        let (object, sealed) = forgotten::seal(&self.sealer, &record)?;
+        let record = Forgotten { snapshot: id, hash, time: self.objects.clock.now(), reason: reason.to_owned(), extra: Vec::new() };
+        let (object, sealed) = forgotten::seal(&self.objects.sealer, &record)?;
         self.create_small_same(&ObjectName::Forgotten(id, object).name(), &sealed)
     }
 }

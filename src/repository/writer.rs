@@ -10,13 +10,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::catalog::{Catalog, FolderRecord, Memo, PackNumber, Trust};
 use crate::crypto::ChunkType;
 use crate::format::pack::{Class, PackFacts};
 use crate::format::snapshot::{RunFacts, Snapshot};
 use crate::id::{ChunkId, PackId, SnapshotId};
 use crate::monitor::{Monitor, Phase, Stop};
 use crate::planted;
-use crate::repository::catalog::{Catalog, FolderRecord, Memo, PackNumber, Trust};
 use crate::repository::packing::{FrameNumber, Packer};
 use crate::repository::session::Session;
 use crate::repository::{Repository, RepositoryError};
@@ -157,7 +157,7 @@ impl Writer {
                 return Err(error);
             }
         };
-        let now = repository.clock.monotonic();
+        let now = repository.objects.clock.monotonic();
         let mut writer = Self {
             repository: Arc::clone(repository),
             monitor: Arc::clone(monitor),
@@ -166,8 +166,8 @@ impl Writer {
             session,
             catalog,
             packer: Packer::new(
-                Arc::clone(&repository.store),
-                Arc::clone(&repository.sealer),
+                Arc::clone(&repository.objects.store),
+                Arc::clone(&repository.objects.sealer),
                 repository.config.level,
                 repository.config.parity_percent(),
             ),
@@ -240,12 +240,12 @@ impl Writer {
 
     /// What a folder looked like last time: the pages as they were put.
     pub fn folder_record(&self, host: &str, source: &str, path: &[u8]) -> Result<Option<Vec<Vec<u8>>>, RepositoryError> {
-        self.catalog.folder_record(host, source, path)
+        Ok(self.catalog.folder_record(host, source, path)?)
     }
 
     /// Remembers what folders look like, in one transaction: hand over hundreds at once.
     pub fn put_folder_records(&mut self, host: &str, source: &str, records: &[FolderRecord]) -> Result<(), RepositoryError> {
-        self.catalog.put_folder_records(host, source, records)
+        Ok(self.catalog.put_folder_records(host, source, records)?)
     }
 
     /// Forgets records of a source's folders that do not exist any more, when there are many against the `visited` ones.
@@ -259,7 +259,7 @@ impl Writer {
         if self.options.dry_run {
             return Ok(());
         }
-        self.catalog.forget_gone_folders(host, source, visited, exists)
+        Ok(self.catalog.forget_gone_folders(host, source, visited, exists)?)
     }
 
     /// The catalog of this session.
@@ -385,7 +385,7 @@ impl Writer {
 
     /// Names and places one tree or list chunk.
     pub fn place_metadata(&mut self, chunk_type: ChunkType, bytes: &[u8]) -> Result<(ChunkId, Placed), RepositoryError> {
-        let id = self.repository.keys.chunk_id(chunk_type, bytes);
+        let id = self.repository.objects.keys.chunk_id(chunk_type, bytes);
         let placed = self.place(&[Named { chunk_type, id, bytes }])?;
         let placed = placed.first().copied().unwrap_or(Placed { new: false, home: Home::Elsewhere });
         Ok((id, placed))
@@ -468,7 +468,7 @@ impl Writer {
             return Ok(());
         }
         let mut composed = Vec::new();
-        for (nth, copy) in self.catalog.find(&self.repository, &wanted, Trust::Reliable)? {
+        for (nth, copy) in self.catalog.find(self.repository.objects(), &wanted, Trust::Reliable)? {
             let home = &mut homes[places[nth]];
             if home.is_some() {
             } else if copy.composed {
@@ -517,7 +517,7 @@ impl Writer {
             for row in &stored.facts.directory.chunks {
                 self.in_hand.remove(&(row.chunk_type, row.id));
             }
-            let number = self.catalog.add_own(&self.repository, stored.facts)?;
+            let number = self.catalog.add_own(self.repository.objects(), stored.facts)?;
             for frame in stored.frames {
                 let frame = frame as usize;
                 if self.frame_packs.len() <= frame {
@@ -526,7 +526,7 @@ impl Writer {
                 self.frame_packs[frame] = number;
             }
         }
-        let now = self.repository.clock.monotonic();
+        let now = self.repository.objects.clock.monotonic();
         if self.catalog.unindexed_rows() >= INDEX_CHUNKS_MAX
             || (self.catalog.has_unindexed() && now.saturating_sub(self.indexed_at) >= INDEX_EVERY)
         {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::repository::catalog::FolderRecord;
+use crate::catalog::FolderRecord;
 use crate::repository::writer::{Home, Writer};
 use crate::snapshot::SnapshotError;
 use crate::snapshot::state::{FolderState, Stat};

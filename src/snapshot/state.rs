@@ -4,8 +4,8 @@
 //! so a file is unchanged when its stat is equal and each of those packs is still in the view. The record is only ever a cache: lost or
 //! refused, the files are read again.
 
+use crate::catalog::PackNumber;
 use crate::clock::Timestamp;
-use crate::repository::catalog::PackNumber;
 
 /// A file changed this close to the start of a session may have changed again within one tick of its clock: not remembered.
 pub const SETTLED_SECONDS: i64 = 2;

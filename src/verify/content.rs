@@ -249,7 +249,7 @@ impl Pack<'_> {
         self.mark(&mut damage, number, rows, cause);
     }
 
-    fn mark(&self, damage: &mut Damage, number: Option<crate::repository::catalog::PackNumber>, rows: &[u32], cause: CauseNumber) {
+    fn mark(&self, damage: &mut Damage, number: Option<crate::catalog::PackNumber>, rows: &[u32], cause: CauseNumber) {
         if let Some(number) = number {
             rows.iter().for_each(|&row| damage.bad_row(number, row, cause));
         }

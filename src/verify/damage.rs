@@ -6,9 +6,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::catalog::PackNumber;
 use crate::crypto::ChunkType;
 use crate::id::{ChunkId, PackId, SnapshotId};
-use crate::repository::catalog::PackNumber;
 use crate::verify::findings::{Finding, FindingKind, PATHS_MAX};
 
 /// Lost chunks remembered for the search of paths: 64 MiB of memory at most. Beyond, damage is counted as hitting data and has no paths.

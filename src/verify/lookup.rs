@@ -7,11 +7,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::catalog::{PackNumber, StoredCopy, Trust, View};
 use crate::crypto::ChunkType;
 use crate::format::names;
 use crate::format::pack::PackFacts;
 use crate::id::{ChunkId, ObjectHash, PackId};
-use crate::repository::catalog::{PackNumber, StoredCopy, Trust, View};
 use crate::repository::{Location, Reader, RepositoryError};
 use crate::store::{ReadUnit, StoreError};
 use crate::verify::damage::{CauseNumber, Damage};

@@ -6,12 +6,12 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
+use crate::catalog::{Catalog, NoMemo, View};
 use crate::format::names::ObjectName;
 use crate::format::pack::PackFacts;
 use crate::format::{index, limits, names};
 use crate::id::{IndexId, ObjectHash, PackId};
 use crate::parallel::{self, Feed};
-use crate::repository::catalog::{Catalog, NoMemo, View, list_packs, own_facts_mended, read_directory};
 use crate::repository::{Reader, Repository, RepositoryError, gc};
 use crate::store::Name;
 use crate::verify::Run;
@@ -40,7 +40,7 @@ pub(super) fn learn(run: &mut Run<'_>) -> Result<(Lookup, Vec<(PackId, u64)>), R
     let repository = run.repository;
     let index_files = list_index_files(repository)?;
     let gc = gc::read(repository, &mut NoMemo)?;
-    let listed = list_packs(repository)?;
+    let listed = repository.list_packs()?;
     let mut known = Known {
         catalog: repository.fresh_pack_catalog()?,
         damage: Damage::default(),
@@ -98,7 +98,7 @@ impl Known {
                 }
                 Ok(())
             },
-            |(id, size)| (id, size, own_facts_mended(repository, &id, size, read_directory)),
+            |(id, size)| (id, size, repository.own_facts_mended(&id, size, false)),
             |(id, size, facts)| -> Result<(), RepositoryError> {
                 monitor.advance(1, 0);
                 match facts {
@@ -127,7 +127,7 @@ impl Known {
                 Ok(())
             },
         )?;
-        self.catalog.learn(&batch, false)
+        Ok(self.catalog.learn(&batch, false)?)
     }
 
     fn directory_failed(

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
+use crate::catalog::PackNumber;
 use crate::crypto::ChunkType;
 use crate::format::content::{Leaves, ListChunk};
 use crate::format::limits::DEPTH_MAX;
@@ -14,7 +15,6 @@ use crate::format::tree::{Content, Item, Node, NodeKind, TreeChunk, XattrValue};
 use crate::id::ChunkId;
 use crate::monitor::{Monitor, Stop};
 use crate::parallel;
-use crate::repository::catalog::PackNumber;
 use crate::repository::{Location, RepositoryError};
 use crate::verify::findings::FindingKind;
 use crate::verify::lookup::{Found, Lookup};

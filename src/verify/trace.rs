@@ -5,13 +5,13 @@
 
 use std::collections::HashMap;
 
+use crate::catalog::PackNumber;
 use crate::crypto::ChunkType;
 use crate::format::content::{Leaves, ListChunk};
 use crate::format::limits::DEPTH_MAX;
 use crate::format::tree::{Content, Item, Node, NodeKind, TreeChunk, XattrValue};
 use crate::id::{ChunkId, SnapshotId};
 use crate::monitor::Stop;
-use crate::repository::catalog::PackNumber;
 use crate::repository::{Location, RepositoryError};
 use crate::verify::damage::CauseNumber;
 use crate::verify::lookup::{Found, Lookup};

@@ -12,7 +12,6 @@ use esker::repair::recover::{self, RecoverOptions};
 use esker::repair::snapshots::{self, SnapshotsOptions};
 use esker::repair::{index, parity};
 use esker::repository::Repository;
-use esker::repository::catalog::own_facts;
 use esker::store::{Name, Store};
 
 use crate::small::{self, Files, noise};
@@ -33,7 +32,7 @@ fn packs_of(author: &mut Author, class: Class) -> Vec<PackId> {
     let repository = author.open();
     let sized = author.names(names::PACKS).into_iter().map(|name| {
         let (id, size) = (names::parse_pack(&name).unwrap(), author.store.size(&name).unwrap());
-        (size, id, own_facts(&repository, &id, size).unwrap().class)
+        (size, id, repository.own_facts(&id, size).unwrap().class)
     });
     let mut found: Vec<_> = sized.filter(|(.., of)| *of == class).map(|(size, id, _)| (size, id)).collect();
     found.sort_unstable_by(|a, b| b.cmp(a));

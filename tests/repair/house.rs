@@ -62,7 +62,7 @@ impl House {
 
     pub fn holds_data(&self, pack: PackId) -> bool {
         let size = self.store.size(&names::pack_name(pack)).unwrap();
-        let facts = esker::repository::catalog::own_facts(&self.open(), &pack, size).unwrap();
+        let facts = self.open().own_facts(&pack, size).unwrap();
         facts.class == esker::format::pack::Class::Data
     }
 

@@ -83,12 +83,14 @@ impl Reader {
         }
         let fetched = match &run.place {
             None => None,
-            Some(Place { facts, start, end }) => match Fetched::read(&*self.repository.store, facts, *start, *end, before) {
-                Ok(fetched) => Some(fetched),
-                // Moved by a prune, or damaged: chunk by chunk that is found out.
-                Err(StoreError::NotFound(_) | StoreError::Size { .. }) => None,
-                Err(error) => return Err(RepositoryError::from(error).into()),
-            },
+            Some(Place { facts, start, end }) => {
+                match Fetched::read(&*self.repository.objects.store, facts, *start, *end, before) {
+                    Ok(fetched) => Some(fetched),
+                    // Moved by a prune, or damaged: chunk by chunk that is found out.
+                    Err(StoreError::NotFound(_) | StoreError::Size { .. }) => None,
+                    Err(error) => return Err(RepositoryError::from(error).into()),
+                }
+            }
         };
         for group in run.groups {
             self.read_group(group, wanted, fetched.as_ref(), each)?;
@@ -98,7 +100,7 @@ impl Reader {
 
     /// Puts together what one request brings; from a disk, each frame by itself.
     fn runs<'g>(&self, groups: Vec<Group<'g>>) -> Result<Vec<Run<'g>>, RepositoryError> {
-        let far = self.repository.store.read_unit() == ReadUnit::Window;
+        let far = self.repository.objects.store.read_unit() == ReadUnit::Window;
         let mut runs: Vec<Run<'g>> = Vec::new();
         for group in groups {
             let place = match group[0].0 {

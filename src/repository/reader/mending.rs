@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::{BadCopy, Reader};
+use crate::catalog::{PackNumber, StoredCopy, Trust};
 use crate::crypto::ChunkType;
 use crate::format::pack::{self, PackFacts};
 use crate::id::{ChunkId, PackId};
 use crate::planted;
-use crate::repository::catalog::{PackNumber, StoredCopy, Trust};
 use crate::repository::{RepositoryError, is_damage};
 
 impl Reader {
@@ -41,7 +41,7 @@ impl Reader {
             if !catalog.view().has_cut_off() {
                 return Ok(Vec::new());
             }
-            let found = catalog.find(&self.repository, &[(chunk_type, *id)], Trust::CutOff)?;
+            let found = catalog.find(self.repository.objects(), &[(chunk_type, *id)], Trust::CutOff)?;
             let view = catalog.view();
             found.into_iter().filter_map(|(_, copy)| Some((view.cut_off(copy.pack)?, copy))).collect::<Vec<_>>()
         };
@@ -99,7 +99,8 @@ impl Reader {
         let sealed =
             usize::try_from(row.offset).ok().and_then(|start| bytes.get(start..start.checked_add(row.sealed_length as usize)?));
         let Some(sealed) = sealed else { return Err(error) };
-        let raw = pack::open_frame(&self.repository.opener, &facts.header, frame, row, &mut sealed.to_vec()).map_err(|_| error)?;
+        let raw = pack::open_frame(&self.repository.objects.opener, &facts.header, frame, row, &mut sealed.to_vec())
+            .map_err(|_| error)?;
         let raw = Arc::new(raw);
         if planted::is("parity-taken-for-proof") {
             self.frames.insert((number, frame), Arc::clone(&raw));

@@ -10,20 +10,23 @@ use crate::repository::{RepositoryError, gc};
 impl Writer {
     /// D2: an index file that names only durable packs.
     pub(super) fn put_index(&mut self) -> Result<(), RepositoryError> {
-        self.indexed_at = self.repository.clock.monotonic();
+        self.indexed_at = self.repository.objects.clock.monotonic();
         if self.options.dry_run {
             return Ok(());
         }
         let Self { catalog, repository, totals, monitor, .. } = self;
-        catalog.put_index_files(repository, &mut |bytes| {
+        Ok(catalog.put_index_files(repository.objects(), &mut |bytes| {
             totals.bytes_stored += bytes;
             monitor.uploaded(bytes);
-        })
+        })?)
     }
 
     /// Packs whose facts this host knows from a run that died before its index file: listed, usable, and named by our index file now.
     pub(super) fn adopt_orphans(&mut self) -> Result<(), RepositoryError> {
-        if self.options.dry_run { Ok(()) } else { self.catalog.adopt_orphans() }
+        if !self.options.dry_run {
+            self.catalog.adopt_orphans()?;
+        }
+        Ok(())
     }
 
     /// R8: lists gc/, drops new bad packs from the view, and pins those that this session relies on (I4).
@@ -41,7 +44,7 @@ impl Writer {
         let (condemned, seen) = gc.split();
         self.catalog.condemn(condemned);
         session.acknowledge(&self.repository, seen.number, &seen.records, &pins)?;
-        self.acknowledged_at = self.repository.clock.monotonic();
+        self.acknowledged_at = self.repository.objects.clock.monotonic();
         self.rounds_blocked = if blocked_at.is_some() { self.rounds_blocked + 1 } else { 0 };
         match blocked_at {
             Some(number) if self.rounds_blocked >= ROUNDS_BLOCKED_MAX => Err(RepositoryError::Inconclusive(format!(

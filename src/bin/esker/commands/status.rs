@@ -4,7 +4,6 @@ use anyhow::Result;
 use esker::clock::Timestamp;
 use esker::id::PackId;
 use esker::prune::survey::Survey;
-use esker::repository::catalog::list_packs;
 use esker::repository::ledger::{Ledger, Wrong};
 use esker::repository::{FailedRun, Repository, gc};
 use serde_json::{Value, json};
@@ -110,7 +109,7 @@ fn packs(repository: &Repository, ledger: &Ledger) -> Result<Packs> {
             Some(read) => packs.oldest = Some(packs.oldest.map_or(read, |oldest| oldest.min(read))),
         }
     };
-    list_packs(repository)?.into_iter().filter(|(id, _)| !bad.contains(id)).for_each(|(id, size)| each(id, size));
+    repository.list_packs()?.into_iter().filter(|(id, _)| !bad.contains(id)).for_each(|(id, size)| each(id, size));
     Ok(packs)
 }
 

@@ -1,11 +1,12 @@
 //! The writer of index files. An index file names durable packs only.
 
-use super::{CatalogError, Objects};
+use super::CatalogError;
 use crate::format::index::{self, IndexFile};
 use crate::format::names;
 use crate::format::pack::PackFacts;
 use crate::id::IndexId;
-use crate::repository::packing::create_same;
+use crate::objects::Objects;
+use crate::objects::create_same;
 
 /// Puts index files that name these durable packs, as few as their size limit allows. The first one says that it replaces `replaces`.
 /// `put` is told the id of each, its bytes, and what it names.
@@ -29,8 +30,8 @@ pub fn put_index_files(
             rows += index::row_length(&next);
             file.packs.push(next);
         }
-        let (id, sealed) = index::seal(objects.sealer(), &file)?;
-        create_same(&**objects.store(), &names::index_name(id), &[&sealed])?;
+        let (id, sealed) = index::seal(&objects.sealer, &file)?;
+        create_same(&*objects.store, &names::index_name(id), &[&sealed])?;
         put(id, sealed.len() as u64, &file.packs)?;
     }
     Ok(())

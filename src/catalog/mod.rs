@@ -9,11 +9,13 @@
 //! caller that kept some.
 
 mod directory;
+mod error;
 mod index_files;
 mod sync;
 mod view;
 
-pub use directory::{own_facts, own_facts_mended, read_directory};
+pub use directory::{own_facts, own_facts_mended};
+pub use error::CatalogError;
 pub use index_files::put_index_files;
 pub use sync::list_packs;
 pub use view::{Trust, View};
@@ -27,9 +29,8 @@ use crate::crypto::ChunkType;
 use crate::format::pack::PackFacts;
 use crate::id::{ChunkId, PackId};
 use crate::monitor::{Monitor, Quiet};
+use crate::objects::Objects;
 use crate::planted;
-use crate::repository::Repository as Objects;
-use crate::repository::RepositoryError as CatalogError;
 
 /// Packs added to the cache in one transaction.
 const BATCH_PACKS: usize = 64;

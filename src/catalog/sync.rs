@@ -7,16 +7,16 @@ use std::collections::{HashMap, HashSet};
 
 use super::directory::{own_facts, own_facts_mended};
 use super::view::View;
-use super::{BATCH_PACKS, Catalog, CatalogError, Condemned, FactsFrom, Objects};
+use super::{BATCH_PACKS, Catalog, CatalogError, Condemned, FactsFrom};
 use crate::cache::{Cache, CacheError, ChunkKey, Memo, NewPack, PackNumber, PackRow, PackedChunk, or_nothing};
 use crate::format::index;
 use crate::format::pack::{Directory, HEAD_SIZE, Head, PackFacts, RowEncoding};
 use crate::format::{FormatError, limits, names};
 use crate::id::{IndexId, PackId};
 use crate::monitor::{Monitor, Problem};
+use crate::objects::{ObjectError, Objects};
 use crate::parallel::{self, Feed};
 use crate::planted;
-use crate::repository::{is_damage, listed};
 use crate::store::StoreError;
 
 /// How often an index file that vanished between its listing and its reading makes sync begin again: a prune merges index files.
@@ -36,7 +36,7 @@ const UNINDEXED: &[u8] = b"unindexed";
 /// The store's.
 pub fn list_packs(objects: &Objects) -> Result<HashMap<PackId, u64>, CatalogError> {
     let mut packs = HashMap::new();
-    objects.store().list(names::PACKS, &mut |entry| {
+    objects.store.list(names::PACKS, &mut |entry| {
         if let Some(id) = names::parse_pack(&entry.name) {
             packs.insert(id, entry.size);
         }
@@ -64,7 +64,7 @@ impl Catalog {
             match view {
                 // A damaged cache was dropped on the way. It is empty now, and another pass fills it.
                 Err(CatalogError::Cache(CacheError::Reset(_))) | Ok(_) if self.cache.resets() != drops && passes < PASSES_MAX => {}
-                Err(CatalogError::Store(StoreError::NotFound(name)))
+                Err(CatalogError::Object(ObjectError::Store(StoreError::NotFound(name))))
                     if passes < PASSES_MAX && names::parse_index(&name).is_some() => {}
                 view => {
                     self.view = view?;
@@ -92,7 +92,7 @@ impl Catalog {
         // Packs that a verdict deleted are never used again.
         forget(cache, DELETED_ONE_IN, |id| condemned.deleted.contains(id))?;
         let mut view = view_of(cache, condemned, listed)?;
-        if objects.keys().is_owner() {
+        if objects.keys.is_owner() {
             read_directories(objects, cache, &mut view, monitor)?;
         }
         for id in &self.distrusted {
@@ -137,7 +137,7 @@ fn read_index_files(objects: &Objects, cache: &mut Cache, monitor: &dyn Monitor)
     known.remove(&FROM_PACKS);
     let mut gone = known.clone();
     let mut index_files = Vec::new();
-    objects.store().list(names::INDEX, &mut |entry| {
+    objects.store.list(names::INDEX, &mut |entry| {
         if let Some(id) = names::parse_index(&entry.name) {
             index_files.push((id, entry));
         }
@@ -156,17 +156,17 @@ fn read_index_files(objects: &Objects, cache: &mut Cache, monitor: &dyn Monitor)
             Ok(Some(sealed)) => sealed,
             Ok(None) => return Err(StoreError::NotFound(entry.name).into()),
             Err(error) => {
-                ignored(&listed::fault(error)?);
+                ignored(&error.into_fault()?);
                 continue;
             }
         };
-        match index::open(objects.opener(), id, &sealed) {
+        match index::open(&objects.opener, id, &sealed) {
             Ok(file) => {
                 add_facts(cache, &file.packs, Some(id))?;
                 mark_indexed(cache, &id, &file.packs)?;
             }
             // Of packs whose chunks a writer of this generation cannot name: there is nothing in it for it, now or later.
-            Err(FormatError::OtherGeneration { generation, .. }) if generation < objects.keys().generation() => {
+            Err(FormatError::OtherGeneration { generation, .. }) if generation < objects.keys.generation() => {
                 mark_indexed(cache, &id, &[])?;
             }
             // Not fatal: an owner indexes its packs from their own directories, and a writer does not rely on them.
@@ -308,8 +308,12 @@ fn learn_packs(objects: &Objects, cache: &mut Cache, view: &mut View, monitor: &
                     batch.push(facts);
                 }
                 // Deleted since it was listed.
-                Err(CatalogError::Store(StoreError::NotFound(_))) => {}
-                Err(error @ CatalogError::Store(StoreError::Io(_) | StoreError::Denied(_) | StoreError::NoStore(_))) => {
+                Err(CatalogError::Object(ObjectError::Store(StoreError::NotFound(_)))) => {}
+                Err(
+                    error @ CatalogError::Object(ObjectError::Store(
+                        StoreError::Io(_) | StoreError::Denied(_) | StoreError::NoStore(_),
+                    )),
+                ) => {
                     return Err(error);
                 }
                 Err(error) => {
@@ -336,11 +340,11 @@ fn ignore_pack(monitor: &dyn Monitor, id: &PackId, error: &CatalogError) {
 fn read_directories(objects: &Objects, cache: &mut Cache, view: &mut View, monitor: &dyn Monitor) -> Result<(), CatalogError> {
     let mut unknown = Vec::new();
     for (id, size) in std::mem::take(&mut view.without_facts) {
-        let facts = match own_facts_mended(objects, &id, size, own_facts) {
+        let facts = match own_facts_mended(objects, &id, size, true) {
             Ok((facts, _)) => Ok(facts),
-            Err(error) if is_damage(objects, &error) => Err(error),
+            Err(error) if error.is_damage(objects) => Err(error),
             // Deleted since it was listed.
-            Err(CatalogError::Store(StoreError::NotFound(_))) => continue,
+            Err(CatalogError::Object(ObjectError::Store(StoreError::NotFound(_)))) => continue,
             Err(error) => return Err(error),
         };
         match facts {

@@ -1,0 +1,55 @@
+//! Sealed objects by name: list them, get them, put them. A bad object is told from a bad store.
+//!
+//! [`Objects`] is what the rooms above need to read and write any object: the store, the keys of this run, time and randomness. What an
+//! object means is known above (`catalog`, `records`) and in `format`.
+
+mod create;
+mod error;
+mod listed;
+mod parity;
+
+pub use create::{create_same, unless_same};
+pub use error::ObjectError;
+pub use listed::{HASH_OF_TOO_LARGE, get};
+pub use parity::{put_parity, read_what_is_left};
+
+use std::sync::Arc;
+
+use crate::clock::{Clock, Rng};
+use crate::crypto::Keys;
+use crate::format::{FormatError, Opener, Sealer};
+use crate::store::{ReadUnit, Store};
+
+/// A store, and the keys that open and seal what is in it.
+pub struct Objects {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) rng: Arc<dyn Rng>,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) sealer: Arc<Sealer>,
+    pub(crate) opener: Opener,
+}
+
+impl std::fmt::Debug for Objects {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Objects").field("location", &self.store.location()).finish_non_exhaustive()
+    }
+}
+
+impl Objects {
+    /// The objects of this store, under these keys.
+    ///
+    /// # Errors
+    /// There is no randomness for a sealer.
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, rng: Arc<dyn Rng>, keys: Arc<Keys>) -> Result<Self, FormatError> {
+        let sealer = Arc::new(Sealer::new(Arc::clone(&keys), Arc::clone(&rng))?);
+        let opener = Opener::new(Arc::clone(&keys));
+        Ok(Self { store, clock, rng, keys, sealer, opener })
+    }
+
+    /// Does this error say that an object is damaged, rather than that the store does not answer? A failed read on a local disk is a bad
+    /// sector, or a wrong mode of this one file.
+    pub fn is_damage(&self, error: &ObjectError) -> bool {
+        error.is_damage(self.store.read_unit() == ReadUnit::Exact)
+    }
+}
