@@ -36,6 +36,13 @@ pub use owner::Cache;
 
 use crate::id::{ChunkId, PackId};
 
+/// Gives every row of a table of this file a bad tag, as a bad disk might.
+#[cfg(test)]
+pub(crate) fn spoil(file: &std::path::Path, table: &str) {
+    let connection = rusqlite::Connection::open(file).unwrap();
+    connection.execute(&format!("UPDATE {table} SET tag = zeroblob(16)"), ()).unwrap();
+}
+
 /// What this cache calls a pack. Numbers rise in the order packs became known, so sorting by them visits packs in order of
 /// arrival. Upper half: that order; lower half: 32 random bits, so that a number issued twice by a file that was rolled back (or
 /// by two processes at once) still means one pack. Numbers mean nothing in another cache, nor after a reset: they are then unknown.

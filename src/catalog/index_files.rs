@@ -1,4 +1,4 @@
-//! The writer of index files. An index file names durable packs only.
+//! Index files: the listing, and the writer. An index file names durable packs only.
 
 use super::CatalogError;
 use crate::format::index::{self, IndexFile};
@@ -7,6 +7,22 @@ use crate::format::pack::PackFacts;
 use crate::id::IndexId;
 use crate::objects::Objects;
 use crate::objects::create_same;
+use crate::store::Entry;
+
+/// Every listed index file, in the order of ids.
+///
+/// # Errors
+/// The store's.
+pub fn list_index_files(objects: &Objects) -> Result<Vec<(IndexId, Entry)>, CatalogError> {
+    let mut files = Vec::new();
+    objects.store.list(names::INDEX, &mut |entry| {
+        if let Some(id) = names::parse_index(&entry.name) {
+            files.push((id, entry));
+        }
+    })?;
+    files.sort_unstable_by_key(|(id, _)| *id);
+    Ok(files)
+}
 
 /// Puts index files that name these durable packs, as few as their size limit allows. The first one says that it replaces `replaces`.
 /// `put` is told the id of each, its bytes, and what it names.

@@ -8,15 +8,19 @@
 //! look-up, so its callers never see that. Pack numbers do not outlive a drop: an old one is unknown, and [`Catalog::drops`] tells a
 //! caller that kept some.
 
+mod bits;
 mod directory;
 mod error;
 mod index_files;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod view;
 
+pub use bits::Bits;
 pub use directory::{own_facts, own_facts_mended};
 pub use error::CatalogError;
-pub use index_files::put_index_files;
+pub use index_files::{list_index_files, put_index_files};
 pub use sync::list_packs;
 pub use view::{Trust, View};
 

@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::directory::{own_facts, own_facts_mended};
+use super::index_files::list_index_files;
 use super::view::View;
 use super::{BATCH_PACKS, Catalog, CatalogError, Condemned, FactsFrom};
 use crate::cache::{Cache, CacheError, ChunkKey, Memo, NewPack, PackNumber, PackRow, PackedChunk, or_nothing};
@@ -136,14 +137,7 @@ fn read_index_files(objects: &Objects, cache: &mut Cache, monitor: &dyn Monitor)
     cache.index_files(&mut |id, _| _ = known.insert(id))?;
     known.remove(&FROM_PACKS);
     let mut gone = known.clone();
-    let mut index_files = Vec::new();
-    objects.store.list(names::INDEX, &mut |entry| {
-        if let Some(id) = names::parse_index(&entry.name) {
-            index_files.push((id, entry));
-        }
-    })?;
-    index_files.sort_unstable_by_key(|(id, _)| *id);
-    for (id, entry) in index_files {
+    for (id, entry) in list_index_files(objects)? {
         gone.remove(&id);
         if known.contains(&id) {
             continue;

@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::catalog::PackNumber;
+use crate::catalog::{Bits, PackNumber};
 use crate::copy::{Work, ids, items, read_old};
 use crate::crypto::ChunkType;
 use crate::format::content::Leaves;
 use crate::format::limits::DEPTH_MAX;
 use crate::format::tree::{Content, Item, Node, NodeKind, TreeChunk, XattrValue};
 use crate::id::ChunkId;
-use crate::repository::bits::Bits;
 use crate::repository::{Location, RepositoryError};
 
 /// Data chunks asked about at a time.

@@ -5,12 +5,11 @@ use std::collections::{HashMap, HashSet};
 use super::PruneError;
 use super::mark::Mark;
 use super::plan::PackUse;
-use crate::catalog::{PackNumber, StoredCopy, Trust};
+use crate::catalog::{Bits, PackNumber, StoredCopy, Trust};
 use crate::crypto::ChunkType;
 use crate::format::pack::{Directory, PackFacts, RowEncoding};
 use crate::id::{ChunkId, PackId};
 use crate::planted;
-use crate::repository::bits::Bits;
 use crate::repository::{Reader, RepositoryError};
 
 /// Rows looked up at a time.

@@ -114,15 +114,8 @@ impl Pruner {
     /// Which packs each index file names; each is read once and then stands in the cache. And those whose bytes are not those of their
     /// name any more.
     fn list_index_files(&self) -> Result<(Vec<Listed>, Vec<IndexId>), PruneError> {
-        let mut entries = Vec::new();
-        self.repository.store().list(names::INDEX, &mut |entry| {
-            if let Some(id) = names::parse_index(&entry.name) {
-                entries.push((id, entry));
-            }
-        })?;
-        entries.sort_unstable_by_key(|(id, _)| *id);
         let (mut listed, mut rotten) = (Vec::new(), Vec::new());
-        for (id, entry) in entries {
+        for (id, entry) in self.repository.list_index_files()? {
             self.check_stop()?;
             let note = format!("packs of {}", entry.name).into_bytes();
             let kept = self.reader.with_catalog(|catalog| catalog.recall(&note)).map_err(RepositoryError::from)?;

@@ -8,14 +8,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::PruneError;
 use super::live::Root;
-use crate::catalog::{PackNumber, StoredCopy, Trust};
+use crate::catalog::{Bits, PackNumber, StoredCopy, Trust};
 use crate::crypto::ChunkType;
 use crate::format::content::Leaves;
 use crate::format::reference::{self, Opened, Reference};
 use crate::id::{ChunkId, ObjectHash, SnapshotId};
 use crate::monitor::{Monitor, Quiet, Stop};
 use crate::parallel;
-use crate::repository::bits::Bits;
 use crate::repository::{Reader, RepositoryError};
 
 /// Tree and list chunks read at a time.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::catalog::NoMemo;
 use crate::format::pack::PackFacts;
-use crate::format::{index, limits, names};
-use crate::id::{IndexId, PackId};
+use crate::format::{index, limits};
+use crate::id::PackId;
 use crate::monitor::{Monitor, Phase, Stop};
 use crate::repair::{RepairError, check_stop};
 use crate::repository::writer::{Writer, WriterOptions};
@@ -80,13 +80,9 @@ fn index_all(
 
 /// Packs that a readable index file tells of.
 fn indexed_packs(repository: &Repository, summary: &mut IndexSummary, stop: &Stop) -> Result<HashSet<PackId>, RepositoryError> {
-    let mut files: Vec<(IndexId, Name)> = Vec::new();
-    repository.store().list(names::INDEX, &mut |entry| {
-        files.extend(names::parse_index(&entry.name).map(|id| (id, entry.name)));
-    })?;
-    files.sort_unstable();
     let mut indexed = HashSet::new();
-    for (id, name) in files {
+    for (id, entry) in repository.list_index_files()? {
+        let name = entry.name;
         check_stop(stop)?;
         let opened = match repository.store().get(&name, limits::INDEX_SIZE_MAX) {
             Ok(sealed) => index::open(repository.opener(), id, &sealed).map_err(|error| error.to_string()),

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use crate::cache::{Cache, Memo};
-use crate::catalog::{Catalog, Condemned, FactsFrom, list_packs, own_facts, own_facts_mended, put_index_files};
+use crate::catalog::{Catalog, Condemned, FactsFrom, list_index_files, list_packs, own_facts, own_facts_mended, put_index_files};
 use crate::format::pack::PackFacts;
 use crate::id::{IndexId, ObjectHash, PackId};
 use crate::monitor::Monitor;
 use crate::planted;
 use crate::repository::gc::GcState;
 use crate::repository::{Repository, RepositoryError, gc};
+use crate::store::Entry;
 
 /// What an acknowledgement of a listing of `gc/` says.
 #[derive(Clone, Debug, Default)]
@@ -72,6 +73,22 @@ impl Repository {
     /// The store's.
     pub fn list_packs(&self) -> Result<HashMap<PackId, u64>, RepositoryError> {
         Ok(list_packs(&self.objects)?)
+    }
+
+    /// Every listed index file, in the order of ids.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn list_index_files(&self) -> Result<Vec<(IndexId, Entry)>, RepositoryError> {
+        Ok(list_index_files(&self.objects)?)
+    }
+
+    /// What gc records say of packs now.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn condemned(&self) -> Result<Condemned, RepositoryError> {
+        Ok(gc::read(self, &mut self.open_cache()?)?.split().0)
     }
 
     /// What a listed pack of this size in bytes says of itself.

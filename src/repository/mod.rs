@@ -5,7 +5,6 @@
 //!
 //! Leans on `catalog`, `objects`, `format`, `crypto`. Never knows what a source is, how files are restored, or who asks.
 
-pub mod bits;
 mod catalogs;
 mod configs;
 mod error;

@@ -13,7 +13,7 @@ use crate::format::{index, limits, names};
 use crate::id::{IndexId, ObjectHash, PackId};
 use crate::parallel::{self, Feed};
 use crate::repository::{Reader, Repository, RepositoryError, gc};
-use crate::store::Name;
+use crate::store::{Entry, Name};
 use crate::verify::Run;
 use crate::verify::damage::{CauseNumber, Damage};
 use crate::verify::findings::{Finding, FindingKind};
@@ -38,7 +38,7 @@ struct Known {
 /// Reads every directory and every index file; index files in the order they were listed, before packs were.
 pub(super) fn learn(run: &mut Run<'_>) -> Result<(Lookup, Vec<(PackId, u64)>), RepositoryError> {
     let repository = run.repository;
-    let index_files = list_index_files(repository)?;
+    let index_files = repository.list_index_files()?;
     let gc = gc::read(repository, &mut NoMemo)?;
     let listed = repository.list_packs()?;
     let mut known = Known {
@@ -52,7 +52,7 @@ pub(super) fn learn(run: &mut Run<'_>) -> Result<(Lookup, Vec<(PackId, u64)>), R
         indexed: gc.bad,
     };
     known.read_directories(run)?;
-    for (id, name) in index_files {
+    for (id, Entry { name, .. }) in index_files {
         run.check_stop()?;
         known.read_index_file(run, &id, &name)?;
     }
@@ -61,17 +61,6 @@ pub(super) fn learn(run: &mut Run<'_>) -> Result<(Lookup, Vec<(PackId, u64)>), R
     packs.sort_unstable();
     run.summary.packs_listed = packs.len() as u64;
     Ok((known.into_lookup(repository)?, packs))
-}
-
-fn list_index_files(repository: &Repository) -> Result<Vec<(IndexId, Name)>, RepositoryError> {
-    let mut files = Vec::new();
-    repository.store().list("index", &mut |entry| {
-        if let Some(id) = names::parse_index(&entry.name) {
-            files.push((id, entry.name));
-        }
-    })?;
-    files.sort_unstable();
-    Ok(files)
 }
 
 impl Known {

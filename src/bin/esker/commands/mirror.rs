@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use esker::id::{ObjectHash, SnapshotId};
 use esker::mirror::{self, Deleted, MirrorOptions, MirrorSummary};
-use esker::repository::{Repository, RepositoryError, check_is_free, gc};
+use esker::repository::{Repository, RepositoryError, check_is_free};
 use serde_json::json;
 
 use crate::args::Mirror;
@@ -67,7 +67,7 @@ fn delete_too(
     dry_run: bool,
     context: &mut Context,
 ) -> Result<MirrorSummary> {
-    let deleted = gc::read(repository, &mut repository.open_cache()?)?.deleted;
+    let deleted = repository.condemned()?.deleted;
     let tombstones = repository.tombstones()?;
     let is_forgotten = |id: SnapshotId, hash: ObjectHash| tombstones.of(id, hash).is_some();
     let how = MirrorOptions { dry_run, delete: Some(Deleted { packs: deleted, is_forgotten: &is_forgotten }) };

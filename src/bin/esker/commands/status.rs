@@ -5,7 +5,7 @@ use esker::clock::Timestamp;
 use esker::id::PackId;
 use esker::prune::survey::Survey;
 use esker::repository::ledger::{Ledger, Wrong};
-use esker::repository::{FailedRun, Repository, gc};
+use esker::repository::{FailedRun, Repository};
 use serde_json::{Value, json};
 
 use crate::args::Status;
@@ -94,7 +94,7 @@ pub fn run(options: &Status, context: &mut Context) -> Result<ExitCode> {
 }
 
 fn packs(repository: &Repository, ledger: &Ledger) -> Result<Packs> {
-    let bad = gc::read(repository, &mut repository.open_cache()?)?.bad;
+    let bad = repository.condemned()?.bad;
     let mut packs = Packs { count: 0, bytes: 0, never_read: 0, oldest: None, mendable: 0, lost: 0 };
     let mut each = |id: PackId, size: u64| {
         packs.count += 1;
