@@ -41,7 +41,7 @@ use esker::prune::policy::Period;
     name = "esker",
     version,
     about,
-    long_about = "Encrypted, deduplicating backups of whole services: databases, Redis and directories in one snapshot, all or nothing.",
+    long_about = "Encrypted, deduplicating backups of whole services: databases, Redis and directories in one snapshot. A run saves the whole snapshot or nothing.",
     propagate_version = true,
     max_term_width = 100,
     after_help = FIRST_STEPS,
@@ -74,17 +74,17 @@ Exit codes:
  10  no repository there            143  interrupted by SIGTERM
  11  store full
 
-Flags win over the environment, and the environment wins over the config file.
-A repository, a secret and more may come from the environment: ESKER_REPOSITORY,
-ESKER_PASSWORD, ESKER_PASSWORD_FILE, ESKER_PASSWORD_COMMAND, ESKER_KEY_FILE,
-ESKER_CONFIG, ESKER_PROFILE, ESKER_CACHE_DIR. For the other repository of `copy`
-the names begin with ESKER_FROM_. They may also come from systemd (credentials
-named esker-password and esker-key), or from a config file (--config).";
+Flags override the environment. The environment overrides the config file.
+Environment variables: ESKER_REPOSITORY, ESKER_PASSWORD, ESKER_PASSWORD_FILE,
+ESKER_PASSWORD_COMMAND, ESKER_KEY_FILE, ESKER_CONFIG, ESKER_PROFILE,
+ESKER_CACHE_DIR. For the other repository of `copy` the names begin with
+ESKER_FROM_. A secret can also come from systemd (credentials named
+esker-password and esker-key) or from a config file (--config).";
 
 /// Flags of every command.
 #[derive(Args, Debug, Default)]
 pub struct Global {
-    /// Where the repository is: a path, s3://BUCKET/PREFIX, webdavs://HOST/PATH
+    /// The location of the repository: a path, s3://BUCKET/PREFIX, webdavs://HOST/PATH
     #[arg(short = 'r', long = "repo", value_name = "URL", env = "ESKER_REPOSITORY", hide_env_values = true, global = true, value_hint = ValueHint::DirPath, help_heading = "Repository and secret")]
     pub repository: Option<OsString>,
 
@@ -92,7 +92,7 @@ pub struct Global {
     #[arg(long, value_name = "FILE", env = "ESKER_PASSWORD_FILE", hide_env_values = true, global = true, value_hint = ValueHint::FilePath, help_heading = "Repository and secret")]
     pub password_file: Option<PathBuf>,
 
-    /// Run CMD (words in shell quoting, no shell) and take the first line it prints as the password
+    /// Run CMD and read the password from the first line that it prints (shell quoting, but no shell)
     #[arg(long, value_name = "CMD", env = "ESKER_PASSWORD_COMMAND", hide_env_values = true, global = true, value_hint = ValueHint::CommandString, help_heading = "Repository and secret")]
     pub password_command: Option<String>,
 
@@ -100,19 +100,19 @@ pub struct Global {
     #[arg(long, value_name = "FILE", env = "ESKER_KEY_FILE", hide_env_values = true, global = true, value_hint = ValueHint::FilePath, help_heading = "Repository and secret")]
     pub key_file: Option<PathBuf>,
 
-    /// Try only the keyslot whose id begins like this (see `esker key list`)
+    /// Try only the keyslot whose id begins with ID (see `esker key list`)
     #[arg(long, value_name = "ID", global = true, help_heading = "Repository and secret")]
     pub slot: Option<String>,
 
-    /// Say something about the store, as in -o endpoint=https://s3.example.org (may be given several times)
+    /// Set a store option, for example -o endpoint=https://s3.example.org (may be given several times)
     #[arg(short = 'o', long = "option", value_name = "NAME=VALUE", global = true, help_heading = "Store")]
     pub store_options: Vec<String>,
 
-    /// Send at most so much to the store in a second: KiB as a plain number, or with a unit as in 5M
+    /// Limit the upload rate (KiB/s, or a unit such as 5M)
     #[arg(long, value_name = "RATE", global = true, value_parser = rate, help_heading = "Store")]
     pub limit_upload: Option<NonZeroU64>,
 
-    /// Read at most so much from the store in a second
+    /// Limit the download rate (KiB/s, or a unit such as 5M)
     #[arg(long, value_name = "RATE", global = true, value_parser = rate, help_heading = "Store")]
     pub limit_download: Option<NonZeroU64>,
 
@@ -132,31 +132,31 @@ pub struct Global {
     )]
     pub profile: Option<String>,
 
-    /// Where the local cache lives; it may be deleted at any time
+    /// The folder of the local cache. It may be deleted at any time
     #[arg(long, value_name = "DIR", env = "ESKER_CACHE_DIR", hide_env_values = true, global = true, value_hint = ValueHint::DirPath, help_heading = "Settings")]
     pub cache_dir: Option<PathBuf>,
 
-    /// Write everything that is said, and remarks that are not shown, to the end of FILE, with the time
+    /// Append all messages to FILE with the time, including those that are not shown
     #[arg(long, value_name = "FILE", env = "ESKER_LOG_FILE", hide_env_values = true, global = true, value_hint = ValueHint::FilePath, help_heading = "Output")]
     pub log_file: Option<PathBuf>,
 
-    /// Print nothing, unless the exit code is another than 0: then everything. For cron
+    /// Print nothing on success and everything on failure (for cron)
     #[arg(long, global = true, conflicts_with = "quiet", help_heading = "Output")]
     pub quiet_unless_failed: bool,
 
-    /// Results as JSON on standard output; progress and errors as JSON on standard error
+    /// Print results as JSON on standard output, progress and errors as JSON on standard error
     #[arg(long, global = true, help_heading = "Output")]
     pub json: bool,
 
-    /// Only errors and what was asked for
+    /// Print only results, warnings and errors
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Output")]
     pub quiet: bool,
 
-    /// Show remarks and each entry as it is done
+    /// Print remarks, and each entry when it is done
     #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Output")]
     pub verbose: u8,
 
-    /// No progress, neither bars nor lines
+    /// Show no progress
     #[arg(long, global = true, help_heading = "Output")]
     pub no_progress: bool,
 }
@@ -167,7 +167,7 @@ pub fn rate(text: &str) -> Result<NonZeroU64, String> {
         Ok(kib) => kib.checked_mul(1024).ok_or_else(|| "too much".to_owned())?,
         Err(_) => text.trim_end_matches("/s").parse::<ByteSize>()?.as_u64(),
     };
-    NonZeroU64::new(bytes).ok_or_else(|| "a limit of nothing would let nothing pass".to_owned())
+    NonZeroU64::new(bytes).ok_or_else(|| "the limit must be greater than 0".to_owned())
 }
 
 /// The commands.
@@ -175,59 +175,59 @@ pub fn rate(text: &str) -> Result<NonZeroU64, String> {
 pub enum Command {
     /// Create a repository and print its recovery key, once
     Init(Box<Init>),
-    /// Take one snapshot of all sources, all or nothing
+    /// Take one snapshot of all sources
     #[command(visible_alias = "backup")]
     Snapshot(Box<Snapshot>),
     /// List snapshots
     #[command(visible_alias = "list")]
     Snapshots(Snapshots),
-    /// List what is in a snapshot
+    /// List the files of a snapshot
     Ls(Ls),
     /// Find files by name across snapshots
     Find(Find),
     /// Show what changed between two snapshots
     Diff(Diff),
-    /// Write a snapshot, or a part of it, back to a directory
+    /// Restore a snapshot, or a part of it, to a directory
     Restore(Restore),
     /// Write one file or stream to standard output
     #[command(visible_alias = "cat")]
     Dump(Dump),
-    /// Check that everything stored can be restored
+    /// Check that everything in the repository can be restored
     #[command(visible_alias = "check")]
     Verify(Verify),
-    /// Give up snapshots, by rules or by name; a prune frees their space later
+    /// Forget snapshots by rules or by name; `prune` frees their space
     Forget(Box<Forget>),
-    /// Free the space of what was forgotten; backups may run meanwhile
+    /// Free the space of forgotten snapshots; backups may run at the same time
     Prune(Prune),
-    /// Bring back snapshots that were forgotten, until their space is freed
+    /// Bring back forgotten snapshots whose space is not freed yet
     Undelete(Undelete),
-    /// Show the runs that a prune waits for, and end those that are dead; nothing is ever locked
+    /// Show the runs that `prune` waits for, and end those that are dead
     Unlock(Unlock),
-    /// Change tags and comments, and pin snapshots against every rule
+    /// Change tags and comments, and pin snapshots so that no rule forgets them
     Tag(Tag),
-    /// Is the newest snapshot fresh and complete, and was what is stored read back? For monitoring
+    /// Report the age, completeness and proven health of the backups (for monitoring)
     Status(Status),
-    /// Mend what is damaged: index files, packs, snapshots; never deletes anything
+    /// Repair index files, packs and snapshots; deletes nothing
     Repair(Repair),
-    /// Make a snapshot of the folders that no snapshot reaches any more
+    /// Make a snapshot of the folders that belong to no snapshot any more
     Recover(Recover),
-    /// Recovery data beside packs, against bad sectors
+    /// Manage the recovery data that protects packs against bad sectors
     Parity(Parity),
-    /// Copy snapshots from another repository into this one, sealed anew
+    /// Copy snapshots from another repository into this one, under this one's keys
     Copy(Box<Copy>),
-    /// Copy every object of this repository to another place, byte by byte, without a key
+    /// Copy every object of this repository to another place, without a key
     Mirror(Mirror),
-    /// Show or change how long no rule drops a snapshot that was just seen
+    /// Show or change the guard period, in which no rule forgets a new snapshot
     Guard(Guard),
-    /// Show how much is stored and what deduplication saves
+    /// Show the size of the repository and what deduplication saves
     Stats(Stats),
     /// Manage passwords, writer keys and owner keys
     Key(Key),
-    /// The local cache: where it is, and emptying it
+    /// Show or clear the local cache
     Cache(Cache),
-    /// Check the config file, or show what it means
+    /// Check the config file, or show the resulting settings
     Config(Config),
-    /// Is what esker leans on as it should be? `doctor store` tries a store
+    /// Check what the store guarantees and how fast it is
     Doctor(Doctor),
     /// Print shell completions
     Completions(Completions),
@@ -235,7 +235,7 @@ pub enum Command {
     Man(Man),
 }
 
-/// How expensive a password is made to guess.
+/// How much memory a guess of the password costs.
 #[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kdf {
     /// argon2id with 256 MiB
@@ -249,27 +249,27 @@ pub enum Kdf {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  esker -r /srv/backup init                                      asks for a password twice
-  esker -r /srv/backup --password-file /etc/esker/password init  takes it from a file
+  esker -r /srv/backup init                                      ask for the password twice
+  esker -r /srv/backup --password-file /etc/esker/password init  read the password from a file
   esker -r /srv/backup init --guard 14d                          for hosts that hold only a writer key
   esker -r /mnt/copy init --copy-chunker-params --from-repo /srv/backup
-                                                                 to be filled by `esker copy`
+                                                                 to be filled with `esker copy`
 
-The recovery key is shown once and opens the repository when the password is lost: print it, keep it elsewhere. A host that
-should be able to write but not to read gets a writer key: `esker key export`.")]
+The recovery key is shown only once. It opens the repository when the password is lost. Print it and keep it in another place.
+A host that should write but not read needs a writer key: `esker key export`.")]
 pub struct Init {
-    /// Memory that guessing a password costs
+    /// How much memory a guess of the password costs
     #[arg(long, value_enum, default_value_t, value_name = "LEVEL")]
     pub kdf: Kdf,
-    /// No rule of `forget` drops a snapshot that was first seen less than this ago, such as 14d (default: no such time)
+    /// The guard period, such as 14d: no rule of `forget` drops a snapshot first seen within it [default: none]
     #[arg(long, value_name = "DAYS")]
     pub guard: Option<String>,
 
-    /// Recovery data beside each pack, for bad sectors: a percentage up to 50, or 0 for none; 5% unless said otherwise
+    /// Recovery data for each pack, against bad sectors, in percent (0 to 50) [default: 5% on disks, 0 on object stores]
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     pub parity: Option<u8>,
 
-    /// Cut as the repository of --from-repo does, so that `copy` between the two and backups into both share what is equal
+    /// Use the chunk boundaries of the repository of --from-repo, so that both share equal data after a `copy`
     #[arg(long)]
     pub copy_chunker_params: bool,
     /// That repository
@@ -302,34 +302,34 @@ impl Filter {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  esker verify                                 structure: names, directories, trees, nothing missing
-  esker verify --read-data                     reads every byte back and recomputes every id
-  esker verify --read-data-subset 1/7          a seventh of the packs: seven runs read everything
-  esker verify --read-data-subset 5%           a random twentieth
-  esker verify --read-data-subset 10GiB        at most about this much
-  esker verify --max-age 30d                   what was not read for 30 days: every day this reads a thirtieth
+  esker verify                                 check the structure: names, directories, trees, missing objects
+  esker verify --read-data                     also read every byte and recompute every id
+  esker verify --read-data-subset 1/7          read a seventh of the packs; seven runs read everything
+  esker verify --read-data-subset 5%           read a random twentieth
+  esker verify --read-data-subset 10GiB        read about this much
+  esker verify --max-age 30d                   read what was not read for 30 days; daily, a thirtieth
 
-What was verified is written down in the repository: `esker status` and `--max-age` go by it.
+The result is recorded in the repository. `esker status` and --max-age use it.
 
-Each finding says which object, what is wrong, and which snapshots and paths it hits. Exit code 20: all of it can be repaired
-from what is there; 21: data is affected.")]
+Each finding names the object, the fault, and the snapshots and paths that it affects. Exit code 20: the repository holds
+everything that a repair needs. Exit code 21: data is affected.")]
 pub struct Verify {
-    /// Read all packs back and recompute every id
+    /// Read all packs and recompute every id
     #[arg(long, conflicts_with = "read_data_subset")]
     pub read_data: bool,
-    /// Read a part of the packs back: n/m, x% or a size
+    /// Read a part of the packs: n/m, x% or a size
     #[arg(long, value_name = "PART")]
     pub read_data_subset: Option<String>,
-    /// Read the packs back that nobody has read for this long, such as 30d; the longest unread first
+    /// Read the packs that were not read for this long, such as 30d, oldest first
     #[arg(long, value_name = "PERIOD", conflicts_with_all = ["read_data", "read_data_subset"])]
     pub max_age: Option<Period>,
-    /// Leave no note of what was verified
+    /// Do not record the result in the repository
     #[arg(long)]
     pub no_record: bool,
-    /// Only what this snapshot needs; may be given several times
+    /// Verify only what this snapshot needs; may be given several times
     #[arg(short, long = "snapshot", value_name = "SNAPSHOT")]
     pub snapshots: Vec<String>,
-    /// What `latest` looks at
+    /// Which snapshots `latest` considers
     #[command(flatten)]
     pub filter: Filter,
 }
@@ -339,12 +339,12 @@ pub struct Verify {
 #[command(after_help = "\
 Examples:
   esker stats                  the whole repository
-  esker stats latest           one snapshot: its size, and what only it needs")]
+  esker stats latest           one snapshot: its size, and what no other needs")]
 pub struct Stats {
-    /// Only these
+    /// Count only these snapshots
     #[arg(value_name = "SNAPSHOT")]
     pub snapshots: Vec<String>,
-    /// What `latest` looks at
+    /// Which snapshots `latest` considers
     #[command(flatten)]
     pub filter: Filter,
 }
@@ -360,9 +360,9 @@ pub struct Cache {
 /// The actions of `cache`.
 #[derive(Subcommand, Debug)]
 pub enum CacheAction {
-    /// Print where the cache lives
+    /// Print the folder of the cache
     Path,
-    /// Delete it; the next run builds it again
+    /// Delete the cache; the next run builds it again
     Clear,
 }
 
@@ -374,10 +374,10 @@ Examples:
   esker completions zsh > /usr/share/zsh/site-functions/_esker
   esker completions fish > /usr/share/fish/vendor_completions.d/esker.fish
 
-In bash, zsh and fish the ids of snapshots and the names of sources are completed too, when -r, ESKER_REPOSITORY or a config file names
-the repository and its secret is at hand. Completion never asks for a password and writes nothing.")]
+In bash, zsh and fish, completion also knows snapshot ids and source names. It needs the repository (-r, ESKER_REPOSITORY or a
+config file) and its secret. It never asks for a password and writes nothing.")]
 pub struct Completions {
-    /// For which shell
+    /// The shell
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
     /// A command line up to the cursor: the scripts ask what fits there
@@ -389,7 +389,7 @@ pub struct Completions {
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  esker man | man -l -\n  esker man --output ./pages\n  man -l ./pages/esker-config.5")]
 pub struct Man {
-    /// Write one page for each command into this directory, and esker-config.5 about the config file
+    /// Write one page for each command to this directory, and esker-config.5 about the config file
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub output: Option<PathBuf>,
 }
@@ -400,7 +400,7 @@ fn percent(text: &str) -> Result<u8, String> {
     let most = esker::format::parity::PERCENT_MAX;
     match number.parse::<u8>() {
         Ok(number) if number <= most => Ok(number),
-        _ => Err(format!("it is a percentage from 0 to {most}, such as 5%")),
+        _ => Err(format!("expected a percentage from 0 to {most}, such as 5%")),
     }
 }
 

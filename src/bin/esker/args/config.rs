@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  esker --config /etc/esker/esker.toml config check     before the first night
+  esker --config /etc/esker/esker.toml config check     before the first scheduled run
   esker --config /etc/esker/esker.toml -P offsite config show")]
 pub struct Config {
     /// What to do.
@@ -17,8 +17,8 @@ pub struct Config {
 /// The actions.
 #[derive(Subcommand, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConfigAction {
-    /// Check the file, what it includes and all its profiles: keys, variables, sources, files and their modes, programs
+    /// Check the file, its includes and all profiles: keys, variables, sources, files and their modes, programs
     Check,
-    /// Print the settings as they are after includes, variables and the profile; secrets are never shown
+    /// Print the resulting settings, after includes, variables and the profile; never shows secrets
     Show,
 }

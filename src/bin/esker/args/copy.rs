@@ -9,10 +9,10 @@ use clap::{Args, ValueHint};
 #[derive(Args, Debug, Default)]
 // Ids of their own: the global flags have fields of the same names, and clap would take one for the other.
 pub struct From {
-    /// Where the other repository is
+    /// The location of the other repository
     #[arg(id = "from-repo", long = "from-repo", value_name = "URL", env = "ESKER_FROM_REPOSITORY", hide_env_values = true, value_hint = ValueHint::DirPath, help_heading = "The other repository")]
     pub repository: Option<OsString>,
-    /// Say something about its store, as -o does; with any of these, -o is about the store of -r alone
+    /// Set an option of the other repository's store. `-o` then applies only to the store of -r
     #[arg(id = "from-option", long = "from-option", value_name = "NAME=VALUE", help_heading = "The other repository")]
     pub options: Vec<String>,
     /// What opens it
@@ -26,10 +26,10 @@ pub struct FromSecret {
     /// Read its password from the first line of FILE
     #[arg(id = "from-password-file", long = "from-password-file", value_name = "FILE", env = "ESKER_FROM_PASSWORD_FILE", hide_env_values = true, value_hint = ValueHint::FilePath, help_heading = "The other repository")]
     pub password_file: Option<PathBuf>,
-    /// Run CMD and take the first line it prints as its password
+    /// Run CMD and read its password from the first line that it prints
     #[arg(id = "from-password-command", long = "from-password-command", value_name = "CMD", env = "ESKER_FROM_PASSWORD_COMMAND", hide_env_values = true, value_hint = ValueHint::CommandString, help_heading = "The other repository")]
     pub password_command: Option<String>,
-    /// Use an exported key of it
+    /// Use an exported key of the other repository
     #[arg(id = "from-key-file", long = "from-key-file", value_name = "FILE", env = "ESKER_FROM_KEY_FILE", hide_env_values = true, value_hint = ValueHint::FilePath, help_heading = "The other repository")]
     pub key_file: Option<PathBuf>,
 }
@@ -38,22 +38,22 @@ pub struct FromSecret {
 #[derive(Args, Debug)]
 #[command(
     long_about = "Copy snapshots from another repository into this one.\n\n\
-        Everything is read there, sealed anew under the keys of this repository, and stored where it is not known yet: nothing of one \
-        repository tells anything about the other. What was copied before is recognised, and a copy that was cut off goes on where it \
-        ended. Time, host, tags, sources and state of a snapshot stay as they are; pins and comments go with it when this repository is \
-        opened with an owner's key.",
+        esker reads the data there, encrypts it with the keys of this repository, and stores what is new. The two repositories reveal \
+        nothing about each other. Snapshots that were copied before are recognised. A copy that was interrupted continues at the next \
+        run. Time, host, tags, sources and state of a snapshot do not change. Pins and comments are copied if this repository is opened \
+        with an owner's key.",
     after_help = "\
 Examples:
-  esker -r /mnt/copy copy --from-repo /srv/backup              all snapshots that are not here yet
-  esker -r /mnt/copy copy --from-repo /srv/backup latest       the newest one
-  esker -r /mnt/copy copy --from-repo /srv/backup -n           what would be read and copied
+  esker -r /mnt/copy copy --from-repo /srv/backup              every snapshot that is not here yet
+  esker -r /mnt/copy copy --from-repo /srv/backup latest       only the newest one
+  esker -r /mnt/copy copy --from-repo /srv/backup -n           report what would be read and copied
 
-The other repository needs an owner's key. Two repositories share most when both cut alike: `esker init --copy-chunker-params`.
-For the same repository byte by byte, without keys, see `esker mirror`. Exit code 21: snapshots that cannot be read whole there
-were not copied."
+The other repository needs an owner's key. Two repositories share the most data if both use the same chunk boundaries:
+`esker init --copy-chunker-params`. To copy a repository byte by byte without keys, use `esker mirror`. Exit code 21: some
+snapshots could not be read whole and were not copied."
 )]
 pub struct Copy {
-    /// Only these of the other repository; without any: all
+    /// Copy only these snapshots of the other repository [default: all]
     #[arg(value_name = "SNAPSHOT")]
     pub snapshots: Vec<String>,
     /// The other repository
@@ -62,10 +62,10 @@ pub struct Copy {
     /// Which snapshots
     #[command(flatten)]
     pub filter: super::Filter,
-    /// Copy again what is here already, for folders and lists that were lost here
+    /// Copy again what is here already, to replace folders and lists that this repository lost
     #[arg(long)]
     pub again: bool,
-    /// Say what would be copied, and copy nothing
+    /// Report what would be copied, but copy nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
 }
@@ -74,26 +74,27 @@ pub struct Copy {
 #[derive(Args, Debug)]
 #[command(
     long_about = "Copy every object of this repository to another place, byte by byte, without a key.\n\n\
-        The mirror opens with the same passwords and keys. It is a whole repository at every moment, also when the run is cut off; the \
-        next one copies what is missing. A place that was written to by itself, or that has what this repository lost, is refused.",
+        The mirror opens with the same passwords and keys. It is a complete repository at every moment, even if the run is interrupted: \
+        the next run copies what is missing. A mirror that has diverged is refused: one that was written to, or that still holds what \
+        this repository lost.",
     after_help = "\
 Examples:
-  esker -r /srv/backup mirror /mnt/usb/backup              what is not there yet
-  esker -r /srv/backup mirror /mnt/usb/backup --delete     and free there what a prune freed here (needs an owner's key)
-  esker -r /srv/backup repair packs --from /mnt/usb/backup is what it is good for
-  esker -r /mnt/usb/backup mirror /srv/backup              puts back what is missing here"
+  esker -r /srv/backup mirror /mnt/usb/backup              copy what is not there yet
+  esker -r /srv/backup mirror /mnt/usb/backup --delete     also delete there what a prune deleted here (owner's key)
+  esker -r /srv/backup repair packs --from /mnt/usb/backup restore damaged packs from the mirror
+  esker -r /mnt/usb/backup mirror /srv/backup              copy back what is missing here"
 )]
 pub struct Mirror {
-    /// Where to
+    /// The location of the mirror
     #[arg(value_name = "URL", value_hint = ValueHint::DirPath)]
     pub to: OsString,
-    /// Say something about the store there, as -o does; with any of these, -o is about the store of -r alone
+    /// Set an option of the mirror's store. `-o` then applies only to the store of -r
     #[arg(long = "to-option", value_name = "NAME=VALUE")]
     pub to_options: Vec<String>,
-    /// Delete there what is gone here for good: packs that a prune deleted, forgotten snapshots, removed keys (needs an owner's key)
+    /// Also delete there what was deleted here: pruned packs, forgotten snapshots, removed keys (needs an owner's key)
     #[arg(long)]
     pub delete: bool,
-    /// Say what would be copied, and change nothing
+    /// Report what would be copied, but change nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
 }
@@ -102,14 +103,14 @@ pub struct Mirror {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  esker guard                show it
+  esker guard                show the guard period
   esker guard 14d            no rule drops a snapshot that was first seen less than 14 days ago
-  esker guard 0              none
+  esker guard 0              no guard period
 
-Whoever breaks into a host with a writer key can take snapshots of garbage, so that keep rules drop the good ones sooner. Within
-this time they cannot.")]
+An attacker who controls a host with a writer key can take many worthless snapshots, so that the rules drop the good ones.
+The guard period prevents this.")]
 pub struct Guard {
-    /// Days or hours, such as 14d or 36h; 0 for none; without it, show what is set
+    /// Days or hours, such as 14d or 36h, or 0 for none [default: show the guard period]
     #[arg(value_name = "PERIOD")]
     pub period: Option<String>,
 }

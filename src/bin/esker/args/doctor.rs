@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 /// `doctor`
 #[derive(Args, Debug)]
 pub struct Doctor {
-    /// What to check; without it, a list of what can be checked
+    /// What to check [default: list the checks]
     #[command(subcommand)]
     pub what: Option<DoctorWhat>,
 }
@@ -13,20 +13,21 @@ pub struct Doctor {
 /// What `doctor` can check.
 #[derive(Subcommand, Debug)]
 pub enum DoctorWhat {
-    /// What the store of --repo can be trusted with, and how fast it answers; needs no password, and no repository there
+    /// Test what the store of --repo guarantees and how fast it is; needs no password and no repository
     Store(DoctorStore),
 }
 
 /// `doctor store`
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Creates a dozen small objects below probe/, 32 at once under one name, reads, lists and deletes them. Exit code 0: it can hold
-a repository, and the class says who may do what at the same time; 13: it cannot, or does not answer.
+The test creates a dozen small objects below probe/ and 32 at once under one name. Then it reads, lists and deletes them.
+Exit code 0: the store can hold a repository; its class says which operations may run at the same time. Exit code 13: it
+cannot, or it does not answer.
 
 Example:
   esker -r s3://backups/authentik doctor store")]
 pub struct DoctorStore {
-    /// Delete nothing, also not what was created for the trial; the next prune clears that away
+    /// Delete nothing, not even the objects of the test; the next prune deletes them
     #[arg(long)]
     pub no_delete: bool,
 }

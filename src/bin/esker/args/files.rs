@@ -10,31 +10,31 @@ use esker::source::IfPresent;
 #[derive(Args, Debug, Default)]
 #[command(next_help_heading = "Files")]
 pub struct LeaveOut {
-    /// Leave out what matches, with the meaning of .gitignore lines; an absolute path within a source means that place
+    /// Leave out what matches this pattern (syntax of .gitignore); an absolute path must lie within a source
     #[arg(long, value_name = "GLOB")]
     pub exclude: Vec<String>,
 
-    /// Leave out what matches a line of FILE
+    /// Leave out what matches a pattern in FILE, one per line
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub exclude_file: Vec<PathBuf>,
 
-    /// As --exclude, but upper and lower case are the same
+    /// Like --exclude, but ignore case
     #[arg(long, value_name = "GLOB")]
     pub iexclude: Vec<String>,
 
-    /// As --exclude-file, but upper and lower case are the same
+    /// Like --exclude-file, but ignore case
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub iexclude_file: Vec<PathBuf>,
 
-    /// Do not go into directories where another file system is mounted
+    /// Do not enter directories where another file system is mounted
     #[arg(short = 'x', long)]
     pub one_file_system: bool,
 
-    /// Leave out what is in a directory with a valid CACHEDIR.TAG
+    /// Leave out the content of directories that have a valid CACHEDIR.TAG
     #[arg(long)]
     pub exclude_caches: bool,
 
-    /// Leave out what is in a directory with a file of this name (that begins with HEADER)
+    /// Leave out the content of directories that have a file of this name (which begins with HEADER)
     #[arg(long, value_name = "NAME[:HEADER]")]
     pub exclude_if_present: Vec<IfPresent>,
 
@@ -43,19 +43,19 @@ pub struct LeaveOut {
     pub exclude_larger_than: Option<u64>,
 }
 
-/// Paths that stand in files.
+/// Paths that are read from files.
 #[derive(Args, Debug, Default)]
 #[command(next_help_heading = "Sources")]
 pub struct FilesFrom {
-    /// Take the paths in FILE, one a line (- is standard input), as one source called `files`; * ? [ ] and # comments are understood
+    /// Read paths from FILE, one per line (- is standard input), as one source named `files`; * ? [ ] and # comments work
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub files_from: Vec<PathBuf>,
 
-    /// As --files-from, each line exactly as it is
+    /// Like --files-from, but take each line literally
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub files_from_verbatim: Vec<PathBuf>,
 
-    /// As --files-from-verbatim, each path ended by a NUL (find -print0)
+    /// Like --files-from-verbatim, but each path ends with a NUL byte (find -print0)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub files_from_raw: Vec<PathBuf>,
 }
@@ -66,7 +66,7 @@ pub fn bytes(text: &str) -> Result<u64, String> {
         Some('k' | 'K' | 'm' | 'M' | 'g' | 'G' | 't' | 'T') => format!("{}iB", text.trim_end()),
         _ => text.to_owned(),
     };
-    binary.parse::<ByteSize>().map(|size| size.as_u64()).map_err(|_| format!("{text:?} is no size; it is such as 500M or 2GiB"))
+    binary.parse::<ByteSize>().map(|size| size.as_u64()).map_err(|_| format!("{text:?} is not a size, such as 500M or 2GiB"))
 }
 
 #[cfg(test)]

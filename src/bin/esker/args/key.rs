@@ -17,63 +17,64 @@ pub struct Key {
 /// The actions of `key`.
 #[derive(Subcommand, Debug)]
 pub enum KeyAction {
-    /// Add a password for an owner, or with --writer for a host that only takes snapshots
+    /// Add a password for an owner or, with --writer, for a host that only takes snapshots
     Add {
-        /// Where the new password comes from
+        /// The new password
         #[command(flatten)]
         new: NewPassword,
-        /// The new password gives a writer key: it takes snapshots and can read none
+        /// The new password opens a writer key, which takes snapshots but cannot read any
         #[arg(long)]
         writer: bool,
-        /// A word to remember it by, at most 24 bytes; sealed with the key
+        /// A label, at most 24 bytes; it is encrypted with the key
         #[arg(long, value_name = "TEXT", default_value = "password")]
         label: String,
     },
     /// List the keyslots
     List,
-    /// Remove a keyslot; the last owner's cannot be removed
+    /// Remove a keyslot; the last keyslot of an owner cannot be removed
     Remove {
-        /// The first digits of its id
+        /// The first digits of the keyslot's id
         #[arg(value_name = "ID")]
         id: String,
     },
-    /// Change the password of the keyslot that was opened
+    /// Change the password of the keyslot in use
     Passwd {
-        /// Where the new password comes from
+        /// The new password
         #[command(flatten)]
         new: NewPassword,
     },
-    /// Make every writer key void, after a host was in somebody else's hands
+    /// Revoke every writer key, after a host was compromised
     ///
-    /// Raises the generation of the writer secret. Hosts need a new key afterwards; passwords and keys of owners stay as they are. What
-    /// is there goes on to count, and nothing new is deduplicated against it: the next snapshot of each host stores everything once more.
-    /// What a run commits that began before is quarantined: shown, kept, and never `latest`. Cut off anywhere, the next one finishes it.
+    /// Raises the generation of the writer secret. Hosts need a new writer key afterwards. Passwords and keys of owners do not change.
+    /// Existing snapshots remain valid. New data is not deduplicated against old data, so the next snapshot of each host stores
+    /// everything once more. A snapshot of a run that began before the rotation is quarantined: it is listed and kept, but never `latest`.
+    /// If the rotation is interrupted, the next one finishes it.
     #[command(after_help = "\
 Examples:
   esker key rotate --dry-run
   esker key rotate && esker key export --writer --output writer.key
 
-Whose *owner* key was stolen needs a new repository: `esker copy` fills it.")]
+If an *owner* key was stolen, create a new repository and fill it with `esker copy`.")]
     Rotate {
-        /// Say what would be done, change nothing
+        /// Report what would be done, but change nothing
         #[arg(short = 'n', long)]
         dry_run: bool,
     },
     /// Write a key to a file that only you can read
     #[command(after_help = "\
 Examples:
-  esker key export --writer --output writer.key         for a host that takes snapshots and can read none
-  esker key export --owner --output owner.key           everything; keep it away from the hosts
+  esker key export --writer --output writer.key         for a host that takes snapshots but cannot read any
+  esker key export --owner --output owner.key           full access; do not keep it on the hosts
 
-Whoever has the file needs no password: `esker --key-file FILE ...`.")]
+The file opens the repository without a password: `esker --key-file FILE ...`.")]
     Export {
-        /// The writer key, for hosts; this is also what comes without a flag
+        /// Export the writer key, for hosts (the default)
         #[arg(long, conflicts_with = "owner")]
         writer: bool,
-        /// The owner key instead of the writer key
+        /// Export the owner key
         #[arg(long)]
         owner: bool,
-        /// The file to make; without it the key goes to standard output
+        /// The file to create [default: standard output]
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         output: Option<PathBuf>,
     },
@@ -85,10 +86,10 @@ pub struct NewPassword {
     /// Read the new password from the first line of FILE
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "new_password_command")]
     pub new_password_file: Option<PathBuf>,
-    /// Run CMD and take the first line it prints as the new password
+    /// Run CMD and read the new password from the first line that it prints
     #[arg(long, value_name = "CMD", value_hint = ValueHint::CommandString)]
     pub new_password_command: Option<String>,
-    /// Memory that guessing the new password costs
+    /// How much memory a guess of the new password costs
     #[arg(long, value_enum, default_value_t, value_name = "LEVEL")]
     pub kdf: Kdf,
 }

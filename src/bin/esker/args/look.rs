@@ -13,21 +13,21 @@ Examples:
   esker snapshots --host auth01 --tag nightly
   esker snapshots latest
 
-A snapshot is named by `latest`, `latest~1` (the one before), or the first digits of its id.")]
+Name a snapshot with `latest`, `latest~1` (the one before), or the first digits of its id.")]
 pub struct Snapshots {
-    /// Only these
+    /// List only these snapshots
     #[arg(value_name = "SNAPSHOT")]
     pub snapshots: Vec<String>,
     /// Which of them
     #[command(flatten)]
     pub filter: Filter,
-    /// Those that were forgotten and are still there
+    /// List forgotten snapshots that can still be brought back
     #[arg(long, conflicts_with = "snapshots")]
     pub forgotten: bool,
-    /// Runs that failed and committed nothing; --host narrows them
+    /// List failed runs, which saved nothing; --host narrows them
     #[arg(long, conflicts_with_all = ["snapshots", "forgotten", "tag", "source"])]
     pub failed: bool,
-    /// Also why each is incomplete, and the warnings about it
+    /// Also print why a snapshot is incomplete, and its warnings
     #[arg(long, conflicts_with = "forgotten")]
     pub long: bool,
 }
@@ -41,18 +41,18 @@ Examples:
   esker ls -R 3fa2                     everything in the snapshot whose id begins with 3fa2
   esker ls latest --host auth01        the newest of one host
 
-With a config file that has sources, `latest` is the newest snapshot of this host that holds them.")]
+If the config file has sources, `latest` is the newest snapshot of this host that holds them.")]
 pub struct Ls {
-    /// Snapshot, and a path in it
+    /// The snapshot, and a path in it
     #[arg(value_name = "SNAPSHOT[:PATH]")]
     pub place: OsString,
-    /// What `latest` looks at
+    /// Which snapshots `latest` considers
     #[command(flatten)]
     pub filter: Filter,
-    /// Mode, owner, size and time of each entry
+    /// Print mode, owner, size and time of each entry
     #[arg(short, long)]
     pub long: bool,
-    /// Folders within folders too
+    /// List subfolders too
     #[arg(short = 'R', long)]
     pub recursive: bool,
 }
@@ -64,15 +64,15 @@ Examples:
   esker find '*.pem'                   by name, in every snapshot
   esker find -s latest 'media/*/logo*' by path, when the pattern has a slash
 
-`*` and `?` stay within one name, `**` crosses folders, `[a-z]` is one of a set.")]
+`*` and `?` match within one name, `**` matches across folders, `[a-z]` matches one character of a set.")]
 pub struct Find {
-    /// Names or, with a slash, paths
+    /// Patterns of names or, with a slash, of paths
     #[arg(value_name = "PATTERN", required = true)]
     pub patterns: Vec<String>,
-    /// Look only in this snapshot; may be given several times
+    /// Search only this snapshot; may be given several times
     #[arg(short, long = "snapshot", value_name = "SNAPSHOT")]
     pub snapshots: Vec<String>,
-    /// Upper and lower case are the same
+    /// Ignore case
     #[arg(short, long)]
     pub ignore_case: bool,
     /// Which snapshots
@@ -87,18 +87,18 @@ Examples:
   esker diff latest~1 latest
   esker diff 3fa2:media 77c0:media
 
-+ added   - removed   M content changed   T kind changed   U only mode, owner or other metadata changed (--metadata)")]
++ added   - removed   M content changed   T kind changed   U only metadata changed, such as mode or owner (--metadata)")]
 pub struct Diff {
-    /// The older one, and a path in it
+    /// The older snapshot, and a path in it
     #[arg(value_name = "A[:PATH]")]
     pub a: OsString,
-    /// The newer one, and a path in it
+    /// The newer snapshot, and a path in it
     #[arg(value_name = "B[:PATH]")]
     pub b: OsString,
-    /// What `latest` looks at
+    /// Which snapshots `latest` considers
     #[command(flatten)]
     pub filter: Filter,
-    /// Show entries whose content is the same and whose metadata is not
+    /// Also show entries of which only the metadata changed
     #[arg(long)]
     pub metadata: bool,
 }

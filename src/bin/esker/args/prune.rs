@@ -10,30 +10,30 @@ use esker::prune::MaxUnused;
 /// `prune`
 #[derive(Args, Debug)]
 #[command(
-    long_about = "Free the space of snapshots that were forgotten, while backups may run.\n\n\
-        What no snapshot needs is condemned; every backup that runs says what of it it still relies on; then it is deleted. When no backup \
-        runs, all of that happens at once; else the next prune deletes what this one condemned (or this one, with --grace). A prune that \
-        was interrupted is finished by the next. Small packs, as short runs leave them, are put together when they fill one.",
+    long_about = "Free the space of forgotten snapshots. Backups may run at the same time.\n\n\
+        A prune condemns the data that no snapshot needs. Each running backup answers which of it the backup still uses. The rest is \
+        deleted. If no backup runs, all of this happens at once. Otherwise the next prune deletes what this one condemned, or this one \
+        waits (--grace). The next prune finishes one that was interrupted. Small packs are merged when they fill a whole one.",
     after_help = "\
 Examples:
-  esker prune                          free space; a second one right after it does almost nothing
+  esker prune                          free space; an immediate second run does almost nothing
   esker prune --max-unused 0           repack every partly used pack
-  esker prune --grace 15m              wait for running backups, so that all of it is freed now"
+  esker prune --grace 15m              wait for running backups, so that all space is freed now"
 )]
 pub struct Prune {
-    /// Leave at most so much unused in partly used packs: a size, a percentage, or `unlimited`
+    /// How much unused data may remain in partly used packs: a size, a percentage, or `unlimited`
     #[arg(long, value_name = "LIMIT", default_value = "5%", value_parser = limit)]
     pub max_unused: MaxUnused,
-    /// Read at most so many bytes of packs to store again what is used of them; 0 repacks nothing
+    /// How many bytes of packs may be repacked; 0 repacks nothing
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub max_repack_size: Option<u64>,
-    /// Wait so long for running backups to let go, such as 15m
+    /// How long to wait for running backups to release data, such as 15m
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
     pub grace: Duration,
-    /// Go on although far more would go than what was forgotten explains
+    /// Continue even if far more would be deleted than the forgotten snapshots explain
     #[arg(long)]
     pub force: bool,
-    /// Say what would be freed, change nothing
+    /// Report what would be freed, but change nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
 }
@@ -42,29 +42,29 @@ pub struct Prune {
 #[derive(Args, Debug)]
 #[command(
     long_about = "Show the runs that a prune waits for, and end those that are dead.\n\n\
-        Nothing is ever locked. But a backup that was killed leaves a session, and a prune keeps what it may rely on: until the next run on \
-        the same machine sees that it is dead, or for two weeks, when nobody can see it: in a container that is gone, or on a machine that \
-        is. Ended by mistake, a run that lives fails at its end and commits nothing; what it stored is used by the next one.",
+        esker never locks the repository. But a backup that was killed leaves a session, and a prune keeps the data that the session may \
+        use. The next run on the same machine ends such a session. After two weeks of silence it ends by itself, for example if its \
+        container or machine is gone. If you end a live run by mistake, it fails and saves nothing. The next run uses what it stored.",
     after_help = "\
 Examples:
-  esker unlock --dry-run               who is at work, and who is dead
-  esker unlock                         end those whose process, on this machine, is gone
-  esker unlock 3fa2                    end this one, wherever it ran"
+  esker unlock --dry-run               show live and dead runs
+  esker unlock                         end runs of this machine whose process is gone
+  esker unlock 3fa2                    end this run, on whatever machine it ran"
 )]
 pub struct Unlock {
-    /// End these; without any, those whose process is gone from this machine
+    /// End these sessions [default: those of this machine whose process is gone]
     #[arg(value_name = "SESSION", conflicts_with = "remove_all")]
     pub sessions: Vec<String>,
-    /// End all of them, also those that may be at work
+    /// End all sessions, including those that may be alive
     #[arg(long)]
     pub remove_all: bool,
-    /// Show them and end none
+    /// Show the sessions, but end none
     #[arg(short = 'n', long)]
     pub dry_run: bool,
 }
 
 fn size(text: &str) -> Result<u64, String> {
-    ByteSize::from_str(text).map(|size| size.as_u64()).map_err(|_| "not a size, such as 500MiB or 10GiB".to_owned())
+    ByteSize::from_str(text).map(|size| size.as_u64()).map_err(|_| "expected a size, such as 500MiB or 10GiB".to_owned())
 }
 
 fn limit(text: &str) -> Result<MaxUnused, String> {
@@ -76,14 +76,14 @@ fn limit(text: &str) -> Result<MaxUnused, String> {
             Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(MaxUnused::Percent(percent)),
             _ => Err("a percentage is between 0% and 100%".to_owned()),
         },
-        None => Ok(MaxUnused::Bytes(
-            size(text).map_err(|_| "neither a size (500MiB), nor a percentage (5%), nor `unlimited`".to_owned())?,
-        )),
+        None => {
+            Ok(MaxUnused::Bytes(size(text).map_err(|_| "expected a size (500MiB), a percentage (5%) or `unlimited`".to_owned())?))
+        }
     }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let refuse = || "not a duration, such as 90s, 15m, 2h or 1d".to_owned();
+    let refuse = || "expected a duration, such as 90s, 15m, 2h or 1d".to_owned();
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let number: u64 = digits.parse().map_err(|_| refuse())?;
     let unit = match &text[digits.len()..] {

@@ -7,17 +7,17 @@ use super::{FromSecret, percent};
 /// `repair`
 #[derive(Args, Debug)]
 #[command(after_help = "\
-In this order, each only if the one before left something:
-  esker verify --read-data       finds all damage, and says what it hits
-  esker repair index             index files again, from the packs themselves
-  esker repair packs             packs again, from parity or from a mirror (--from)
-  esker snapshot ...             stores again what the sources still have of the rest
-  esker repair snapshots         beside each snapshot that lost files for good, one without them
-  esker recover                  folders of snapshots that are gone
+Run these in this order. Stop when nothing is damaged any more:
+  esker verify --read-data       find all damage and what it affects
+  esker repair index             rebuild index files from the packs
+  esker repair packs             restore packs from parity or from a mirror (--from)
+  esker snapshot ...             store again what the sources still have
+  esker repair snapshots         for each snapshot with lost files, make one without them
+  esker recover                  collect folders of lost snapshots
 
-Nothing is deleted, and nothing is written over but a pack by the bytes that are its name.")]
+Nothing is deleted. Only a damaged pack is overwritten, with the bytes that match its name.")]
 pub struct Repair {
-    /// What to mend
+    /// What to repair
     #[command(subcommand)]
     pub action: RepairAction,
 }
@@ -25,15 +25,15 @@ pub struct Repair {
 /// The actions of `repair`.
 #[derive(Subcommand, Debug)]
 pub enum RepairAction {
-    /// Index packs that no readable index file tells of, from their own directories
+    /// Index packs that no readable index file lists, from the packs' own directories
     Index {
-        /// Say which, and write nothing
+        /// Report which packs, but write nothing
         #[arg(short = 'n', long)]
         dry_run: bool,
     },
-    /// Read packs, and put back those that are damaged or missing, byte by byte
+    /// Read packs and restore those that are damaged or missing
     Packs(Box<RepairPacks>),
-    /// Beside each snapshot that lost something for good, make one without it
+    /// For each snapshot with lost files, make one without them
     Snapshots(RepairSnapshots),
 }
 
@@ -41,28 +41,28 @@ pub enum RepairAction {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  esker repair packs                               reads all of them; parity mends what it can
-  esker repair packs 0a1b2c                        this one only
-  esker repair packs --from /mnt/usb/backup        a mirror of this repository may have what is missing here
+  esker repair packs                               read all packs; restore what parity can restore
+  esker repair packs 0a1b2c                        only this pack
+  esker repair packs --from /mnt/usb/backup        also look in a mirror of this repository
   esker repair packs --from /mnt/copy --from-password-file pw
-                                                   another repository may have the same data: it is read whole
+                                                   also look in another repository, which is read whole
 
-A pack that nothing gives back stays where it is and is noted in the repository: the next snapshot that still has what stood in
-it stores it again. Exit code 21: some packs stay damaged; 20 with -n: all of them can be put back.")]
+A pack that cannot be restored stays in place and is recorded as damaged. If a later snapshot reads the same data, it stores
+the data again. Exit code 21: some packs remain damaged. Exit code 20, with -n: all of them can be restored.")]
 pub struct RepairPacks {
-    /// First digits of the ids of packs, or their names as `verify` shows them; without any: all packs
+    /// The first digits of pack ids, or pack names as `verify` prints them [default: all packs]
     #[arg(value_name = "PACK")]
     pub packs: Vec<String>,
-    /// A mirror of this repository, a folder that holds its packs, or another repository; may be given several times
+    /// Also look in this mirror, folder of packs or other repository; may be given several times
     #[arg(long, value_name = "URL", value_hint = ValueHint::DirPath)]
     pub from: Vec<String>,
-    /// Say something about their stores, as -o does; with any of these, -o is about the store of -r alone
+    /// Set an option of their stores. `-o` then applies only to the store of -r
     #[arg(long = "from-option", value_name = "NAME=VALUE", help_heading = "The other repository")]
     pub from_options: Vec<String>,
     /// What opens another repository
     #[command(flatten)]
     pub secret: FromSecret,
-    /// Say what could be put back, and change nothing
+    /// Report what could be restored, but change nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
 }
@@ -71,22 +71,22 @@ pub struct RepairPacks {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  esker repair snapshots -n            what is lost, and in which snapshots
-  esker repair snapshots latest        this one only
+  esker repair snapshots -n            report what is lost, and in which snapshots
+  esker repair snapshots latest        only this one
 
-Run `esker repair packs` before: what it could not put back is what counts as lost here. The original snapshot stays; forget it
-when you no longer hope for a mirror. The new one stands at the same time and says what it lacks.")]
+Run `esker repair packs` first. Whatever it could not restore counts as lost. The original snapshot remains; forget it when you
+no longer expect to find a mirror. The new snapshot has the same time and records what it lacks.")]
 pub struct RepairSnapshots {
-    /// Only these; without any: all snapshots
+    /// Repair only these snapshots [default: all]
     #[arg(value_name = "SNAPSHOT")]
     pub snapshots: Vec<String>,
-    /// What `latest` looks at
+    /// Which snapshots `latest` considers
     #[command(flatten)]
     pub filter: super::Filter,
-    /// Read every byte of every file instead of going by what `repair packs` found
+    /// Read every byte of every file instead of using the result of `repair packs`
     #[arg(long)]
     pub read_data: bool,
-    /// Say what is lost, and commit nothing
+    /// Report what is lost, but save nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
 }
@@ -95,13 +95,13 @@ pub struct RepairSnapshots {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  esker recover -n                     which folders there are
-  esker recover                        one snapshot with each of them below `recovered`
+  esker recover -n                     report which folders there are
+  esker recover                        save one snapshot with each of them below `recovered`
 
-For when snapshot objects are lost or damaged: their trees are still in the packs until a prune takes them away. Folders of runs
-that were killed before they could commit are found too.")]
+Use this if snapshot objects are lost or damaged. Their folders remain in the packs until a prune deletes them. It also finds
+folders of runs that were killed before they saved a snapshot.")]
 pub struct Recover {
-    /// Say what would be recovered, and commit nothing
+    /// Report what would be recovered, but save nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
 }
@@ -117,28 +117,28 @@ pub struct Parity {
 /// The actions of `parity`.
 #[derive(Subcommand, Debug)]
 pub enum ParityAction {
-    /// How much recovery data new packs get
+    /// Set how much recovery data new packs get
     #[command(after_help = "\
 Examples:
-  esker parity set 5%      a pack of 16 MiB outlives 50 bad sectors anywhere, or a hole of 700 KiB
+  esker parity set 5%      a 16 MiB pack survives 50 bad sectors, or a hole of 700 KiB
   esker parity set 0       none")]
     Set {
         /// A percentage up to 50, or 0 for none
         #[arg(value_name = "PERCENT", value_parser = percent)]
         percent: u8,
     },
-    /// Make recovery data for packs that have none
+    /// Create recovery data for packs that have none
     Add {
-        /// How much; without it what the repository is set to
+        /// How much [default: the setting of the repository]
         #[arg(long, value_name = "PERCENT", value_parser = percent)]
         percent: Option<u8>,
-        /// Say for how many, and make none
+        /// Report for how many packs, but create none
         #[arg(short = 'n', long)]
         dry_run: bool,
     },
     /// Delete all recovery data
     Drop {
-        /// Say how much, and delete none
+        /// Report how much, but delete none
         #[arg(short = 'n', long)]
         dry_run: bool,
     },

@@ -13,9 +13,9 @@ pub enum Overwrite {
     /// Compare the content and write what differs
     #[default]
     Always,
-    /// As always, but a file of the same size and modification time counts as unchanged without being read
+    /// As `always`, but treat a file of the same size and modification time as unchanged without reading it
     IfChanged,
-    /// Leave what is there
+    /// Keep existing files
     Never,
 }
 
@@ -28,53 +28,53 @@ Examples:
   esker restore 3fa2 --target /tmp/certs --include 'certs/**'
   esker restore latest --to-original -n
 
-Only what differs is written. Streams are restored as files; `esker dump` writes one to standard output instead.
---delete removes only what the snapshot is known not to have had: nothing that was excluded or could not be read, and
-nothing beside the restored sources. It lists what would go and asks; without a terminal it needs --yes.")]
+Only files that differ are written. Streams are restored as files; `esker dump` writes one to standard output.
+--delete removes only entries that the source is known not to have had. It keeps what was excluded or could not be read, and
+everything outside of the restored sources. It lists the entries and asks; without a terminal it needs --yes.")]
 pub struct Restore {
-    /// Snapshot, and a path in it
+    /// The snapshot, and a path in it
     #[arg(value_name = "SNAPSHOT[:PATH]")]
     pub place: OsString,
-    /// What `latest` looks at
+    /// Which snapshots `latest` considers
     #[command(flatten)]
     pub filter: Filter,
-    /// The directory to write to; made when absent
+    /// The directory to write to; it is created if it does not exist
     #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath, required_unless_present = "to_original")]
     pub target: Option<PathBuf>,
-    /// Put each directory back where it was taken from (streams are not put back)
+    /// Restore each directory and file to its original place (not streams)
     #[arg(long, conflicts_with = "target")]
     pub to_original: bool,
-    /// Restore only what matches, with the meaning of .gitignore lines
+    /// Restore only what matches this pattern (syntax of .gitignore)
     #[arg(long, value_name = "GLOB")]
     pub include: Vec<String>,
-    /// Leave out what matches
+    /// Leave out what matches this pattern
     #[arg(long, value_name = "GLOB")]
     pub exclude: Vec<String>,
-    /// What to do with files that are there already
+    /// What to do with existing files
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     pub overwrite: Overwrite,
-    /// Delete from the target what the snapshot does not have
+    /// Delete entries of the target that the snapshot does not have
     #[arg(long)]
     pub delete: bool,
-    /// Do not ask before deleting, or before writing to the original places
+    /// Do not ask before deleting or before writing to the original places
     #[arg(long)]
     pub yes: bool,
-    /// Begin even when the target seems to have too little space
+    /// Start even if the target seems to have too little space
     #[arg(long)]
     pub no_space_check: bool,
     /// Write runs of zeros as holes
     #[arg(long)]
     pub sparse: bool,
-    /// Read everything back afterwards and compare
+    /// Read everything again afterwards and compare
     #[arg(long)]
     pub verify: bool,
-    /// Leave owner and group as they fall
+    /// Do not restore owner and group
     #[arg(long)]
     pub no_ownership: bool,
-    /// Go by the numbers of owners and ignore their names
+    /// Restore owners by number and ignore their names
     #[arg(long, conflicts_with = "no_ownership")]
     pub numeric_ids: bool,
-    /// Say what would be done, and do nothing
+    /// Report what would be done, but change nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
 }
@@ -88,12 +88,12 @@ Examples:
     pg_restore -d app_restored --single-transaction --exit-on-error
   esker dump latest:certs/default/tls.pem > tls.pem
 
-When the exit code is not 0, what was written is not the whole file: in a pipe use `set -o pipefail`.")]
+If the exit code is not 0, the output is not the whole file. In a pipe, use `set -o pipefail`.")]
 pub struct Dump {
-    /// Snapshot, and the path of a file or stream
+    /// The snapshot, and the path of a file or stream
     #[arg(value_name = "SNAPSHOT:PATH")]
     pub place: OsString,
-    /// What `latest` looks at
+    /// Which snapshots `latest` considers
     #[command(flatten)]
     pub filter: Filter,
 }

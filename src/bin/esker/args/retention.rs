@@ -11,40 +11,40 @@ pub struct KeepRules {
     /// Keep the newest N snapshots (-1 or `unlimited`: all)
     #[arg(short = 'l', long, value_name = "N", allow_negative_numbers = true, help_heading = "What to keep")]
     pub keep_last: Option<Count>,
-    /// Keep the newest of each of the last N hours that have one
+    /// Keep the newest snapshot of each of the last N hours that have one
     #[arg(short = 'H', long, value_name = "N", allow_negative_numbers = true, help_heading = "What to keep")]
     pub keep_hourly: Option<Count>,
-    /// Keep the newest of each of the last N days that have one
+    /// Keep the newest snapshot of each of the last N days that have one
     #[arg(short = 'd', long, value_name = "N", allow_negative_numbers = true, help_heading = "What to keep")]
     pub keep_daily: Option<Count>,
-    /// Keep the newest of each of the last N weeks that have one
+    /// Keep the newest snapshot of each of the last N weeks that have one
     #[arg(short = 'w', long, value_name = "N", allow_negative_numbers = true, help_heading = "What to keep")]
     pub keep_weekly: Option<Count>,
-    /// Keep the newest of each of the last N months that have one
+    /// Keep the newest snapshot of each of the last N months that have one
     #[arg(short = 'm', long, value_name = "N", allow_negative_numbers = true, help_heading = "What to keep")]
     pub keep_monthly: Option<Count>,
-    /// Keep the newest of each of the last N years that have one
+    /// Keep the newest snapshot of each of the last N years that have one
     #[arg(short = 'y', long, value_name = "N", allow_negative_numbers = true, help_heading = "What to keep")]
     pub keep_yearly: Option<Count>,
-    /// Keep what is younger than this before the newest snapshot, such as 1y5m7d2h
+    /// Keep all snapshots within this period before the newest one, such as 1y5m7d2h
     #[arg(long, value_name = "PERIOD", help_heading = "What to keep")]
     pub keep_within: Option<Period>,
-    /// Keep the newest of each hour within this before the newest snapshot
+    /// Keep the newest snapshot of each hour within this period
     #[arg(long, value_name = "PERIOD", help_heading = "What to keep")]
     pub keep_within_hourly: Option<Period>,
-    /// ... of each day
+    /// Keep the newest snapshot of each day within this period
     #[arg(long, value_name = "PERIOD", help_heading = "What to keep")]
     pub keep_within_daily: Option<Period>,
-    /// ... of each week
+    /// Keep the newest snapshot of each week within this period
     #[arg(long, value_name = "PERIOD", help_heading = "What to keep")]
     pub keep_within_weekly: Option<Period>,
-    /// ... of each month
+    /// Keep the newest snapshot of each month within this period
     #[arg(long, value_name = "PERIOD", help_heading = "What to keep")]
     pub keep_within_monthly: Option<Period>,
-    /// ... of each year
+    /// Keep the newest snapshot of each year within this period
     #[arg(long, value_name = "PERIOD", help_heading = "What to keep")]
     pub keep_within_yearly: Option<Period>,
-    /// Keep snapshots that have all of these tags (with commas between); may be given several times
+    /// Keep snapshots that have all of these tags (separated by commas); may be given several times
     #[arg(long, value_name = "TAGS", help_heading = "What to keep")]
     pub keep_tag: Vec<String>,
 }
@@ -87,42 +87,44 @@ impl KeepRules {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  esker forget -n --keep-daily 7 --keep-weekly 5 --keep-monthly 12     says what would go, and why the rest is kept
+  esker forget -n --keep-daily 7 --keep-weekly 5 --keep-monthly 12     report what would be forgotten, and why the rest is kept
   esker forget --keep-within-daily 30d --keep-within-monthly 2y
   esker forget --host auth01 --keep-last 10 --keep-tag release
-  esker --config /etc/esker.toml forget --prune                        by the [keep] table of the config file
-  esker forget 3fa2 81bc                                               these two
+  esker --config /etc/esker.toml forget --prune                        use the [keep] table of the config file
+  esker forget 3fa2 81bc                                               forget these two
 
-The rules are applied to each group (host and sources) apart. Rules given here replace all rules of the config file. No rule
-drops the newest complete and the newest verified snapshot of a group, what a note keeps (`esker tag --keep`), what was first
-seen within the repository's guard period, and snapshots whose claimed time cannot be (they are shown as quarantined and take no
-slot). Containers that have another host name at every run need --group-by sources, or `host` in the config file. Snapshots that are named are forgotten whatever the rules say, unless a note keeps them.
+The rules apply to each group (host and sources) separately. Rules on the command line replace all rules of the config file.
 
-Forgetting frees no space: `esker prune` does, or --prune in the same run; `esker undelete` brings a snapshot back until then.
-A snapshot that is damaged can be forgotten by its id, and stops a prune until it is.")]
+Some snapshots are never dropped, whatever the rules say: the newest complete and the newest verified snapshot of each group,
+pinned snapshots (`esker tag --keep`), snapshots first seen within the guard period, and quarantined snapshots, whose time is not
+plausible. If containers have a new host name at every run, use --group-by sources or set `host` in the config file. A snapshot
+that you name is forgotten whatever the rules say, unless it is pinned.
+
+Forgetting frees no space. `esker prune` does, or --prune in the same run. Until then `esker undelete` brings a snapshot back.
+A damaged snapshot stops every prune until you forget it by its id.")]
 pub struct Forget {
-    /// Forget these, and ask no rule
+    /// Forget these snapshots, without any rule
     #[arg(value_name = "SNAPSHOT")]
     pub snapshots: Vec<String>,
     /// What to keep
     #[command(flatten)]
     pub rules: KeepRules,
-    /// What tells groups apart: host, sources (or paths), tags, with commas between; empty: all are one group
+    /// Group snapshots by host, sources (or paths) and tags, separated by commas; empty: one group
     #[arg(short = 'g', long, value_name = "BY")]
     pub group_by: Option<GroupBy>,
-    /// Which snapshots the rules look at
+    /// Which snapshots the rules consider
     #[command(flatten)]
     pub filter: Filter,
-    /// Let the rules keep nothing of a group, and drop its newest complete and newest verified snapshot too
+    /// Allow rules that keep nothing of a group, not even its newest complete and newest verified snapshot
     #[arg(long)]
     pub unsafe_allow_remove_all: bool,
-    /// The clock is right: nothing came for months, and the rules may count from what came then
+    /// Confirm that the clock is right after a long time without snapshots
     #[arg(long)]
     pub allow_time_jump: bool,
-    /// Then free the space, as `esker prune` does
+    /// Free the space afterwards, as `esker prune` does
     #[arg(long, conflicts_with = "dry_run")]
     pub prune: bool,
-    /// Say what would be forgotten, and forget nothing
+    /// Report what would be forgotten, but forget nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
 }
@@ -131,15 +133,15 @@ pub struct Forget {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  esker undelete               what was forgotten and may still be brought back
-  esker undelete 3fa2          brings it back, under a new id
+  esker undelete               list the snapshots that can be brought back
+  esker undelete 3fa2          bring it back, under a new id
 
-A snapshot comes back whole or not at all: when a prune has begun to free a part of it, nothing is committed (exit code 1).")]
+A snapshot comes back whole or not at all. If a prune has freed a part of it, nothing is saved (exit code 1).")]
 pub struct Undelete {
-    /// Bring these back; without any, list those that were forgotten
+    /// Bring back these snapshots [default: list the forgotten ones]
     #[arg(value_name = "SNAPSHOT")]
     pub snapshots: Vec<String>,
-    /// Look whether they could be brought back, and commit nothing
+    /// Check whether they can be brought back, but save nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
 }
@@ -149,42 +151,42 @@ pub struct Undelete {
 #[command(after_help = "\
 Examples:
   esker tag --add release,2026.2 latest
-  esker tag --set nightly --host auth01             these tags and no others, for all of a host
-  esker tag --keep latest                           no rule forgets it, until it is released
-  esker tag --keep-until 2027-01-31 3fa2            ... or until then
-  esker tag --release 3fa2                          as long as the rules say
+  esker tag --set nightly --host auth01             these tags only, for all snapshots of a host
+  esker tag --keep latest                           pin it: no rule forgets it until you release it
+  esker tag --keep-until 2027-01-31 3fa2            pin it until this day
+  esker tag --release 3fa2                          unpin it
   esker tag --comment 'before the upgrade' latest
 
-The snapshots themselves are not changed: a note is added beside them. Needs an owner's key.")]
+The snapshots themselves do not change: esker adds a note to them. Needs an owner's key.")]
 pub struct Tag {
-    /// Which snapshots; or choose them with --tag, --host, --source
+    /// Which snapshots; or select them with --tag, --host, --source
     #[arg(value_name = "SNAPSHOT")]
     pub snapshots: Vec<String>,
-    /// Add these tags, with commas between
+    /// Add these tags, separated by commas
     #[arg(long, value_name = "TAGS", conflicts_with = "set")]
     pub add: Vec<String>,
-    /// Take these tags away
+    /// Remove these tags
     #[arg(long, value_name = "TAGS", conflicts_with = "set")]
     pub remove: Vec<String>,
-    /// Have these tags and no others; empty: none
+    /// Replace all tags with these; empty: no tags
     #[arg(long, value_name = "TAGS")]
     pub set: Vec<String>,
-    /// Keep for ever, whatever the rules of forget say
+    /// Pin the snapshot: no rule of `forget` drops it
     #[arg(long, conflicts_with_all = ["keep_until", "release"])]
     pub keep: bool,
-    /// Keep until then: a date, a date and time, or a period from now such as 30d
+    /// Pin until a date, a date and time, or for a period such as 30d
     #[arg(long, value_name = "WHEN", conflicts_with = "release")]
     pub keep_until: Option<String>,
-    /// Keep no longer than the rules say
+    /// Unpin: the rules decide again
     #[arg(long)]
     pub release: bool,
-    /// A comment, in place of the one before; empty: none
+    /// Set the comment; empty: no comment
     #[arg(long, value_name = "TEXT")]
     pub comment: Option<String>,
-    /// Which snapshots, when none is named
+    /// Which snapshots, if none is named
     #[command(flatten)]
     pub filter: Filter,
-    /// Say what would be changed, and change nothing
+    /// Report what would be changed, but change nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
 }
@@ -193,29 +195,29 @@ pub struct Tag {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  esker status                               what there is, and what was proved of it
-  esker status --max-age 26h || notify       exit code 3: the newest snapshot of a group is older, incomplete, or missing
-  esker status --host auth01 --max-age 1d    of one host only
+  esker status                               the state of the backups and of the repository
+  esker status --max-age 26h || notify       exit code 3 if a group's newest snapshot is older, incomplete or missing
+  esker status --host auth01 --max-age 1d    only one host
   esker status --metrics /var/lib/node_exporter/esker.prom
-                                             for Prometheus: written beside the old file and renamed
+                                             for Prometheus; the file is replaced atomically
 
-The last line is OK, or what is wrong. Exit code 0: every group has a complete newest snapshot that is no older than --max-age, and
-the last run of no host failed; 3: something of that is wrong; 20 and 21: damage that is known from verifications (20: all of it
-repairable; 21: data is affected). It reads back nothing itself: `esker verify` does.
+The last line says OK or names the problem. Exit code 0: the newest snapshot of every group is complete and not older than
+--max-age, and the last run of every host succeeded. Exit code 3: one of these does not hold. Exit codes 20 and 21: an earlier
+`esker verify` found damage (20: all of it repairable; 21: data is affected). `status` itself reads no data.
 
-A group is silent when newer complete snapshots of its host hold its sources or took their place, and when it has one snapshot only,
-made more than 14 days and four times --max-age ago. `esker forget` removes a group that is no longer wanted.
+A group raises no alarm if newer complete snapshots of its host hold its sources or replaced them, or if it has only one snapshot,
+older than 14 days and four times --max-age. `esker forget` removes a group that you no longer want.
 
-With a writer key it can only tell when runs were begun and committed, by the names in the repository and their session records;
-whether a snapshot is complete, and everything about packs, needs an owner's key.")]
+With a writer key, `status` sees only when runs began, committed or failed. Only an owner's key shows whether a snapshot is
+complete, and the state of the packs.")]
 pub struct Status {
-    /// The newest snapshot of a group may be this old, such as 26h or 2d
+    /// The greatest allowed age of a group's newest snapshot, such as 26h or 2d
     #[arg(long, value_name = "PERIOD")]
     pub max_age: Option<Period>,
-    /// What tells groups apart: host, sources (or paths), tags, with commas between
+    /// Group snapshots by host, sources (or paths) and tags, separated by commas
     #[arg(short = 'g', long, value_name = "BY")]
     pub group_by: Option<GroupBy>,
-    /// Write what is known to FILE in the text format of Prometheus, of all hosts and sources
+    /// Write metrics of all hosts and sources to FILE, in the text format of Prometheus
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub metrics: Option<std::path::PathBuf>,
     /// Which snapshots

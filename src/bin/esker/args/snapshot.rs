@@ -15,38 +15,39 @@ use super::{FilesFrom, LeaveOut};
 Examples:
   esker snapshot /srv/media /srv/certs             two directories, named `media` and `certs`
   esker snapshot --postgres database='host=/run/postgresql dbname=app' --dir media=/srv/app/media
-  esker snapshot --command ldap='slapcat -n 1'     a command's output; it must end with status 0
-  esker snapshot --preset authentik                PostgreSQL, Redis and directories of an authentik installation
+  esker snapshot --command ldap='slapcat -n 1'     the output of a command, which must end with status 0
+  esker snapshot --preset authentik                the databases and directories of an authentik installation
   esker --config /etc/esker.toml snapshot          the sources of a config file
-  esker --config /etc/esker.toml snapshot /srv/x   these, and one directory more
+  esker --config /etc/esker.toml snapshot /srv/x   these and one more directory
   esker --config /etc/esker.toml snapshot --only media --only certs
 
-A source name is 1 to 64 of a-z 0-9 . _ - and begins with a letter or digit. Sources given here come beside those of the
-config file; --only takes some of all of them. When a required source fails nothing is committed and the exit code is 4; when an optional source fails, or a file
-cannot be read, the snapshot is committed, marked incomplete, and the exit code is 3.")]
+A source name has 1 to 64 characters of a-z 0-9 . _ - and begins with a letter or digit. Sources on the command line are added
+to those of the config file; --only selects some of them. When a required source fails, nothing is saved and the exit code
+is 4. When an optional source fails or a file cannot be read, the snapshot is saved, it is marked incomplete, and the exit
+code is 3.")]
 pub struct Snapshot {
-    /// Directories or files, each named by its last part
+    /// Directories or files; the last part of the path is the source name
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub paths: Vec<PathBuf>,
 
-    /// A directory or file under a name of your choice
+    /// A directory or file, with a source name of your choice
     #[arg(long, value_name = "NAME=PATH", value_parser = named(), value_hint = ValueHint::AnyPath, help_heading = "Sources")]
     pub dir: Vec<Named>,
 
-    /// The output of a command (words in shell quoting, no shell). It sees the environment of esker without ESKER_* and the
-    /// credentials of stores (AWS_*, AZURE_STORAGE_*, B2_*, WEBDAV_*, GOOGLE_APPLICATION_CREDENTIALS)
+    /// The output of a command (shell quoting, but no shell). The command gets the environment of esker except ESKER_*, AWS_*,
+    /// AZURE_STORAGE_*, B2_*, WEBDAV_USERNAME, WEBDAV_PASSWORD, GOOGLE_APPLICATION_CREDENTIALS and CREDENTIALS_DIRECTORY
     #[arg(long, value_name = "NAME=CMDLINE", value_parser = named(), help_heading = "Sources")]
     pub command: Vec<Named>,
 
-    /// Standard input. It has no exit status, so the source is recorded as "ended without status"; prefer --command
+    /// Standard input. It has no exit status, so the source is recorded as "ended without status". Prefer --command
     #[arg(long, value_name = "NAME", help_heading = "Sources")]
     pub stdin: Option<String>,
 
-    /// Demand that standard input ends with these bytes (\n, \t, \\, \xNN are understood)
+    /// Fail unless standard input ends with these bytes (escapes: \n, \t, \\, \xNN)
     #[arg(long, value_name = "BYTES", requires = "stdin", allow_hyphen_values = true, help_heading = "Sources")]
     pub stdin_trailer: Option<String>,
 
-    /// A PostgreSQL server: roles and every database, or only the one that dbname= names; a libpq connection string
+    /// A PostgreSQL server, as a libpq connection string: roles and all databases, or only the one in dbname=
     #[arg(long, value_name = "NAME=CONNINFO", value_parser = named(), help_heading = "Sources")]
     pub postgres: Vec<Named>,
 
@@ -54,29 +55,29 @@ pub struct Snapshot {
     #[arg(long, value_name = "NAME=URL", value_parser = named(), help_heading = "Sources")]
     pub redis: Vec<Named>,
 
-    /// A service whose parts are known: its databases and directories are found from its own settings
+    /// A known service: esker finds its databases and directories in its own settings
     #[arg(long, value_enum, value_name = "SERVICE", help_heading = "Sources")]
     pub preset: Option<Preset>,
 
-    /// Where the service is installed: the folder of its compose file and .env
+    /// The folder of the service's compose file and .env
     #[arg(long, value_name = "DIR", requires = "preset", value_hint = ValueHint::DirPath, help_heading = "Sources")]
     pub preset_dir: Option<PathBuf>,
 
-    /// Pass this environment variable to the programs of every source; pg_dump and its like get only PATH, HOME, LANG, LC_*, TZ,
-    /// USER, LOGNAME, TMPDIR, PG* and KRB5* (and DOCKER_*, COMPOSE_*, CONTAINER*_*, KUBECONFIG, SSH_AUTH_SOCK, XDG_RUNTIME_DIR,
-    /// XDG_CONFIG_HOME behind a command-prefix) by themselves
+    /// Pass this environment variable to the programs of every source. By default, tools such as pg_dump get only PATH, HOME,
+    /// LANG, LC_*, TZ, USER, LOGNAME, TMPDIR, PG* and KRB5*. With a command-prefix they also get DOCKER_*, COMPOSE_*,
+    /// CONTAINER_*, CONTAINERS_*, KUBECONFIG, SSH_AUTH_SOCK, XDG_RUNTIME_DIR and XDG_CONFIG_HOME
     #[arg(long, value_name = "NAME", help_heading = "Sources")]
     pub pass_env: Vec<String>,
 
-    /// Take only this source, of those of the config file and of the command line (may be given several times)
+    /// Take only this source of the config file and the command line (may be given several times)
     #[arg(long, value_name = "NAME", help_heading = "Sources")]
     pub only: Vec<String>,
 
-    /// This source may fail: the snapshot is then marked incomplete instead of not taken
+    /// If this source fails, save the snapshot all the same and mark it incomplete
     #[arg(long, value_name = "NAME", help_heading = "Sources")]
     pub optional: Vec<String>,
 
-    /// Paths that stand in files
+    /// Paths that are read from files
     #[command(flatten)]
     pub files_from: FilesFrom,
 
@@ -84,43 +85,43 @@ pub struct Snapshot {
     #[command(flatten)]
     pub leave_out: LeaveOut,
 
-    /// Read every file again, also those that look unchanged
+    /// Read every file again, including those that look unchanged
     #[arg(long, help_heading = "Files")]
     pub force: bool,
 
-    /// A tag to find this snapshot by; may be given several times
+    /// A tag for this snapshot; may be given several times
     #[arg(long, value_name = "TAG", help_heading = "Snapshot")]
     pub tag: Vec<String>,
 
-    /// What to say about it, as `esker tag --comment` would (needs an owner's key; with a writer key use --tag)
+    /// A comment on the snapshot (needs an owner's key; with a writer key use --tag)
     #[arg(long, value_name = "TEXT", help_heading = "Snapshot")]
     pub comment: Option<String>,
 
-    /// Pin it: no rule of `forget` drops it until `esker tag --release` (needs an owner's key)
+    /// Pin the snapshot: no rule of `forget` drops it until `esker tag --release` (needs an owner's key)
     #[arg(long, help_heading = "Snapshot", conflicts_with = "keep_until")]
     pub keep: bool,
 
-    /// Pin it until then: a date, or a period from now such as 30d
+    /// Pin the snapshot until a date, or for a period such as 30d
     #[arg(long, value_name = "WHEN", help_heading = "Snapshot")]
     pub keep_until: Option<String>,
 
-    /// The host to record instead of this one
+    /// Record this host name instead of the machine's own
     #[arg(long, value_name = "NAME", help_heading = "Snapshot")]
     pub host: Option<String>,
 
-    /// Create the repository first when it does not exist
+    /// Create the repository first if it does not exist
     #[arg(long, help_heading = "Snapshot")]
     pub init: bool,
 
-    /// Take it even while another run of this host writes to this repository
+    /// Run even while another run of this host writes to this repository
     #[arg(long, help_heading = "Snapshot")]
     pub allow_overlap: bool,
 
-    /// Wait so long for another run of this host to end, such as 10m, instead of ending at once
+    /// Wait this long for another run of this host to end, such as 10m, instead of failing at once
     #[arg(long, value_name = "TIME", help_heading = "Snapshot", conflicts_with = "allow_overlap")]
     pub wait_lock: Option<crate::settings::Span>,
 
-    /// Read everything, say what would be stored, and store nothing
+    /// Read everything and report what would be stored, but store nothing
     #[arg(short = 'n', long, help_heading = "Snapshot", conflicts_with = "init")]
     pub dry_run: bool,
 }
