@@ -13,7 +13,7 @@ use esker::mirror::{self, Deleted, MirrorError, MirrorOptions, MirrorSummary};
 use esker::monitor::{Quiet, Stop};
 use esker::parallel;
 use esker::prune::{self, MaxUnused, PruneOptions, survey};
-use esker::repository::{Reader, Repository, Secret, gc};
+use esker::repository::{Reader, Repository, Secret};
 use esker::store::faults::FaultyStore;
 use esker::store::{MemoryStore, Name, Store};
 use esker::verify::ReadData;
@@ -261,7 +261,7 @@ fn only_what_records_say_is_deleted_from_a_mirror() {
     let lost = of(&store, "packs").into_iter().next().unwrap();
     store.delete(&Name::new(lost.clone()).unwrap()).unwrap();
     let owner = small::open(store.clone(), &line).unwrap();
-    let deleted = gc::read(&owner, &mut owner.open_cache().unwrap()).unwrap().deleted;
+    let deleted = owner.condemned().unwrap().deleted;
     let tombstones = owner.tombstones().unwrap();
     let is_forgotten = |id: SnapshotId, hash: ObjectHash| tombstones.of(id, hash).is_some();
     let options = MirrorOptions { dry_run: false, delete: Some(Deleted { packs: deleted, is_forgotten: &is_forgotten }) };

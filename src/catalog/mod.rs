@@ -27,6 +27,7 @@ pub use view::{Trust, View};
 pub use crate::cache::{FolderRecord, Memo, NoMemo, PackNumber, StoredCopy};
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::cache::{Cache, CacheError, ChunkKey, or_nothing};
 use crate::crypto::ChunkType;
@@ -54,7 +55,7 @@ pub enum FactsFrom {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Condemned {
     /// Packs that may not be relied on.
-    pub bad: HashSet<PackId>,
+    pub bad: Arc<HashSet<PackId>>,
     /// Those of them that a verdict deleted: they are bad for ever.
     pub deleted: HashSet<PackId>,
 }
@@ -268,7 +269,7 @@ impl Catalog {
         for id in condemned.bad.iter().filter(|_| !planted::is("bad-packs-stay-in-view")) {
             self.view.remove(id);
         }
-        self.view.bad.clone_from(&condemned.bad);
+        self.view.bad = Arc::clone(&condemned.bad);
         self.condemned = condemned;
     }
 

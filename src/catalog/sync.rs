@@ -1,9 +1,9 @@
-//! Keeps the cache in step with the repository: index files in, a view out.
+//! Keeps the cache in step with the repository: index files and directories of packs go in, a view comes out.
 //!
-//! Index files are facts about packs, and facts never change; LIST of `packs/` decides which packs exist. So the cache may be lost or
-//! wrong: what it says counts only for packs that are listed with the right size.
+//! What the cache says counts only for packs that are listed with the right size.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::directory::{own_facts, own_facts_mended};
 use super::index_files::list_index_files;
@@ -175,7 +175,7 @@ fn read_index_files(objects: &Objects, cache: &mut Cache, monitor: &dyn Monitor)
     Ok(gone)
 }
 
-/// Can no program and no repair ever make something of an object whose bytes are those of its name? Then it is not read again.
+/// An object whose bytes hash to its name never changes. With such an error no program will ever read it, so it is not read again.
 fn is_junk_for_ever(error: &FormatError) -> bool {
     matches!(
         error,
@@ -187,7 +187,7 @@ fn is_junk_for_ever(error: &FormatError) -> bool {
     )
 }
 
-/// Packs that are there and known, and that no index file names which is left; but for those that are known to need one.
+/// Known packs that are listed and that none of the remaining index files names, without those that wait for an index file.
 fn named_by_none(
     cache: &Cache,
     gone: &HashSet<IndexId>,
@@ -212,9 +212,9 @@ fn named_by_none(
     Ok(packs.into_values().collect())
 }
 
-/// A store that was put back from a copy may lack index files that this cache has read, and hold packs again that went since. What no
-/// index file names any more is known to nobody else
-/// any more, so it must not be known here: an owner reads it from the packs and indexes it again, a writer stores it again.
+/// A store that was put back from a copy may lack index files that this cache has read, and hold packs again that went since. Other
+/// hosts do not know a pack that no index file names, so it must not be known here either: an owner reads its directory and indexes it
+/// again, a writer stores its chunks again.
 fn forget_gone(
     cache: &mut Cache,
     gone: &HashSet<IndexId>,
@@ -259,7 +259,7 @@ fn view_of(cache: &Cache, condemned: &Condemned, mut listed: HashMap<PackId, u64
     })?;
     view.without_facts = listed.into_iter().filter(|(id, _)| !condemned.deleted.contains(id)).collect();
     view.without_facts.sort_unstable();
-    view.bad.clone_from(&condemned.bad);
+    view.bad = Arc::clone(&condemned.bad);
     Ok(view)
 }
 

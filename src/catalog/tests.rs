@@ -83,7 +83,7 @@ fn what_is_condemned_or_distrusted_is_not_relied_on_even_after_the_cache_was_fil
     let (objects, folder) = (objects(), tempfile::tempdir().unwrap());
     let packs = [1, 2, 3].map(|n| put_pack(&objects, n).id);
     let mut catalog = open(&objects, folder.path());
-    catalog.condemn(Condemned { bad: HashSet::from([packs[0]]), deleted: HashSet::new() });
+    catalog.condemn(Condemned { bad: Arc::new(HashSet::from([packs[0]])), deleted: HashSet::new() });
     catalog.distrust([packs[1]]);
     for _ in 0..2 {
         assert_eq!([1, 2, 3].map(|n| is_there(&mut catalog, &objects, n)), [false, false, true]);

@@ -4,6 +4,7 @@
 //! ever believed through the view.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::cache::PackNumber;
 use crate::id::PackId;
@@ -34,13 +35,13 @@ pub struct View {
     /// Listed, and their contents are unknown.
     pub(super) without_facts: Vec<(PackId, u64)>,
     /// What gc records call bad.
-    pub(super) bad: HashSet<PackId>,
+    pub(super) bad: Arc<HashSet<PackId>>,
 }
 
 impl View {
     /// An empty view in which these packs are bad.
     pub fn with_bad(bad: HashSet<PackId>) -> Self {
-        Self { bad, ..Self::default() }
+        Self { bad: Arc::new(bad), ..Self::default() }
     }
     /// May copies in this pack be relied on?
     pub fn contains(&self, number: PackNumber) -> bool {

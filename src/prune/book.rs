@@ -1,6 +1,7 @@
 //! What all gc records say together, for whoever decides: the book.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::catalog::{Condemned, Memo};
 use crate::format::names::ObjectName;
@@ -111,6 +112,6 @@ impl Book {
 
     /// What it says of packs.
     pub fn condemned(&self) -> Condemned {
-        Condemned { bad: self.bad.clone(), deleted: self.deleted.clone() }
+        Condemned { bad: Arc::new(self.bad.clone()), deleted: self.deleted.clone() }
     }
 }

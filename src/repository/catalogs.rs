@@ -1,6 +1,7 @@
 //! The catalogs of a repository: where their caches lie, and in which order they are brought up to date.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::cache::{Cache, Memo};
 use crate::catalog::{Catalog, Condemned, FactsFrom, list_index_files, list_packs, own_facts, own_facts_mended, put_index_files};
@@ -24,7 +25,7 @@ pub struct GcSeen {
 impl GcState {
     /// What they say of packs, and what an acknowledgement says of them.
     pub fn split(self) -> (Condemned, GcSeen) {
-        (Condemned { bad: self.bad, deleted: self.deleted }, GcSeen { number: self.number, records: self.seen })
+        (Condemned { bad: Arc::new(self.bad), deleted: self.deleted }, GcSeen { number: self.number, records: self.seen })
     }
 }
 

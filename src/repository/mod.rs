@@ -172,7 +172,7 @@ impl Repository {
     }
 
     /// The local cache; without a folder for it, one that lives as long as this process.
-    pub fn open_cache(&self) -> Result<Cache, RepositoryError> {
+    fn open_cache(&self) -> Result<Cache, RepositoryError> {
         let (id, key) = (self.id(), self.objects.keys.cache_key());
         Ok(match &self.cache {
             Some(folder) => Cache::open(folder, &id, &key)?,
