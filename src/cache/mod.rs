@@ -1,19 +1,18 @@
-//! The local cache: which packs hold a chunk, facts of a pack, which index files were read, what each folder looked like last time.
+//! The local cache: which packs hold a chunk, facts about packs, which index files were read, what each folder looked like last time.
 //!
-//! It is only a cache. Deleted, of another repository, rolled back, truncated, flipped, swapped, unwritable or locked by somebody:
-//! the outcome of every operation is the same, only slower. Three things make that so:
+//! It is only a cache. Whatever happens to its file (deleted, of another repository, rolled back, truncated, flipped, swapped, read-only,
+//! locked), the outcome of every operation is the same, only slower. Three things make that so:
 //!
-//! * every row carries a 16-byte tag over its table and all its fields ([`tag`]); a row without a good tag is never handed out;
-//! * a pack number is never given to two packs ([`PackNumber`]), not even in a file that was rolled back or torn, so that a row of
-//!   one history cannot speak about a pack of another;
-//! * whatever SQLite or a tag complains about ends the same way: the file is dropped, an empty one takes its place, and the call
-//!   that met it returns [`CacheError::Reset`]. The caller syncs again and repeats.
+//! * Every row carries a 16-byte tag over its table and all its fields ([`tag`]). A row without a good tag is never handed out.
+//! * A pack number is never given to two packs ([`PackNumber`]), not even in a file that was rolled back or torn. So a row of one history
+//!   cannot speak about a pack of another.
+//! * When SQLite or a tag complains, the file is dropped, an empty one takes its place, and the call returns [`CacheError::Reset`]. The
+//!   catalog then fills the cache again and repeats the call.
 //!
-//! What may always happen is that a row is *missing*; then a chunk is stored or a file is read again.
+//! A row may always be *missing*. Then a chunk is stored again, or a file is read again.
 //!
-//! Leans on SQLite (the only room that knows it) and on `id` and `clock`. Knows no keys beyond the one it is given, no format: a
-//! pack's directory and a folder's record are bytes to it. Memory: SQLite's page cache ([`database`]); nothing that grows with the
-//! repository.
+//! This is the only room that knows SQLite. It needs `id` and `clock`, one key, and no format: a pack's directory and a folder's record
+//! are bytes here. Memory: SQLite's page cache ([`database`]); nothing grows with the repository.
 //!
 //! Several processes may use one cache at a time.
 
@@ -43,9 +42,9 @@ pub(crate) fn spoil(file: &std::path::Path, table: &str) {
     connection.execute(&format!("UPDATE {table} SET tag = zeroblob(16)"), ()).unwrap();
 }
 
-/// What this cache calls a pack. Numbers rise in the order packs became known, so sorting by them visits packs in order of
-/// arrival. Upper half: that order; lower half: 32 random bits, so that a number issued twice by a file that was rolled back (or
-/// by two processes at once) still means one pack. Numbers mean nothing in another cache, nor after a reset: they are then unknown.
+/// What this cache calls a pack. Numbers rise in the order in which packs became known: the upper half counts them. The lower half is 32
+/// random bits. So a count that is given twice, by a file that was rolled back or by two processes at once, still gives two numbers. In
+/// another cache, and after a reset, a number is unknown.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct PackNumber(pub i64);
 
@@ -69,7 +68,7 @@ pub struct StoredCopy {
     pub composed: bool,
 }
 
-/// A chunk of a pack whose number is clear from where this stands.
+/// A chunk in a pack that the context names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PackedChunk {
     /// The chunk.
@@ -109,8 +108,8 @@ pub struct NewPack {
 /// Why a cache could not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
-    /// Something was wrong with the cache; it is empty now and usable. Sync again, repeat the call. What a look-up had delivered
-    /// before is to be thrown away, its pack numbers are unknown now.
+    /// Something was wrong with the cache. It is empty now and usable. Fill it again and repeat the call. Discard what a look-up had
+    /// delivered before: its pack numbers are unknown now.
     #[error("the cache was dropped and starts empty: {0}")]
     Reset(String),
     /// Neither the cache's folder nor a temporary one can hold a cache.

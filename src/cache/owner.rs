@@ -1,4 +1,5 @@
-//! [`Cache`]: the door. Every call goes to the file; whatever is wrong with that ends in an empty cache and [`CacheError::Reset`].
+//! [`Cache`]: the door. Every call goes to the file. When something is wrong with the file, an empty one takes its place and the call
+//! returns [`CacheError::Reset`].
 
 use std::cell::{Cell, RefCell};
 use std::path::Path;
@@ -10,10 +11,10 @@ use super::{CacheError, ChunkKey, FolderRecord, NewPack, PackNumber, PackRow, St
 use crate::clock::{SystemRng, random};
 use crate::id::{IndexId, PackId, RepositoryId};
 
-/// A cache that has to be dropped this often in one run stands on a disk that cannot hold one.
+/// A disk on which the cache has to be dropped this often in one run cannot hold one.
 const RESETS_MAX: u64 = 8;
 
-/// The cache of one repository; one writer. See the room's page (`mod.rs`) for what it promises.
+/// The cache of one repository. The page of this room (`mod.rs`) says what it promises.
 pub struct Cache {
     place: RefCell<Place>,
     repository: Tagger,
@@ -25,15 +26,15 @@ pub struct Cache {
     /// A call out of a look-up met damage: the next one drops the file.
     suspect: Cell<bool>,
     unusable: Cell<bool>,
-    /// Chunks may have arrived that are not sorted in. Set by whatever tells of packs, so that a caller who knows a pack finds its
-    /// chunks, whoever put them; looking before every look-up would double the cost of small ones.
+    /// Chunks may have arrived that are not sorted in. Every call that tells of packs sets it, so that a caller who knows a pack finds
+    /// its chunks, also when another process put them. To check before every look-up would double the cost of small ones.
     unsettled: Cell<bool>,
 }
 
 impl Cache {
-    /// Opens the cache that lies in `folder` (made with mode 0700 when missing; nothing else may lie in it). Whatever is wrong with
-    /// what lies there, the result is a usable cache, empty if need be, in a temporary folder if need be; [`Cache::take_remarks`]
-    /// says so.
+    /// Opens the cache in `folder`. The folder is made with mode 0700 when it is missing, and nothing else may be in it. When something
+    /// is wrong with the cache or the folder, the result is an empty cache, in a temporary folder if need be, and
+    /// [`Cache::take_remarks`] says so.
     pub fn open(folder: &Path, repository: &RepositoryId, cache_key: &[u8; 32]) -> Result<Self, CacheError> {
         let repository = Tagger::of_repository(repository, cache_key);
         let mut remarks = Vec::new();
@@ -41,7 +42,7 @@ impl Cache {
         Ok(Self::at(place, repository, remarks))
     }
 
-    /// A cache in a private temporary folder, gone when dropped: for one run, and for tests.
+    /// A cache in a private temporary folder, which is removed when the cache is dropped: for one run, and for tests.
     pub fn temporary(repository: &RepositoryId, cache_key: &[u8; 32]) -> Result<Self, CacheError> {
         let repository = Tagger::of_repository(repository, cache_key);
         let place = Place::private(&repository).map_err(unusable)?;
@@ -74,7 +75,7 @@ impl Cache {
     // -- look-ups ----------------------------------------------------------------------------------
 
     /// Calls `each` with a position in `wanted` and a copy, for every copy of every wanted chunk, in no useful order. Batches of
-    /// thousands cost least for each key. Says nothing about whether a pack still exists: that is in a listing.
+    /// thousands cost least for each key. Whether a pack still exists is not known here: a listing says so.
     pub fn find(&self, wanted: &[ChunkKey], each: &mut dyn FnMut(usize, StoredCopy)) -> Result<(), CacheError> {
         self.run(|database| {
             self.settle(database)?;
@@ -114,8 +115,8 @@ impl Cache {
 
     // -- what is learnt ----------------------------------------------------------------------------
 
-    /// Remembers packs and, in the same transaction, that the index file which told of them was read. A pack that is known already
-    /// stays as it is: facts do not change. Returns the number of each, in the order given.
+    /// Remembers packs and, in the same transaction, that the index file which names them was read. A pack that is known already stays
+    /// as it is, because facts do not change. Returns the number of each, in the order given.
     pub fn add_packs(&mut self, packs: &[NewPack], index_file: Option<&IndexId>) -> Result<Vec<PackNumber>, CacheError> {
         let mut last = self.last;
         let numbers = self.write(|database| {
@@ -141,12 +142,12 @@ impl Cache {
         Ok(numbers)
     }
 
-    /// Remembers that an index file names these packs; what is known of them comes from elsewhere.
+    /// Remembers that an index file names these packs. Facts about them come from elsewhere.
     pub fn add_index_file(&mut self, id: &IndexId, packs: &[PackId]) -> Result<(), CacheError> {
         self.write(|database| database.insert_index_file(id, packs))
     }
 
-    /// Forgets packs that are listed no longer, with their chunks. Reads the whole table of chunks once: hand over all at once.
+    /// Forgets packs with their chunks. It reads the whole table of chunks once, so hand over all packs at once.
     pub fn forget_packs(&mut self, packs: &[PackNumber]) -> Result<(), CacheError> {
         if packs.is_empty() {
             return Ok(());
@@ -154,7 +155,7 @@ impl Cache {
         self.write(|database| database.remove_packs(packs))
     }
 
-    /// Forgets that index files were read, because they are listed no longer or are to be read again.
+    /// Forgets that index files were read, so that they are read again if they are ever listed.
     pub fn forget_index_files(&mut self, ids: &[IndexId]) -> Result<(), CacheError> {
         self.write(|database| database.remove_index_files(ids))
     }
@@ -169,7 +170,7 @@ impl Cache {
         self.write(|database| notes.iter().try_for_each(|(key, value)| database.put_meta(key, Some(value))))
     }
 
-    /// Remembers what folders look like, in one transaction; hand over hundreds at once.
+    /// Remembers what folders look like, in one transaction: hand over hundreds at once.
     pub fn put_folder_states(&mut self, host: &str, source: &str, states: &[FolderRecord]) -> Result<(), CacheError> {
         self.write(|database| {
             let stamp = i64::from_le_bytes(bits()?);
@@ -182,7 +183,7 @@ impl Cache {
         self.run(|database| database.count_folder_states(host, source))
     }
 
-    /// Forgets the states of folders of a source for which `keep` says no: those that are gone.
+    /// Forgets the records of those folders of a source that `keep` denies.
     pub fn retain_folder_states(
         &mut self,
         host: &str,
@@ -220,7 +221,7 @@ impl Cache {
         Ok(())
     }
 
-    /// As [`Cache::run`], for what may tell the caller of packs that another process put.
+    /// As [`Cache::run`], for a call that may tell of packs which another process put.
     fn run_learning<T>(&self, work: impl FnOnce(&Database) -> Result<T, Fault>) -> Result<T, CacheError> {
         self.unsettled.set(true);
         self.run(work)
@@ -243,7 +244,7 @@ impl Cache {
     /// Puts an empty cache in place of this one; the error to return.
     fn reset(&self, fault: Fault) -> CacheError {
         let Ok(mut place) = self.place.try_borrow_mut() else {
-            // Met by a call out of a look-up's callback, which still has the file open: the next call resets.
+            // The callback of a look-up made this call and still has the file open, so the next call drops it.
             self.suspect.set(true);
             return CacheError::Reset(fault.text().to_owned());
         };

@@ -4,13 +4,14 @@
 //! acknowledgement, snapshot object. Every reference to an existing chunk passes its test (R16). It never deletes anything, and makes
 //! literal chunks only.
 
+mod memory;
 mod records;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::catalog::{Catalog, FolderRecord, Memo, PackNumber, Trust};
+use crate::catalog::{Catalog, PackNumber, Trust};
 use crate::crypto::ChunkType;
 use crate::format::pack::{Class, PackFacts};
 use crate::format::snapshot::{RunFacts, Snapshot};
@@ -226,40 +227,6 @@ impl Writer {
     /// Totals so far.
     pub fn totals(&self) -> WriterTotals {
         self.totals
-    }
-
-    /// A note of an earlier run on this host, if the cache still has it.
-    pub fn recall(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.catalog.recall(key).ok().flatten()
-    }
-
-    /// Leaves a note for the next run on this host. It may be lost.
-    pub fn remember(&mut self, key: &[u8], value: &[u8]) {
-        let _ = self.catalog.remember(key, Some(value));
-    }
-
-    /// What a folder looked like last time: the pages as they were put.
-    pub fn folder_record(&self, host: &str, source: &str, path: &[u8]) -> Result<Option<Vec<Vec<u8>>>, RepositoryError> {
-        Ok(self.catalog.folder_record(host, source, path)?)
-    }
-
-    /// Remembers what folders look like, in one transaction: hand over hundreds at once.
-    pub fn put_folder_records(&mut self, host: &str, source: &str, records: &[FolderRecord]) -> Result<(), RepositoryError> {
-        Ok(self.catalog.put_folder_records(host, source, records)?)
-    }
-
-    /// Forgets records of a source's folders that do not exist any more, when there are many against the `visited` ones.
-    pub fn forget_gone_folders(
-        &mut self,
-        host: &str,
-        source: &str,
-        visited: u64,
-        exists: &mut dyn FnMut(&[u8]) -> bool,
-    ) -> Result<(), RepositoryError> {
-        if self.options.dry_run {
-            return Ok(());
-        }
-        Ok(self.catalog.forget_gone_folders(host, source, visited, exists)?)
     }
 
     /// The catalog of this session.
@@ -526,6 +493,7 @@ impl Writer {
                 self.frame_packs[frame] = number;
             }
         }
+        self.catalog.take_remarks().iter().for_each(|remark| self.monitor.note(remark));
         let now = self.repository.objects.clock.monotonic();
         if self.catalog.unindexed_rows() >= INDEX_CHUNKS_MAX
             || (self.catalog.has_unindexed() && now.saturating_sub(self.indexed_at) >= INDEX_EVERY)
