@@ -1,8 +1,7 @@
-//! The reader: ids in, plaintext out, every id recomputed on the way, so that it gives the exact bytes or an error (I11).
+//! The reader: ids in, plaintext out. Every id is recomputed, so the reader gives the exact bytes or an error (I11).
 //!
-//! Chunks are found through the cache, frames are opened once for all chunks wanted from them, and a copy that turns out bad is not the
-//! end: every other copy is tried, and after those the parity objects of the packs they stand in. Bases of composed chunks are resolved
-//! through literal copies only.
+//! Chunks are found through the catalog. A frame is opened once for all chunks wanted from it. When a copy turns out bad, every other
+//! copy is tried, and then the parity objects of their packs. Bases of composed chunks are resolved through literal copies only.
 
 mod many;
 mod mending;
@@ -26,11 +25,11 @@ use crate::store::{ReadUnit, StoreError, get_widened};
 
 use windows::{Fetched, Windows};
 
-/// Opened frames kept for the next chunk.
+/// Opened frames that are kept for the next chunk.
 const FRAMES_KEPT_BYTES: u64 = 24 << 20;
-/// Of frames that only parity gave.
+/// The same, of frames that only parity gave.
 const FRAMES_MENDED_KEPT_BYTES: u64 = 8 << 20;
-/// Directory rows kept decoded.
+/// Directory rows that are kept decoded.
 const DIRECTORY_ROWS_KEPT: u64 = 200_000;
 /// How often a pack that is not found is looked for again before it counts as missing.
 const LISTINGS_MAX: usize = 5;
@@ -76,9 +75,9 @@ enum Mend {
 /// What parity made of damaged packs.
 #[derive(Default)]
 struct Mended {
-    /// The last one: whoever reads one frame of it reads the next.
+    /// The last one: a reader of one frame of it soon reads the next.
     last: Option<(PackId, Arc<Vec<u8>>)>,
-    /// Packs that cannot be mended, so that nobody tries for every chunk of them.
+    /// Packs that cannot be mended, so that it is not tried again for each of their chunks.
     hopeless: HashSet<PackId>,
 }
 
@@ -88,10 +87,10 @@ pub struct Reader {
     catalog: Mutex<Catalog>,
     facts: Bounded<PackNumber, Arc<PackFacts>, ByRows>,
     frames: Bounded<(PackNumber, u32), Arc<Vec<u8>>, ByBytes>,
-    /// What is kept of metadata packs of a remote store; on disk only for those who do not ask what stands in the store now.
+    /// What is kept of metadata packs of a remote store. On disk only when the question is not what the store holds now.
     windows: Option<Windows>,
     mended: Mutex<Mended>,
-    /// Kept apart: who asks what stands in the store must not be given what parity made of it.
+    /// Kept apart: a check of what the store holds must not be given what parity made of it.
     frames_mended: Bounded<(PackNumber, u32), Arc<Vec<u8>>, ByBytes>,
 }
 
@@ -166,7 +165,7 @@ impl Reader {
             }
             let gone = bad.iter().any(|copy| matches!(copy.error, RepositoryError::Store(StoreError::NotFound(_))));
             listings += 1;
-            // A prune may have moved it: sync and list again before it is damage.
+            // A prune may have moved it: list again before it counts as damage.
             if (gone || bad.is_empty()) && listings < if gone { LISTINGS_MAX } else { 2 } {
                 self.sync_again(&Quiet)?;
                 continue;
@@ -183,7 +182,7 @@ impl Reader {
         }
     }
 
-    /// Tries each copy; says what was wrong with those that failed before one was good.
+    /// Tries each copy until one is good. Says what was wrong with the others.
     pub fn read_copies(&self, chunk_type: ChunkType, id: &ChunkId) -> Result<(Option<Vec<u8>>, Vec<BadCopy>), RepositoryError> {
         let mut bad = Vec::new();
         for copy in self.copies(chunk_type, id)? {
@@ -233,7 +232,7 @@ impl Reader {
         let found = catalog.find(self.repository.objects(), &[(chunk_type, *id)], Trust::Readable)?;
         let mut copies: Vec<StoredCopy> = found.into_iter().map(|(_, copy)| copy).collect();
         let view = catalog.view();
-        // A bad pack may go at any moment.
+        // A bad pack may be deleted at any moment.
         copies.sort_unstable_by_key(|copy| (!view.contains(copy.pack), copy.composed, copy.pack, copy.row));
         Ok(copies)
     }
@@ -284,7 +283,7 @@ impl Reader {
             (None, None) => (get_widened(store, &name, facts.size, row.offset, length)?, false),
         };
         let raw = match (open(&mut sealed), windows) {
-            // What this machine kept is no evidence against the store.
+            // What this machine kept says nothing about the store.
             (Err(_), Some(windows)) if kept => {
                 windows.forget(facts);
                 open(&mut windows.read(store, facts, row.offset, length)?.0)
@@ -297,12 +296,12 @@ impl Reader {
         Ok(raw)
     }
 
-    /// One copy, wherever it stands, its id recomputed.
+    /// One copy, its id recomputed.
     pub fn read_copy(&self, chunk_type: ChunkType, id: &ChunkId, number: PackNumber, row: u32) -> Result<Vec<u8>, RepositoryError> {
         self.read_copy_by(chunk_type, id, number, row, Mend::No)
     }
 
-    /// The same, through a parity object where the pack (or one that a base stands in) is damaged.
+    /// As [`Reader::read_copy`], through a parity object where the pack, or the pack of a base, is damaged.
     pub fn read_copy_mended(
         &self,
         chunk_type: ChunkType,

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::catalog::{Catalog, PackNumber, Trust};
 use crate::crypto::ChunkType;
-use crate::format::pack::{Class, PackFacts};
+use crate::format::pack::Class;
 use crate::format::snapshot::{RunFacts, Snapshot};
 use crate::id::{ChunkId, PackId, SnapshotId};
 use crate::monitor::{Monitor, Phase, Stop};
@@ -234,17 +234,17 @@ impl Writer {
         &self.catalog
     }
 
-    /// Is this pack still what it was when a number was remembered, and usable?
+    /// Does a remembered number still name a pack that may be relied on?
     pub fn is_usable(&self, number: PackNumber) -> bool {
         self.catalog.view().contains(number)
     }
 
-    /// Relies on no copy in these packs: whoever has their chunks stores them again.
+    /// Relies on no copy in these packs, so their chunks are stored again.
     pub fn distrust(&mut self, packs: &[PackId]) {
         self.catalog.distrust(packs.iter().copied());
     }
 
-    /// Records that chunks in this pack are used without asking for each.
+    /// Records that chunks in this pack are used, without a look-up of each.
     pub fn use_pack(&mut self, number: PackNumber) {
         if self.last_used == Some(number) {
             return;
@@ -264,7 +264,7 @@ impl Writer {
         }
     }
 
-    /// Decides each chunk in order: known chunks are used, new ones stored. One answer a chunk.
+    /// Decides each chunk in order: known chunks are used, new ones are stored. Gives one answer for each chunk.
     pub fn place(&mut self, chunks: &[Named<'_>]) -> Result<Vec<Placed>, RepositoryError> {
         if self.stop.requested() {
             return Err(RepositoryError::Stopped);
@@ -277,7 +277,7 @@ impl Writer {
         for (chunk, home) in chunks.iter().zip(homes) {
             let home = match home {
                 Some(home) => Some(home),
-                // The same chunk may have come earlier in this very batch.
+                // The same chunk may have come earlier in this batch.
                 None => self.in_hand.get(&(chunk.chunk_type, chunk.id)).map(|&frame| Home::Frame(frame)),
             };
             placed.push(match home {
@@ -293,7 +293,7 @@ impl Writer {
         Ok(placed)
     }
 
-    /// Is the place of this chunk decided for good, whether or not it is worth remembering?
+    /// Is the place of this chunk final, whether or not it is worth remembering?
     pub fn is_settled(&self, home: Home) -> bool {
         !matches!(home, Home::Frame(_)) || self.pack_of(home).is_some()
     }
@@ -303,7 +303,7 @@ impl Writer {
         self.options.dry_run
     }
 
-    /// Are all these chunks known? Then they count as used.
+    /// Are all these chunks known? If so, they count as used.
     pub fn use_if_known(&mut self, wanted: &[(ChunkType, ChunkId)]) -> Result<bool, RepositoryError> {
         let chunks: Vec<Named<'_>> = wanted.iter().map(|&(chunk_type, id)| Named { chunk_type, id, bytes: &[] }).collect();
         let mut homes = vec![None; chunks.len()];
@@ -319,7 +319,7 @@ impl Writer {
         Ok(true)
     }
 
-    /// Where each of these chunks is, as far as it is known; what is known counts as used. Chunks of this session count, durable or not.
+    /// Where each of these chunks is, if it is known. A known chunk counts as used. Chunks of this session are known, durable or not.
     pub fn find_known(&mut self, wanted: &[(ChunkType, ChunkId)]) -> Result<Vec<Option<Home>>, RepositoryError> {
         self.settle()?;
         let chunks: Vec<Named<'_>> = wanted.iter().map(|&(chunk_type, id)| Named { chunk_type, id, bytes: &[] }).collect();
@@ -334,22 +334,6 @@ impl Writer {
         Ok(homes)
     }
 
-    /// Facts of a listed pack, from the pack itself, that no readable index file tells of: they go into the next one.
-    pub fn index_again(&mut self, facts: PackFacts) -> Result<(), RepositoryError> {
-        self.catalog.index_again(facts);
-        self.settle()
-    }
-
-    /// Puts and indexes everything in hand; waits until it is durable.
-    pub fn flush(&mut self) -> Result<(), RepositoryError> {
-        if self.options.dry_run {
-            return Ok(());
-        }
-        self.packer.flush()?;
-        self.settle()?;
-        self.put_index()
-    }
-
     /// Names and places one tree or list chunk.
     pub fn place_metadata(&mut self, chunk_type: ChunkType, bytes: &[u8]) -> Result<(ChunkId, Placed), RepositoryError> {
         let id = self.repository.objects.keys.chunk_id(chunk_type, bytes);
@@ -358,7 +342,7 @@ impl Writer {
         Ok((id, placed))
     }
 
-    /// What follows is another source: its chunks stand in frames of their own.
+    /// Another source follows: its chunks get frames of their own.
     pub fn begin_source(&mut self) -> Result<(), RepositoryError> {
         self.packer.close_frame(Class::Data)
     }
@@ -371,7 +355,7 @@ impl Writer {
         })
     }
 
-    /// Everything durable, indexed and acknowledged; then the commit; then housekeeping.
+    /// Makes everything durable, indexes it, acknowledges, and then commits.
     pub fn commit(self, snapshot: &Snapshot) -> Result<Committed, RepositoryError> {
         self.commit_as(&snapshot.host, |_| snapshot.clone())
     }
@@ -396,12 +380,12 @@ impl Writer {
         Ok(Committed { id, totals: self.totals })
     }
 
-    /// Gives up: what is in hand is stored and indexed if that is still possible, so that the next run finds it; nothing is committed.
+    /// Gives up: nothing is committed. What is in hand is stored and indexed if possible, so that the next run finds it.
     pub fn abandon(self) {
         self.end(Session::give_up);
     }
 
-    /// The same for a snapshot of `host` that failed: the reason is kept in the repository.
+    /// As [`Writer::abandon`], for a snapshot of `host` that failed: the reason is kept in the repository.
     pub fn fail(self, host: &str, reason: &str) {
         self.end(|session, repository| session.fail(repository, host, reason));
     }
@@ -475,7 +459,7 @@ impl Writer {
         Ok(Home::Frame(frame))
     }
 
-    /// Takes over packs that became durable; writes an index file and acknowledges when it is time to.
+    /// Takes over packs that became durable. Writes an index file and acknowledges when it is time to.
     fn settle(&mut self) -> Result<(), RepositoryError> {
         self.packer.take_ready()?;
         for stored in self.packer.drain_stored() {

@@ -3,11 +3,28 @@
 use std::collections::HashSet;
 
 use super::{ROUNDS_BLOCKED_MAX, Writer};
+use crate::format::pack::PackFacts;
 use crate::id::PackId;
 use crate::planted;
 use crate::repository::{RepositoryError, gc};
 
 impl Writer {
+    /// A listed pack that no readable index file names, with facts from the pack itself: it goes into the next one.
+    pub fn index_again(&mut self, facts: PackFacts) -> Result<(), RepositoryError> {
+        self.catalog.index_again(facts);
+        self.settle()
+    }
+
+    /// Puts and indexes everything in hand, and waits until it is durable.
+    pub fn flush(&mut self) -> Result<(), RepositoryError> {
+        if self.options.dry_run {
+            return Ok(());
+        }
+        self.packer.flush()?;
+        self.settle()?;
+        self.put_index()
+    }
+
     /// D2: an index file that names only durable packs.
     pub(super) fn put_index(&mut self) -> Result<(), RepositoryError> {
         self.indexed_at = self.repository.objects.clock.monotonic();
