@@ -5,6 +5,8 @@
 mod cli {
     mod common;
 
+    mod advice;
+
     mod completing;
     mod config;
     mod copy;

@@ -124,6 +124,14 @@ pub enum SnapshotError {
         /// What it said.
         reason: String,
     },
+    /// The `before` hook of a source that has to be in the snapshot failed.
+    #[error("source {name}: {reason}")]
+    HookFailed {
+        /// The name of the source.
+        name: String,
+        /// What the hook said.
+        reason: String,
+    },
     /// Names or paths of sources clash, or there are none.
     #[error("{0}")]
     Sources(String),

@@ -183,7 +183,7 @@ impl Run<'_> {
         let (name, kind) = (source.name().to_owned(), source.kind());
         self.monitor.note(&format!("source {name} ({})", kind.as_str()));
         let taken = match self.before(&name) {
-            Err(reason) => Err(SnapshotError::SourceFailed { name: name.clone(), kind: None, reason }),
+            Err(reason) => Err(SnapshotError::HookFailed { name: name.clone(), reason }),
             Ok(()) => match source {
                 Source::Directory(directory) => self.directory(&directory),
                 Source::Stream(mut stream) => self.streams(&mut *stream),
@@ -195,7 +195,7 @@ impl Run<'_> {
         match taken {
             Ok(part) => Ok(part),
             Err(error) if error.is_stop() || self.stop.requested() => Err(SnapshotError::Repository(RepositoryError::Stopped)),
-            Err(SnapshotError::SourceFailed { reason, .. }) if optional => {
+            Err(SnapshotError::SourceFailed { reason, .. } | SnapshotError::HookFailed { reason, .. }) if optional => {
                 self.reasons.add(name.as_bytes(), &reason);
                 let detail = format!("optional source failed and is not in the snapshot: {reason}");
                 self.monitor.problem(Problem { subject: name.into_bytes(), detail });

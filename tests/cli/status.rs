@@ -58,11 +58,15 @@ fn with_a_writer_key_it_says_what_it_can_and_what_not() {
     exits(writer(), ["snapshot", "data"], 0);
     let shown = stdout(&exits(writer(), ["status", "--max-age", "1h"], 0));
     assert!(shown.contains("committed") && shown.contains("neither whether it is complete"), "{shown}");
+    assert!(shown.ends_with("\nOK\n"), "{shown}");
     std::thread::sleep(std::time::Duration::from_millis(1100));
     exits(writer(), ["status", "--max-age", "0h"], 3);
     // A run that failed committed nothing, and is not taken for one that did.
     exits(writer(), ["snapshot", "--command", "dump=false"], 4);
-    let status = json(&exits(writer(), ["status", "--json"], 0).stdout);
+    let shown = stdout(&exits(writer(), ["status"], 3));
+    assert!(shown.contains("NOT OK") && shown.contains("the last run on this machine") && shown.contains("dump"), "{shown}");
+    let status = json(&exits(writer(), ["status", "--json"], 3).stdout);
+    assert_eq!(status["last_run"]["exit_code"], 4, "{status}");
     let known = json(&exits(house.esker(), ["snapshots", "--json"], 0).stdout);
     assert_eq!(status["newest"][0]["snapshot_id"], known[0]["id"]);
     assert!(status["newest"][0]["complete"].is_null());

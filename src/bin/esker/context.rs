@@ -16,6 +16,7 @@ use esker::store::location::{self, Location};
 use esker::store::options::Options as StoreOptions;
 use etcetera::BaseStrategy;
 
+use crate::args::Command;
 use crate::around;
 use crate::error::{NoSecret, Usage};
 use crate::secret::{self, Secret};
@@ -38,13 +39,15 @@ pub struct Context {
     pub signals: Signals,
     /// The store, once something asked for it.
     store: OnceCell<Arc<dyn Store>>,
+    /// The command names another store too, and `-o` may be meant for that one.
+    has_other_store: bool,
     /// What hooks and monitors are told of this run.
     pub run: around::Run,
 }
 
 impl Context {
     /// The context of a run that has just begun.
-    pub fn new(settings: Settings, out: Output, signals: &Signals, progress: &Arc<Progress>) -> Self {
+    pub fn new(settings: Settings, out: Output, signals: &Signals, progress: &Arc<Progress>, command: &Command) -> Self {
         Self {
             settings,
             out,
@@ -52,6 +55,10 @@ impl Context {
             stop: Stop::new(),
             signals: signals.clone(),
             store: OnceCell::new(),
+            has_other_store: matches!(
+                command,
+                Command::Init(_) | Command::Copy(_) | Command::Mirror(_) | Command::Repair(_) | Command::Completions(_)
+            ),
             run: around::Run::default(),
         }
     }
@@ -98,7 +105,13 @@ impl Context {
         if let Some(store) = self.store.get() {
             return Ok(Arc::clone(store));
         }
-        let store = self.open_store(&self.location()?, &self.settings.store)?;
+        let location = self.location()?;
+        if self.settings.has_option_flags && !self.has_other_store && matches!(location, Location::Path(_) | Location::Memory) {
+            self.settings.store.for_kind("local", &[]).map_err(|error| {
+                Usage::new(error).hint("remove -o, or name a remote repository such as s3://BUCKET/PREFIX with -r")
+            })?;
+        }
+        let store = self.open_store(&location, &self.settings.store)?;
         Ok(Arc::clone(self.store.get_or_init(|| store)))
     }
 

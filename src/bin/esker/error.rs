@@ -1,6 +1,7 @@
 //! The one place that turns errors into a message, a hint and an exit code.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use esker::copy::CopyError;
 use esker::crypto::CryptoError;
@@ -23,20 +24,56 @@ use crate::exit_code::ExitCode;
 use crate::terminal::escape::escape_lines;
 use crate::terminal::{OutputClosed, stderr_line, words};
 
-/// The command line, the environment or the config file asks for something that cannot be. Exit code 2.
+/// A refusal of this program itself: what is wrong, and what to do about it. Its kind says which exit code it has.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
-pub struct Usage {
+pub struct Refusal<K: Kind> {
     message: String,
     hint: Option<String>,
+    kind: PhantomData<K>,
 }
 
-impl Usage {
+/// The kind of a refusal.
+pub trait Kind: fmt::Debug {
+    /// The exit code of all refusals of this kind.
+    const CODE: ExitCode;
+}
+
+/// See [`Usage`].
+#[derive(Debug)]
+pub enum OfUsage {}
+/// See [`NoSecret`].
+#[derive(Debug)]
+pub enum OfSecret {}
+/// See [`Failure`].
+#[derive(Debug)]
+pub enum OfRun {}
+
+impl Kind for OfUsage {
+    const CODE: ExitCode = ExitCode::Usage;
+}
+
+impl Kind for OfSecret {
+    const CODE: ExitCode = ExitCode::WrongKey;
+}
+
+impl Kind for OfRun {
+    const CODE: ExitCode = ExitCode::Failed;
+}
+
+/// The command line, the environment or the config file asks for something impossible. Exit code 2.
+pub type Usage = Refusal<OfUsage>;
+/// A password or key is not available. Exit code 12.
+pub type NoSecret = Refusal<OfSecret>;
+/// The run failed for a reason outside of the library: another run, a hook. Exit code 1.
+pub type Failure = Refusal<OfRun>;
+
+impl<K: Kind> Refusal<K> {
     /// What is wrong.
     pub fn new(message: impl fmt::Display) -> Self {
-        Self { message: message.to_string(), hint: None }
+        Self { message: message.to_string(), hint: None, kind: PhantomData }
     }
-    /// Adds where what is wrong comes from.
+    /// Adds where the wrong value comes from.
     pub fn placed(self, place: &str) -> Self {
         Self { message: format!("{} (from {place})", self.message), ..self }
     }
@@ -44,47 +81,9 @@ impl Usage {
     pub fn hint(self, hint: impl fmt::Display) -> Self {
         Self { hint: Some(hint.to_string()), ..self }
     }
-}
 
-/// A password or key could not be had. Exit code 12.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct NoSecret {
-    message: String,
-    hint: Option<String>,
-}
-
-impl NoSecret {
-    /// Why.
-    pub fn new(message: impl fmt::Display) -> Self {
-        Self { message: message.to_string(), hint: None }
-    }
-    /// Adds where what is wrong comes from.
-    pub fn placed(self, place: &str) -> Self {
-        Self { message: format!("{} (from {place})", self.message), ..self }
-    }
-    /// What to do about it.
-    pub fn hint(self, hint: impl fmt::Display) -> Self {
-        Self { hint: Some(hint.to_string()), ..self }
-    }
-}
-
-/// It was not done, for a reason outside of the library: another run, a hook. Exit code 1.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct Failure {
-    message: String,
-    hint: Option<String>,
-}
-
-impl Failure {
-    /// Why.
-    pub fn new(message: impl fmt::Display) -> Self {
-        Self { message: message.to_string(), hint: None }
-    }
-    /// What to do about it.
-    pub fn hint(self, hint: impl fmt::Display) -> Self {
-        Self { hint: Some(hint.to_string()), ..self }
+    fn report(&self) -> Report {
+        Report { code: K::CODE, message: self.message.clone(), hint: self.hint.clone() }
     }
 }
 
@@ -133,16 +132,10 @@ pub fn report(error: &anyhow::Error) -> Option<Report> {
         return None;
     }
     let known = error.chain().find_map(|cause| {
-        if let Some(usage) = cause.downcast_ref::<Usage>() {
-            return Some(Report { code: ExitCode::Usage, message: usage.message.clone(), hint: usage.hint.clone() });
-        }
-        if let Some(secret) = cause.downcast_ref::<NoSecret>() {
-            return Some(Report { code: ExitCode::WrongKey, message: secret.message.clone(), hint: secret.hint.clone() });
-        }
-        if let Some(failure) = cause.downcast_ref::<Failure>() {
-            return Some(Report { code: ExitCode::Failed, message: failure.message.clone(), hint: failure.hint.clone() });
-        }
-        None.or_else(|| cause.downcast_ref().map(of_repository))
+        None.or_else(|| cause.downcast_ref().map(Usage::report))
+            .or_else(|| cause.downcast_ref().map(NoSecret::report))
+            .or_else(|| cause.downcast_ref().map(Failure::report))
+            .or_else(|| cause.downcast_ref().map(of_repository))
             .or_else(|| cause.downcast_ref().map(of_snapshot))
             .or_else(|| cause.downcast_ref().map(of_restore))
             .or_else(|| cause.downcast_ref().map(of_verify))
@@ -214,6 +207,10 @@ fn of_snapshot(error: &SnapshotError) -> Report {
     match error {
         SnapshotError::Repository(inner) => of_repository(inner),
         SnapshotError::SourceFailed { kind, .. } => Report::new(ExitCode::SourceFailed, error).hint(of_failed_source(*kind)),
+        SnapshotError::HookFailed { .. } => Report::new(ExitCode::SourceFailed, error).hint(
+            "run the command of the hook by hand as the same user: it must end with exit status 0; `on-failure = \"warn\"` in the \
+             source's [hooks] continues without it",
+        ),
         SnapshotError::Sources(_) => Report::new(ExitCode::Usage, error),
         other => Report::new(ExitCode::Failed, other),
     }

@@ -90,7 +90,9 @@ pub fn load_new(source: &SecretSource, what: &str, warn: &dyn Fn(&str)) -> Resul
 /// The only line of a file; others being able to read it is worth a warning.
 pub fn password_file(path: &Path, warn: &dyn Fn(&str)) -> Result<Zeroizing<String>> {
     let shown = escape(path.as_os_str().as_encoded_bytes());
-    let mut file = File::open(path).map_err(|error| Usage::new(format!("password file {shown}: {error}")))?;
+    let mut file = File::open(path).map_err(|error| {
+        Usage::new(format!("password file {shown}: {error}")).hint("check the path, and that this user may read it")
+    })?;
     let metadata = file.metadata().with_context(|| format!("password file {shown}"))?;
     // Pipes and devices (`--password-file <(pass show backup)`) have no owner that matters.
     if metadata.is_file() && metadata.mode() & 0o077 != 0 {
@@ -109,7 +111,10 @@ fn password_command(words: &[String]) -> Result<Zeroizing<String>> {
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .spawn()
-        .map_err(|error| NoSecret::new(format!("password command {program:?}: {error}")))?;
+        .map_err(|error| {
+            NoSecret::new(format!("password command {program:?} cannot be started: {error}"))
+                .hint("check the name of the program and PATH; the command runs without a shell")
+        })?;
     let output = match child.stdout.as_mut() {
         Some(stdout) => read_bounded(stdout),
         None => Ok(Zeroizing::default()),
@@ -117,7 +122,9 @@ fn password_command(words: &[String]) -> Result<Zeroizing<String>> {
     drop(child.stdout.take());
     let status = child.wait().context("password command")?;
     if !status.success() {
-        return Err(NoSecret::new(format!("password command {program:?} failed: {status}")).into());
+        return Err(NoSecret::new(format!("password command {program:?} failed: {status}"))
+            .hint("run it by hand as the same user: it must print the password and end with exit status 0")
+            .into());
     }
     let mut bytes = output.context("password command")?;
     if let Some(end) = bytes.iter().position(|&byte| byte == b'\n') {
@@ -129,7 +136,9 @@ fn password_command(words: &[String]) -> Result<Zeroizing<String>> {
 /// The line of an exported key. Such a file opens the repository without a password, so it must be the caller's alone.
 fn key_file(path: &Path) -> Result<Zeroizing<String>> {
     let shown = escape(path.as_os_str().as_encoded_bytes());
-    let mut file = File::open(path).map_err(|error| NoSecret::new(format!("key file {shown}: {error}")))?;
+    let mut file = File::open(path).map_err(|error| {
+        NoSecret::new(format!("key file {shown}: {error}")).hint("check the path, and that this user may read it")
+    })?;
     let metadata = file.metadata().with_context(|| format!("key file {shown}"))?;
     let me = rustix::process::geteuid().as_raw();
     if !metadata.is_file() {

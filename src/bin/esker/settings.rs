@@ -47,8 +47,10 @@ pub struct Settings {
     pub repository: Option<OsString>,
     /// The environment answered before this one of the config file, which is another.
     pub instead_of_repository: Option<String>,
-    /// What is said about its store.
+    /// The options of its store.
     pub store: StoreOptions,
+    /// Some of these options come from the command line.
+    pub has_option_flags: bool,
     /// What opens it.
     pub opening: Opening,
     /// Try only this keyslot.
@@ -203,6 +205,7 @@ pub fn of_section(mut section: Section, global: &Global, environment: &Environme
     Ok(Settings {
         config: given(&global.config).cloned(),
         store,
+        has_option_flags: !global.store_options.is_empty(),
         instead_of_repository: hidden_repository(global, environment, &section, &file),
         repository: global.repository.clone().or(section.repository.map(OsString::from)).filter(|place| !place.is_empty()),
         opening,

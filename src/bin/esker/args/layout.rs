@@ -112,6 +112,21 @@ mod tests {
     }
 
     #[test]
+    fn every_command_and_every_option_has_a_help_text_that_begins_with_a_capital() {
+        fn check(command: &Command) {
+            let path = command.get_name();
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!(about.starts_with(char::is_uppercase), "{path}: {about:?}");
+            for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
+                let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.starts_with(char::is_uppercase), "{path} {}: {help:?}", argument.get_id());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&command());
+    }
+
+    #[test]
     fn a_long_example_goes_on_in_the_next_line_at_a_flag() {
         let text = format!("  esker snapshot {} --dir media=/srv/media", "x".repeat(60));
         assert_eq!(lay_out(&text), format!("  esker snapshot {} \\\n      --dir media=/srv/media", "x".repeat(60)));

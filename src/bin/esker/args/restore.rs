@@ -93,6 +93,9 @@ pub struct Dump {
     /// The snapshot, and the path of a file or stream
     #[arg(value_name = "SNAPSHOT:PATH")]
     pub place: OsString,
+    /// Where restic takes the path: the message says how to write it here
+    #[arg(value_name = "PATH", hide = true)]
+    pub path: Option<OsString>,
     /// Which snapshots `latest` considers
     #[command(flatten)]
     pub filter: Filter,

@@ -1,6 +1,7 @@
 //! `esker dump`: the bytes of one file or stream, to standard output.
 
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 
 use anyhow::Result;
 use esker::monitor::{Monitor, Phase};
@@ -15,11 +16,18 @@ use crate::error::Usage;
 use crate::exit_code::ExitCode;
 use crate::shared::incomplete::Incomplete;
 use crate::shared::place::Place;
+use crate::terminal::escape::escape;
 use crate::terminal::{closed, stdout_is_terminal, stdout_unbuffered};
 
 /// Writes it in order. An error on the way leaves a part behind: the exit code says so.
 pub fn run(options: &Dump, context: &mut Context) -> Result<ExitCode> {
     let place = Place::parse(&options.place)?;
+    if let Some(path) = &options.path {
+        let path = escape(path.as_bytes());
+        return Err(Usage::new(format!("dump takes one argument, SNAPSHOT:PATH, and {path:?} is a second one"))
+            .hint(format!("write `esker dump {}:{}`", place.snapshot, path.trim_start_matches('/')))
+            .into());
+    }
     if place.path.is_empty() {
         return Err(Usage::new("dump needs the path of a file or stream in the snapshot")
             .hint(format!("it is SNAPSHOT:PATH; `esker ls -R {}` shows what there is", place.snapshot))

@@ -38,11 +38,11 @@ pub fn run(options: &Forget, context: &mut Context) -> Result<ExitCode> {
         true => survey.record_over_a_jump(&repository),
         false => survey.record(&repository),
     };
-    if let Err(error) = recorded {
-        // A full disk is what forgetting is there to empty.
-        context.progress.warn(&format!("what was seen for the first time could not be written down: {error}"));
-    }
+    // A full disk is no reason to stop: forgetting empties it. A store that refuses both is one problem, not two.
     forget::carry_out(&repository, &plan, &context.stop)?;
+    if let Err(error) = recorded {
+        context.progress.warn(&format!("the time when snapshots were first seen could not be recorded: {error}"));
+    }
     let ids: BTreeSet<SnapshotId> = plan.remove.iter().map(|(id, _)| *id).collect();
     if !ids.is_empty() {
         context.out.remark(&format!(
@@ -126,7 +126,7 @@ fn by_rules(
 
 fn show(plan: &ForgetPlan, survey: &Survey, options: &Forget, context: &mut Context) -> Result<()> {
     if context.out.json {
-        return context.out.json(&as_json(plan, survey));
+        return context.out.json(&as_json(plan, survey, options.dry_run));
     }
     let will = if options.dry_run { "would forget" } else { "forget" };
     if plan.groups.is_empty() {
@@ -172,7 +172,7 @@ fn row(stored: &esker::repository::StoredSnapshot, tags: &[String], reasons: &st
 }
 
 /// restic's form: an array of groups. Snapshots that were named are one group without host, sources and tags.
-fn as_json(plan: &ForgetPlan, survey: &Survey) -> Value {
+fn as_json(plan: &ForgetPlan, survey: &Survey, dry_run: bool) -> Value {
     let snapshot = |id: &SnapshotId| {
         survey.find(id).map_or_else(|| json!({ "id": id.to_hex() }), |(stored, tags)| listing::plain_json(stored, tags))
     };
@@ -189,6 +189,7 @@ fn as_json(plan: &ForgetPlan, survey: &Survey) -> Value {
     let group = |group: &Group| {
         let reasons = group.keep.iter().map(|kept| json!({ "snapshot": snapshot(&kept.id), "matches": kept.reasons }));
         json!({
+            "dry_run": dry_run,
             "host": group.host,
             "sources": group.sources,
             "tags": group.tags,

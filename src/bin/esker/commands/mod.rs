@@ -98,7 +98,7 @@ fn open_log(settings: &Settings, command: &Command, progress: &Progress) {
 }
 
 fn dispatch(command: Command, settings: Settings, out: Output, signals: &Signals, progress: &Arc<Progress>) -> Result<ExitCode> {
-    let mut context = Context::new(settings, out, signals, progress);
+    let mut context = Context::new(settings, out, signals, progress, &command);
     let outcome = around::run(command, &mut context, self::command);
     context.show_traffic();
     let code = outcome?;

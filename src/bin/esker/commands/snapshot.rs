@@ -227,6 +227,7 @@ fn as_json(summary: &SnapshotSummary, unused: &[String]) -> Value {
         .collect();
     json!({
         "message_type": "summary",
+        "dry_run": summary.id.is_none(),
         "snapshot_id": summary.id.map(|id| id.to_hex()),
         "files_new": counts.files_new,
         "files_changed": counts.files_changed,

@@ -34,9 +34,9 @@ const FOLDERS: [(&str, &str); 10] = [
 /// Objects and bytes by kind, against the bytes that the snapshots stand for.
 pub fn run(options: &Stats, context: &mut Context) -> Result<ExitCode> {
     let repository = context.open()?;
-    let snapshots = place::chosen(&repository, &options.snapshots, &options.filter, context)?;
-    // A revocation stands where a snapshot would and is none; it stays for ever, as a fence against a late commit.
     let list = repository.snapshots()?;
+    let snapshots = place::chosen_of(&list, &repository, &options.snapshots, &options.filter, context)?;
+    // A revocation has the name of a snapshot and is none. It stays for ever, as a fence against a late commit.
     let revoked: HashSet<SessionId> = list.revoked.iter().copied().collect();
     let is_choice = !options.snapshots.is_empty() || !options.filter.is_empty();
     let sizes = if is_choice { sizes(&repository, &snapshots, &list, context)? } else { Sizes::default() };

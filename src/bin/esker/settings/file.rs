@@ -133,7 +133,8 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn file(&mut self, path: &Path) -> Result<Parts> {
-        let text = std::fs::read_to_string(path).map_err(|error| mistake(path, error))?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| mistake(path, error).hint("check the path: --config, ESKER_CONFIG, or `include` in a config file"))?;
         let whole = path.canonicalize().map_err(|error| mistake(path, error))?;
         if self.open.contains(&whole) {
             return Err(mistake(path, "it includes itself, by itself or by a file that it includes").into());

@@ -15,6 +15,7 @@ use crate::args::Kdf;
 use crate::context::{Context, holds_config, passphrase};
 use crate::error::Usage;
 use crate::secret;
+use crate::terminal::escape::escape;
 
 /// Recovery data on a disk, in percent, when nobody says otherwise.
 const PARITY_PERCENT: u8 = 5;
@@ -36,6 +37,15 @@ pub fn create(
     chunker: Option<ChunkerParams>,
     context: &mut Context,
 ) -> Result<Arc<Repository>> {
+    if let Location::Path(path) = context.location()?
+        && path.exists()
+        && !path.is_dir()
+    {
+        let shown = escape(path.as_os_str().as_encoded_bytes());
+        return Err(Usage::new(format!("{shown} is a file, and a repository needs a folder"))
+            .hint("name a new or an empty folder with -r")
+            .into());
+    }
     let environment = context.environment()?;
     // Before a password is asked for. A repository of ours is called one, whatever else lies beside it.
     let program = program_at(&*environment.store)?;

@@ -67,7 +67,12 @@ fn put(reader: &Reader, stored: &StoredSnapshot, source: &SourceEntry, path: Vec
         // One entry goes into its folder under its own name.
         let same_name = target.file_name().map(OsStr::as_bytes) == path.rsplit(|&byte| byte == b'/').next();
         if !same_name || !target.pop() {
-            return Ok(Err("it is recorded under another name than it had; name a --target".to_owned()));
+            return Ok(Err(format!(
+                "it is a file under another name than it had; `esker dump {}:{} > {}` puts it back",
+                stored.id.short(),
+                escape(&path),
+                escape(target.as_os_str().as_bytes()),
+            )));
         }
     }
     Ok(Ok(Put { path, target }))

@@ -7,11 +7,12 @@ use esker::format::{Header, ObjectType};
 use esker::id::SnapshotId;
 use esker::repository::Repository;
 use esker::store::StoreError;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::age;
 use super::groups::is_older;
 use crate::args::Status;
+use crate::around::record;
 use crate::context::Context;
 use crate::error::Usage;
 use crate::exit_code::ExitCode;
@@ -40,13 +41,29 @@ pub fn run(options: &Status, repository: &Repository, context: &mut Context) -> 
     let time = newest.as_ref().and_then(|newest| newest.time);
     // An age that nobody knows is no proof of being fresh.
     let stale = options.max_age.is_some_and(|max_age| time.is_none_or(|time| is_older(time, max_age, now)));
-    let code = if newest.is_none() || stale { ExitCode::Incomplete } else { ExitCode::Done };
     let seconds = time.map(|time| now.seconds.saturating_sub(time.seconds));
+    let last_run = last_run(&host, context);
+    let mut problems = Vec::new();
+    if newest.is_none() {
+        problems.push(format!("no snapshot of host {host} is visible"));
+    }
+    if stale {
+        problems.push(match seconds {
+            Some(seconds) => format!("{host}: the newest snapshot is {} old", age(seconds)),
+            None => format!("{host}: the age of the newest snapshot is not known"),
+        });
+    }
+    if let Some(failed) = &last_run.failure {
+        problems.push(format!("{host}: the last run on this machine, {failed}"));
+    }
+    let code = if problems.is_empty() { ExitCode::Done } else { ExitCode::Incomplete };
     if context.out.json {
         context.out.json(&json!({
             "message_type": "status",
             "exit_code": code.number(),
             "key": "writer",
+            "problems": problems,
+            "last_run": last_run.json,
             "newest": newest.iter().map(|newest| json!({
                 "host": host,
                 "snapshot_id": newest.id.to_hex(),
@@ -69,10 +86,36 @@ pub fn run(options: &Status, repository: &Repository, context: &mut Context) -> 
             format!("host {host}: newest committed run {} was begun {} ago{old}", newest.id.short(), age(seconds))
         }
     })?;
-    context
-        .out
-        .remark("a writer key shows neither whether it is complete nor what was verified; an owner's `esker status` does")?;
+    context.out.remark(
+        "a writer key shows neither whether it is complete, nor failed runs of other machines, nor what was verified; an owner's \
+         `esker status` does",
+    )?;
+    for problem in &problems {
+        context.out.line(&format!("NOT OK  {}", escape(problem.as_bytes())))?;
+    }
+    if problems.is_empty() {
+        context.out.line("OK")?;
+    }
     Ok(code)
+}
+
+/// The last run of this host on this machine, as this machine remembers it.
+struct LastRun {
+    /// For a script; `null`: none is known.
+    json: Value,
+    /// When and why it failed; none: it did not.
+    failure: Option<String>,
+}
+
+fn last_run(host: &str, context: &Context) -> LastRun {
+    let Some(run) = record::all(context).into_iter().find(|run| run["host"] == host) else {
+        return LastRun { json: Value::Null, failure: None };
+    };
+    let failed = run["exit_code"].as_i64().is_some_and(|code| code != 0) && run["snapshot_id"].is_null();
+    let time = Timestamp { seconds: run["ended_at"].as_i64().unwrap_or(0), nanoseconds: 0 };
+    let failure = failed.then(|| format!("{}, failed: {}", words::local_time(time), run["message"].as_str().unwrap_or("unknown")));
+    let json = json!({ "exit_code": run["exit_code"], "message": run["message"], "ended_at": words::rfc3339(time) });
+    LastRun { json, failure }
 }
 
 fn newest(repository: &Repository, host: &str, this_host: bool) -> Result<Option<Committed>> {

@@ -10,7 +10,7 @@ use esker::format::snapshot::Snapshot;
 use esker::format::tree::{Node, NodeKind};
 use esker::id::SnapshotId;
 use esker::prune::survey::{self, Survey, Surveyed};
-use esker::repository::{Repository, RepositoryError, StoredSnapshot};
+use esker::repository::{Repository, RepositoryError, SnapshotList, StoredSnapshot};
 use serde_json::{Map, Value, json};
 
 use crate::args::Filter;
@@ -76,6 +76,9 @@ pub fn snapshot(repository: &Repository, wanted: &str, filter: &Filter, context:
         return if matches(filter, &stored.snapshot) { Ok(stored) } else { Err(unmatched(wanted, filter)) };
     }
     let list = repository.snapshots()?;
+    if list.snapshots.is_empty() && list.damaged.is_empty() {
+        return Err(no_snapshots_yet(wanted));
+    }
     let there = list.snapshots.iter().filter(|stored| matches(filter, &stored.snapshot)).map(One::from).collect();
     choose(wanted, there, filter, context).map(|one| one.stored.clone())
 }
@@ -85,18 +88,32 @@ pub fn chosen(repository: &Repository, named: &[String], filter: &Filter, contex
     if !named.is_empty() {
         return named.iter().map(|name| snapshot(repository, name, filter, context)).collect();
     }
-    let mut list = repository.snapshots()?;
+    chosen_of(&repository.snapshots()?, repository, named, filter, context)
+}
+
+/// The same for a list that was read already.
+pub fn chosen_of(
+    list: &SnapshotList,
+    repository: &Repository,
+    named: &[String],
+    filter: &Filter,
+    context: &Context,
+) -> Result<Vec<StoredSnapshot>> {
+    if !named.is_empty() {
+        return named.iter().map(|name| snapshot(repository, name, filter, context)).collect();
+    }
     for (id, error) in &list.damaged {
         context.progress.warn(&format!("snapshot {} cannot be read: {error}; `esker verify` says more", id.short()));
     }
+    let mut snapshots = list.snapshots.clone();
     if !filter.tag.is_empty() {
         let notes = repository.notes()?;
-        for stored in &mut list.snapshots {
+        for stored in &mut snapshots {
             stored.snapshot.tags = notes.of(&stored.id).tags(&stored.snapshot.tags);
         }
     }
-    list.snapshots.retain(|stored| matches(filter, &stored.snapshot));
-    Ok(list.snapshots)
+    snapshots.retain(|stored| matches(filter, &stored.snapshot));
+    Ok(snapshots)
 }
 
 /// Ids of those that were named or, with a filter, of all that it lets through; none: nothing was asked for, so all are meant.
@@ -117,6 +134,9 @@ pub fn passes(filter: &Filter, surveyed: &Surveyed) -> bool {
 /// filter does not let through is refused.
 pub fn find<'a>(survey: &'a Survey, wanted: &str, filter: &Filter, context: &Context) -> Result<&'a Surveyed> {
     let missing = || RepositoryError::SnapshotNotFound(wanted.to_owned());
+    if survey.snapshots.is_empty() && survey.damaged.is_empty() {
+        return Err(no_snapshots_yet(wanted));
+    }
     if wanted.starts_with("latest") {
         let there = survey.snapshots.iter().filter(|surveyed| passes(filter, surveyed)).map(One::from).collect();
         let one = choose(wanted, there, filter, context)?;
@@ -142,6 +162,12 @@ fn choose<'a>(wanted: &str, there: Vec<One<'a>>, filter: &Filter, context: &Cont
     let one = Latest::new(filter, context).choose(wanted, there, &|text| context.progress.warn(text))?;
     context.progress.tell(&latest::describe(one.stored));
     Ok(one)
+}
+
+fn no_snapshots_yet(wanted: &str) -> anyhow::Error {
+    Failure::new(format!("no snapshot matches {wanted:?}: the repository has no snapshots yet"))
+        .hint("`esker snapshot PATH` takes the first one")
+        .into()
 }
 
 fn unmatched(wanted: &str, filter: &Filter) -> anyhow::Error {
