@@ -76,7 +76,7 @@ fn a_running_backup_is_waited_for_by_name_and_never_waits_itself() {
     let mut running = house.slow_snapshot("[ -e go ]");
     let before = house.repository_bytes();
     let said = stdout(&exits(house.esker(), ["prune"], 0));
-    assert!(said.contains("nothing freed yet") && said.contains("will be freed by the next prune"), "{said}");
+    assert!(said.contains("nothing freed yet") && said.contains("the next prune frees"), "{said}");
     assert!(said.contains(&format!("process {}", running.id())), "{said}");
     assert_eq!(house.repository_bytes(), before);
     house.write("go", b"");
@@ -168,7 +168,7 @@ fn limits_that_cannot_be_are_usage_errors() {
 #[test]
 fn unlock_shows_who_is_at_work_and_ends_whom_it_is_told_to() {
     let house = House::with_something_to_free();
-    assert!(stdout(&exits(house.esker(), ["unlock"], 0)).contains("no run is under way"));
+    assert!(stdout(&exits(house.esker(), ["unlock"], 0)).contains("no run is active"));
     let mut running = house.slow_snapshot("[ -e go ]");
     let lines = json_lines(&exits(house.esker(), ["unlock", "--json"], 0).stdout);
     assert_eq!((&lines[0]["dead"], &lines[0]["ended"], &lines[1]["sessions_ended"]), (&false.into(), &false.into(), &0.into()));
@@ -188,7 +188,7 @@ fn unlock_shows_who_is_at_work_and_ends_whom_it_is_told_to() {
     // The run that was alive all the same commits nothing, and says why.
     house.write("go", b"");
     assert_eq!(running.wait().unwrap().code(), Some(1));
-    assert!(stdout(&exits(house.esker(), ["unlock", "-n"], 0)).contains("no run is under way"));
+    assert!(stdout(&exits(house.esker(), ["unlock", "-n"], 0)).contains("no run is active"));
     exits(house.esker(), ["snapshot", "data"], 0);
     exits(house.esker(), ["verify", "--read-data"], 0);
 }

@@ -131,7 +131,7 @@ impl Context {
     pub fn show_traffic(&self) {
         let Some(traffic) = self.store.get().and_then(|store| store.traffic()) else { return };
         self.progress.remark(&format!(
-            "store: {} requests ({} of them again), {} sent, {} received",
+            "store: {} requests ({} of them repeated), {} sent, {} received",
             traffic.requests,
             traffic.retries,
             words::size(traffic.sent_bytes),
@@ -142,8 +142,8 @@ impl Context {
     /// Where the repository is.
     pub fn location(&self) -> Result<Location> {
         let Some(place) = &self.settings.repository else {
-            return Err(Usage::new("which repository? none was named")
-                .hint("give -r URL, set ESKER_REPOSITORY, or name it in a config file (--config)")
+            return Err(Usage::new("no repository was named")
+                .hint("give -r URL, set ESKER_REPOSITORY, or set `repository` in a config file (--config)")
                 .into());
         };
         match place.to_str() {
@@ -208,9 +208,9 @@ fn refused(error: RepositoryError, opening: &settings::Opening) -> anyhow::Error
     }
     let instead = opening.instead_of.as_ref().map(|hidden| format!(", instead of {hidden}")).unwrap_or_default();
     let hint = match (&error, &opening.instead_of) {
-        (_, Some(_)) => "unset the variable if it is a leftover",
+        (_, Some(_)) => "unset the variable if you do not need it",
         (RepositoryError::ForeignKey { .. }, None) => "check --repo and --key-file",
-        _ => "check the password; the recovery key works in its place",
+        _ => "check the password; the recovery key works too",
     };
     NoSecret::new(format!("{error} (it was {}{instead})", opening.from)).hint(hint).into()
 }

@@ -156,21 +156,21 @@ fn of_repository(error: &RepositoryError) -> Report {
     match error {
         E::NoRepository(place) => no_repository(place),
         E::OtherProgram { .. } => Report::new(ExitCode::NoRepository, error)
-            .hint("check --repo; for a new esker repository choose a place of its own, such as a new folder"),
+            .hint("check --repo; a new esker repository needs an empty place, such as a new folder"),
         E::PlaceTaken { .. } => Report::new(ExitCode::Failed, error)
-            .hint("nothing was changed; choose a place of its own for the repository, such as a new folder in it"),
+            .hint("nothing was changed; choose an empty place for the repository, such as a new folder in it"),
         E::AlreadyExists(_) => {
-            Report::new(ExitCode::Failed, error).hint("nothing was changed; choose an empty place for a new one")
+            Report::new(ExitCode::Failed, error).hint("nothing was changed; choose an empty place for a new repository")
         }
         E::UnfinishedInit(_) => Report::new(ExitCode::Failed, error).hint(
-            "nothing was changed; the same password finishes it; or remove the folder keys there, when nobody is making a repository",
+            "nothing was changed; run `init` with the same password to finish it, or remove the folder `keys` there if no other `init` runs",
         ),
         E::InitsAtOnce(_) => Report::new(ExitCode::Failed, error)
-            .hint("run it again; when it says the same and nobody is making a repository there, remove the folder keys"),
+            .hint("run the command again; if the message comes again and no other `init` runs, remove the folder `keys` there"),
         E::MadeMeanwhile(_) => Report::new(ExitCode::Failed, error)
-            .hint("use it; the recovery key that works is the one that the other init showed, if it did"),
+            .hint("use that repository; the recovery key that the other `init` printed is valid"),
         E::WrongSecret { .. } => {
-            Report::new(ExitCode::WrongKey, error).hint("check the password; the recovery key works in its place")
+            Report::new(ExitCode::WrongKey, error).hint("check the password; the recovery key works too")
         }
         E::ForeignKey { .. } => Report::new(ExitCode::WrongKey, error).hint("check --repo and --key-file"),
         E::NeedsOwner(_) => needs_owner(error),
@@ -178,25 +178,25 @@ fn of_repository(error: &RepositoryError) -> Report {
         E::Object { source: FormatError::NeedsOwner { .. }, .. } | E::Format(FormatError::NeedsOwner { .. }) => needs_owner(error),
         E::Object { source, .. } => of_format(source, error),
         E::Crypto(CryptoError::Typed { .. }) => {
-            Report::new(ExitCode::WrongKey, error).hint("a key is one line, exactly as it was exported or printed")
+            Report::new(ExitCode::WrongKey, error).hint("a key is one line, exactly as esker exported or printed it")
         }
         E::ChunkMissing(_) | E::ChunkDamaged { .. } | E::TreeDamaged { .. } | E::Compress(_) => damage(error),
         E::SnapshotNotFound(_) => Report::new(ExitCode::Failed, error).hint("`esker snapshots` lists them"),
-        E::PathNotFound { .. } => Report::new(ExitCode::Failed, error).hint("`esker ls -R SNAPSHOT` shows what is in it"),
+        E::PathNotFound { .. } => Report::new(ExitCode::Failed, error).hint("`esker ls -R SNAPSHOT` lists the files"),
         E::Brake(_) => Report::new(ExitCode::Brake, error)
-            .hint("something is missing that was there before; find out why before anything else writes to this repository"),
+            .hint("something that was there before is missing; find the reason before anything writes to this repository"),
         E::Inconclusive(_) => Report::new(ExitCode::Unreachable, error),
         E::StoreUnfit { .. } => Report::new(ExitCode::Unreachable, error)
-            .hint("nothing was written but what the store was tried with; `esker doctor store` tries it again and tells more"),
+            .hint("only test objects were written; `esker doctor store` repeats the test and shows the details"),
         E::StoreLess { .. } => Report::new(ExitCode::Brake, error).hint(
-            "nothing was written but what the store was tried with; reading works. Was the repository moved to another store, or is a \
-             proxy in between? `esker doctor store` tries it again and tells more",
+            "only test objects were written; reading still works. Was the repository moved to another store, or is there a proxy? \
+             `esker doctor store` repeats the test and shows the details",
         ),
-        E::NewerFeatures(_) => Report::new(ExitCode::Failed, error).hint("a newer esker wrote this; update this one"),
+        E::NewerFeatures(_) => Report::new(ExitCode::Failed, error).hint("a newer version of esker wrote this; update esker on this machine"),
         E::Cache(_) => Report::new(ExitCode::Failed, error)
             .hint(CACHE_FOLDER),
         E::Revoked => Report::new(ExitCode::Failed, error)
-            .hint("it was taken for dead (`esker unlock`, or two weeks of silence); run it again: what it stored is used"),
+            .hint("the run was considered dead (`esker unlock`, or two weeks of silence); run it again, and it uses what was stored"),
         E::Format(_) | E::Crypto(_) | E::Keyslot(_) | E::Rng(_) | E::SnapshotAmbiguous { .. } | E::Stopped => {
             Report::new(ExitCode::Failed, error)
         }
@@ -221,21 +221,19 @@ fn of_failed_source(kind: Option<SourceKind>) -> &'static str {
     match kind {
         Some(SourceKind::Postgres) => {
             "check that the PostgreSQL server runs, that host, port, user and password are right, and that this user may read every \
-             table; then run the same command again: what was stored is used by it"
+             table; then run the same command again, and it uses what was stored"
         }
         Some(SourceKind::Redis) => {
             "check that the Redis server runs, that its address and password are right, and what its user may do; then run the same \
-             command again: what was stored is used by it"
+             command again, and it uses what was stored"
         }
         Some(SourceKind::Command) => {
-            "run the command by hand as the same user: it must end with exit status 0; then run esker again: what was stored is used by it"
+            "run the command by hand as the same user: it must end with exit status 0; then run esker again, and it uses what was stored"
         }
-        Some(SourceKind::Stdin) => {
-            "check the program before the pipe; then run both again: what was stored is used by the next run"
-        }
+        Some(SourceKind::Stdin) => "check the program before the pipe; then run both again, and esker uses what was stored",
         Some(SourceKind::Directory | SourceKind::File) | None => {
-            "check that it is mounted and that this user may read it; then run the same command again: what was stored is used by it. \
-             If a snapshot may do without it: --optional NAME"
+            "check that it is mounted and that this user may read it; then run the same command again, and it uses what was stored. \
+             If a snapshot without this source is acceptable, use --optional NAME"
         }
     }
 }
@@ -255,25 +253,25 @@ fn of_restore(error: &RestoreError) -> Report {
         RestoreError::Repository(inner) => of_repository(inner),
         RestoreError::Pattern(_) => Report::new(ExitCode::Usage, error),
         RestoreError::NoMatch(_) => Report::new(ExitCode::Failed, format!("{error}; nothing was restored")).hint(
-            "`esker ls -R SNAPSHOT` shows what is in it; a pattern is relative to what is restored, and *, ?, [ and \\ mean themselves \
-             only after a backslash",
+            "`esker ls -R SNAPSHOT` lists the files; a pattern is relative to what is restored, and a literal *, ?, [ or \\ needs a \
+             backslash before it",
         ),
         RestoreError::NoPlaceToDelete { .. } => Report::new(ExitCode::Brake, format!("{error}; nothing was changed"))
-            .hint("restore to a folder of its own, or without --delete"),
+            .hint("restore to an empty folder, or without --delete"),
         RestoreError::NotAgreed => Report::new(ExitCode::Brake, "not confirmed; nothing was changed")
-            .hint("-n shows what would be done; --yes agrees to it without a question"),
+            .hint("-n shows what would be done; --yes confirms without a question"),
         RestoreError::NoSpace { target, needed, free } => Report::new(
             ExitCode::Failed,
             format!(
-                "{} has {} free, and {} are needed; nothing was changed",
+                "{} has {} of free space, but {} are needed; nothing was changed",
                 target.display(),
                 words::size(*free),
                 words::size(*needed)
             ),
         )
-        .hint("choose another target or restore less; --no-space-check begins nevertheless"),
+        .hint("choose another target or restore less; --no-space-check skips this check"),
         RestoreError::NotTheStream { .. } => Report::new(ExitCode::DamageData, error)
-            .hint("every stored chunk is what it should be; take another snapshot, and report this"),
+            .hint("every stored chunk is intact; take another snapshot, and report this as a bug"),
         other => Report::new(ExitCode::Failed, other),
     }
 }
@@ -289,7 +287,7 @@ fn of_copy(error: &CopyError) -> Report {
     match error {
         CopyError::Repository(inner) => of_repository(inner),
         CopyError::SameRepository(_) => {
-            Report::new(ExitCode::Usage, error).hint("to bring the same repository to another place: esker mirror")
+            Report::new(ExitCode::Usage, error).hint("`esker mirror` copies a repository to another place")
         }
     }
 }
@@ -298,7 +296,7 @@ fn of_mirror(error: &MirrorError) -> Report {
     match error {
         MirrorError::Repository(inner) => of_repository(inner),
         MirrorError::OtherHistory { .. } => Report::new(ExitCode::Brake, error).hint(
-            "nothing was changed; was one of the two rolled back, or written to by itself? snapshots of another repository are brought over by `esker copy`",
+            "nothing was changed; check whether one of the two was rolled back or written to. `esker copy` copies single snapshots",
         ),
     }
 }
@@ -312,22 +310,20 @@ fn of_verify(error: &VerifyError) -> Report {
 }
 
 /// What helps when no cache can be kept.
-const CACHE_FOLDER: &str = "name a folder that can be written to and has space: --cache-dir, or TMPDIR for a temporary one";
+const CACHE_FOLDER: &str = "name a writable folder with free space: --cache-dir, or TMPDIR for temporary files";
 
 fn of_prune(error: &PruneError) -> Report {
     let brake = Report::new(ExitCode::Brake, format!("stopped by a safety brake: {error}; nothing was deleted"));
     match error {
         PruneError::Repository(inner) => of_repository(inner),
         PruneError::Renumbered => Report::new(ExitCode::Failed, error).hint(CACHE_FOLDER),
-        PruneError::SnapshotGone { .. } => brake.hint(
-            "find out who removed it; if that was meant, `esker forget` names what is not kept any more, and nothing else does",
-        ),
-        PruneError::Unreadable { .. } | PruneError::NoPack { .. } => brake.hint(
-            "`esker verify` says which snapshots are hit; mend them, or forget the snapshots that cannot be had any more, then prune again",
-        ),
-        PruneError::TooMuch { .. } => brake.hint(
-            "are snapshots missing, or did backups fail after storing much? `esker snapshots` lists what is kept; --force goes on",
-        ),
+        PruneError::SnapshotGone { .. } => brake.hint("find out who removed it; to give up a snapshot, use `esker forget`"),
+        PruneError::Unreadable { .. } | PruneError::NoPack { .. } => {
+            brake.hint("`esker verify` names the affected snapshots; repair them or forget them, then prune again")
+        }
+        PruneError::TooMuch { .. } => {
+            brake.hint("check whether snapshots are missing, or whether backups failed after they stored much; --force continues")
+        }
     }
 }
 
@@ -335,22 +331,22 @@ fn of_forget(error: &ForgetError) -> Report {
     match error {
         ForgetError::Repository(inner) => of_repository(inner),
         ForgetError::Retention(RetentionError::NoPolicy) => Report::new(ExitCode::Usage, error).hint(
-            "give rules such as --keep-daily 7, a [keep] table in the config file, or name snapshots; --unsafe-allow-remove-all with \
-             --host, --tag or --source forgets all that they choose",
+            "give rules such as --keep-daily 7, add a [keep] table to the config file, or name snapshots; --unsafe-allow-remove-all \
+             with --host, --tag or --source forgets all that they select",
         ),
         ForgetError::Retention(RetentionError::KeepsNothing { .. }) => Report::new(ExitCode::Brake, error)
-            .hint("nothing was forgotten; if that is meant, pass --unsafe-allow-remove-all"),
+            .hint("nothing was forgotten; to forget them all, pass --unsafe-allow-remove-all"),
         ForgetError::KeptByNote { id, .. } => Report::new(ExitCode::Brake, error)
-            .hint(format!("nothing was forgotten; if it is not to be kept any longer: esker tag --release {}", id.short())),
+            .hint(format!("nothing was forgotten; to unpin it: esker tag --release {}", id.short())),
         ForgetError::Jump { .. } => Report::new(ExitCode::Brake, error)
-            .hint("nothing was forgotten; look at the clocks, and if they are right pass --allow-time-jump once"),
+            .hint("nothing was forgotten; check the clocks, and if they are right, pass --allow-time-jump once"),
     }
 }
 
 fn of_undelete(error: &UndeleteError) -> Report {
     match error {
         UndeleteError::Repository(inner) => of_repository(inner),
-        UndeleteError::Freed { .. } => Report::new(ExitCode::Failed, error).hint("nothing was committed"),
+        UndeleteError::Freed { .. } => Report::new(ExitCode::Failed, error).hint("nothing was saved"),
         UndeleteError::AlreadyThere { .. } | UndeleteError::OtherGeneration { .. } => Report::new(ExitCode::Failed, error),
     }
 }
@@ -358,7 +354,7 @@ fn of_undelete(error: &UndeleteError) -> Report {
 fn of_format(source: &FormatError, error: &RepositoryError) -> Report {
     match source {
         FormatError::NewerVersion { .. } | FormatError::RequiredExtra { .. } => {
-            Report::new(ExitCode::Failed, error).hint("a newer esker wrote this; update this one")
+            Report::new(ExitCode::Failed, error).hint("a newer version of esker wrote this; update esker on this machine")
         }
         _ => damage(error),
     }
@@ -366,11 +362,11 @@ fn of_format(source: &FormatError, error: &RepositoryError) -> Report {
 
 fn damage(error: &RepositoryError) -> Report {
     Report::new(ExitCode::DamageData, error)
-        .hint("`esker verify --read-data` finds all damage and what it hits; `esker repair --help` says how it is mended")
+        .hint("`esker verify --read-data` finds all damage; `esker repair --help` shows how to repair it")
 }
 
 fn needs_owner(error: &RepositoryError) -> Report {
-    Report::new(ExitCode::WrongKey, error).hint("use a password or key of an owner")
+    Report::new(ExitCode::WrongKey, error).hint("use an owner's password or key")
 }
 
 fn no_repository(place: &str) -> Report {
@@ -388,14 +384,14 @@ fn of_store(error: &StoreError) -> Report {
     match error {
         StoreError::NoStore(place) => no_repository(place),
         StoreError::Full(_) => Report::new(ExitCode::StoreFull, error)
-            .hint("nothing that was stored is lost; make room and run the same command again"),
+            .hint("nothing that was stored is lost; free some space and run the same command again"),
         // A clock or a certificate is what it says, with what to do about it: credentials would lead astray.
         StoreError::Denied(why) if why.contains("certificate does not verify") || why.contains("clock is wrong") => {
             Report::new(ExitCode::Unreachable, why)
-                .hint("nothing that was stored is lost; run the same command again when that is mended")
+                .hint("nothing that was stored is lost; correct this and run the same command again")
         }
         StoreError::Denied(_) => Report::new(ExitCode::Unreachable, error)
-            .hint("the store is there but refuses; check who owns it, the credentials and what they allow"),
+            .hint("the store refuses; check its owner, whether it is mounted read-only, and what the credentials allow"),
         StoreError::NotFound(_) | StoreError::Io(_) => Report::new(ExitCode::Unreachable, error)
             .hint("nothing that was stored is lost; run the same command again when the store answers"),
         StoreError::AlreadyExists(_) | StoreError::Size { .. } => Report::new(ExitCode::Failed, error),

@@ -67,7 +67,7 @@ impl Monitoring {
     /// The run begins. Does not wait.
     pub fn start(&self, told: &Told) {
         if self.entry.sends() && !notify::is_built() {
-            self.progress.warn(&format!("[monitor]: nobody is told: {}", NotifyError::NotBuilt));
+            self.progress.warn(&format!("[monitor]: no message is sent: {}", NotifyError::NotBuilt));
         }
         *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = self.send(told);
     }

@@ -190,7 +190,7 @@ pub fn load(global: &Global, environment: &Environment) -> Result<Settings> {
             config.choose(global.profile.as_deref()).map_err(|error| file::mistake(path, error))?
         }
         None if global.profile.is_some() => {
-            return Err(Usage::new("--profile needs a config file").hint("give --config FILE, or set ESKER_CONFIG").into());
+            return Err(Usage::new("--profile needs a config file").hint("give --config FILE or set ESKER_CONFIG").into());
         }
         None => Section::default(),
     };

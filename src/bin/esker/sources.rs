@@ -79,7 +79,7 @@ pub fn gather(options: &Snapshot, settings: &Settings, tell: &Tell<'_>) -> Resul
     patterns.dedup();
     let sources = chosen.finish(&options.optional)?;
     check_sources(&sources).map_err(|error| {
-        Usage::new(error).hint("a name of your choice: --dir NAME=PATH, --command NAME=..., `name` in a config file")
+        Usage::new(error).hint("choose a name: --dir NAME=PATH, --command NAME=..., or `name` in a config file")
     })?;
     Ok(Gathered { sources, patterns })
 }
@@ -209,7 +209,7 @@ pub fn name_of(path: &Path) -> Result<String> {
     let name: String = name.trim_start_matches(['.', '_', '-']).chars().take(64).collect();
     if name.is_empty() {
         return Err(Usage::new(format!("{} gives no name for a source", escape(path.as_os_str().as_bytes())))
-            .hint("choose one: --dir NAME=PATH")
+            .hint("choose a name: --dir NAME=PATH")
             .into());
     }
     Ok(name)

@@ -34,14 +34,14 @@ pub struct Lock {
 pub fn take(options: &Snapshot, context: &Context) -> Result<Option<Lock>> {
     let host = options.host.clone().unwrap_or_else(|| context.host());
     let Some(path) = path(&host, context)? else {
-        context.progress.remark("there is no folder for the state of this host, so runs at the same time are not noticed");
+        context.progress.remark("this host has no state folder, so esker cannot detect runs at the same time");
         return Ok(None);
     };
     let shown = escape(path.as_os_str().as_encoded_bytes());
     let mut file = match open(&path) {
         Ok(file) => file,
         Err(error) => {
-            context.progress.warn(&format!("{shown}: {error}; whether another run is under way is not known"));
+            context.progress.warn(&format!("{shown}: {error}; esker cannot tell whether another run is active"));
             return Ok(None);
         }
     };
@@ -52,14 +52,14 @@ pub fn take(options: &Snapshot, context: &Context) -> Result<Option<Lock>> {
             Ok(()) => break,
             Err(Errno::WOULDBLOCK) => {}
             Err(error) => {
-                context.progress.warn(&format!("{shown}: {error}; whether another run is under way is not known"));
+                context.progress.warn(&format!("{shown}: {error}; esker cannot tell whether another run is active"));
                 return Ok(None);
             }
         }
         let holder = holder(&mut file);
         if until.is_none_or(|until| Instant::now() >= until) {
             return Err(Failure::new(format!("another snapshot of host {host:?} into this repository is under way: {holder}"))
-                .hint("nothing was done; --wait-lock 30m waits for it, --allow-overlap takes both (no data is at risk)")
+                .hint("nothing was done; --wait-lock 30m waits for it, --allow-overlap runs both (no data is at risk)")
                 .into());
         }
         if !std::mem::replace(&mut told, true) {

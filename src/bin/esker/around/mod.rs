@@ -109,7 +109,7 @@ impl Story {
         let result = match hooks::run(hooks, Stage::Before, &facts, Some(&context.stop), &context.progress) {
             Ok(()) => command(what, context),
             Err(why) => Err(Failure::new(format!("{why}; nothing was done"))
-                .hint("`on-failure = \"warn\"` in [hooks] goes on without it")
+                .hint("`on-failure = \"warn\"` in [hooks] continues without it")
                 .into()),
         };
         context.progress.finish();

@@ -13,7 +13,7 @@ use crate::terminal::escape::escape;
 /// Prints the folder, or deletes what esker made in it.
 pub fn run(options: &Cache, context: &mut Context) -> Result<ExitCode> {
     let Some(folder) = context.caches() else {
-        context.out.remark("there is no cache: this user has no home, so each run makes one and drops it")?;
+        context.out.remark("there is no cache: this user has no home folder, so each run uses a temporary one")?;
         return Ok(ExitCode::Done);
     };
     let shown = escape(folder.as_os_str().as_encoded_bytes());

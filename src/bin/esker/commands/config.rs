@@ -16,7 +16,7 @@ use crate::terminal::Output;
 /// Does one of them. The other settings are not needed, and may be wrong.
 pub fn run(options: &Config, global: &Global, out: &mut Output) -> Result<ExitCode> {
     let Some(path) = global.config.as_deref().filter(|path| !path.as_os_str().is_empty()) else {
-        return Err(Usage::new("which config file?").hint("give --config FILE, or set ESKER_CONFIG").into());
+        return Err(Usage::new("no config file was named").hint("give --config FILE or set ESKER_CONFIG").into());
     };
     let code = match options.action {
         ConfigAction::Check => check::run(path, global, out)?,

@@ -19,7 +19,7 @@ pub fn run(options: &Doctor, context: &mut Context) -> Result<ExitCode> {
             match context.out.json {
                 true => context.out.json(&json!({ "message_type": "doctor", "checks": ["store"] }))?,
                 false => {
-                    context.out.line("esker doctor store   what the store can be trusted with, and how fast it answers")?;
+                    context.out.line("esker doctor store   what the store guarantees and how fast it is")?;
                     context.out.line("esker verify         what the repository holds")?;
                     context.out.line("esker status         how fresh its snapshots are")?;
                 }
@@ -56,7 +56,7 @@ fn show(found: &Probe, place: &str, holds_repository: bool, context: &mut Contex
     let time = |time: std::time::Duration| words::duration(time.as_secs_f64());
     context.out.line(&format!("  put {}, get {}, list {} (medians)", time(found.put), time(found.get), time(found.list)))?;
     if found.listed == Shown::AtOnce {
-        context.out.line("  a listing shows at once what was created")?;
+        context.out.line("  a listing shows new objects at once")?;
     }
     match found.deletes {
         Deletes::Work(Shown::AtOnce) => context.out.line("  a deleted object is gone at once")?,

@@ -30,7 +30,7 @@ pub fn run(options: &Dump, context: &mut Context) -> Result<ExitCode> {
     }
     if place.path.is_empty() {
         return Err(Usage::new("dump needs the path of a file or stream in the snapshot")
-            .hint(format!("it is SNAPSHOT:PATH; `esker ls -R {}` shows what there is", place.snapshot))
+            .hint(format!("write SNAPSHOT:PATH; `esker ls -R {}` lists the paths", place.snapshot))
             .into());
     }
     let repository = context.open()?;

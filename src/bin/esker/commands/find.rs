@@ -67,7 +67,9 @@ impl Patterns {
         let lowered: Vec<String> =
             patterns.iter().map(|pattern| if ignore_case { pattern.to_lowercase() } else { pattern.clone() }).collect();
         if let Some(pattern) = lowered.iter().find(|pattern| pattern.starts_with('!')) {
-            return Err(Usage::new(format!("pattern {pattern:?} would find nothing; a name that begins with ! is '[!]...'")).into());
+            return Err(
+                Usage::new(format!("pattern {pattern:?} cannot match; write '[!]...' for a name that begins with !")).into()
+            );
         }
         let inner = Excludes::new(&lowered).map_err(Usage::new)?;
         Ok(Self { inner, ignore_case })

@@ -18,7 +18,7 @@ use crate::error::Usage;
 use crate::exit_code::ExitCode;
 use crate::shared::{listing, look, place, pruned};
 use crate::terminal::escape::escape;
-use crate::terminal::words;
+use crate::terminal::{stdout_columns, words};
 
 /// Plans, shows the plan, carries it out.
 pub fn run(options: &Forget, context: &mut Context) -> Result<ExitCode> {
@@ -88,7 +88,7 @@ fn policy(options: &Forget, context: &Context) -> Result<Option<Policies>> {
     let given = options.rules.policy();
     if !options.snapshots.is_empty() {
         if given.is_some() || options.group_by.is_some() {
-            return Err(Usage::new("snapshots are named and rules are given; only one of the two can be meant").into());
+            return Err(Usage::new("name snapshots or give rules, but not both").into());
         }
         return Ok(None);
     }
@@ -99,7 +99,7 @@ fn policy(options: &Forget, context: &Context) -> Result<Option<Policies>> {
     };
     if policy.is_empty() && of_sources.is_empty() && options.unsafe_allow_remove_all && options.filter.is_empty() {
         return Err(Usage::new("--unsafe-allow-remove-all without a rule would forget every snapshot there is")
-            .hint("choose which with --host, --tag or --source, or name them")
+            .hint("select snapshots with --host, --tag or --source, or name them")
             .into());
     }
     Ok(Some((policy, of_sources)))
@@ -145,20 +145,24 @@ fn show(plan: &ForgetPlan, survey: &Survey, options: &Forget, context: &mut Cont
 
 fn table(will: &str, rows: impl Iterator<Item = (SnapshotId, String)>, survey: &Survey, context: &mut Context) -> Result<()> {
     let damaged = |id: SnapshotId| vec![id.short(), "(damaged)".to_owned()];
-    let row = |(id, reasons): (SnapshotId, String)| match survey.find(&id) {
-        Some((stored, tags)) => row(stored, tags, &reasons),
-        None => damaged(id),
-    };
-    let rows: Vec<Vec<String>> = rows.map(row).collect();
+    let rows: Vec<(SnapshotId, String)> = rows.collect();
     if rows.is_empty() || context.out.quiet {
         return Ok(());
     }
     context.out.line(&format!("  {will} {}:", words::counted(rows.len() as u64, "snapshot", "snapshots")))?;
-    let text = words::table(&["ID", "Time", "Host", "Tags", "Sources", "Reasons"], &[], rows);
+    let columns = stdout_columns().map(|columns| columns.saturating_sub(4));
+    let text =
+        words::fitted_table(&["ID", "Time", "Host", "Tags", "Sources", "Reasons"], &[], &[3, 2], columns, &|names_columns| {
+            let one = |(id, reasons): &(SnapshotId, String)| match survey.find(id) {
+                Some((stored, tags)) => row(stored, tags, reasons, names_columns),
+                None => damaged(*id),
+            };
+            rows.iter().map(one).collect()
+        });
     text.lines().try_for_each(|line| context.out.line(&format!("    {line}")))
 }
 
-fn row(stored: &esker::repository::StoredSnapshot, tags: &[String], reasons: &str) -> Vec<String> {
+fn row(stored: &esker::repository::StoredSnapshot, tags: &[String], reasons: &str, names_columns: usize) -> Vec<String> {
     let snapshot = &stored.snapshot;
     let sources: Vec<String> = snapshot.sources.iter().map(|source| escape(source.name.as_bytes())).collect();
     vec![
@@ -166,7 +170,7 @@ fn row(stored: &esker::repository::StoredSnapshot, tags: &[String], reasons: &st
         words::local_time(snapshot.time),
         escape(snapshot.host.as_bytes()),
         escape(tags.join(",").as_bytes()),
-        sources.join(","),
+        words::names(&sources, names_columns),
         escape(reasons.as_bytes()),
     ]
 }

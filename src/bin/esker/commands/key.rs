@@ -139,7 +139,7 @@ fn rotated(done: &Rotation, dry_run: bool) -> Vec<String> {
     let would = |would: &str, did: &str| if dry_run { would.to_owned() } else { did.to_owned() };
     let mut lines = Vec::new();
     lines.push(match done.before == done.generation {
-        true => would("would finish a rotation that was cut off", "finished a rotation that was cut off"),
+        true => would("would finish an interrupted rotation", "finished an interrupted rotation"),
         false => format!(
             "{} the generation from {} to {}: {} on to count",
             would("would raise", "raised"),
@@ -161,16 +161,15 @@ fn rotated(done: &Rotation, dry_run: bool) -> Vec<String> {
     }
     if !done.under_way.is_empty() {
         let runs = words::counted(done.under_way.len() as u64, "run", "runs");
-        lines.push(format!(
-            "{runs} may be under way or dead; a snapshot that one of them still commits will be quarantined: take it again"
-        ));
+        lines
+            .push(format!("{runs} may be active or dead; if one of them still saves a snapshot, it is quarantined: take it again"));
     }
     if dry_run {
         lines.push("dry run: nothing was changed".to_owned());
     } else {
-        lines.push("every writer key given out before is void; a new one for each host:".to_owned());
+        lines.push("every earlier writer key is revoked; export a new one for each host:".to_owned());
         lines.push("  esker key export --writer --output writer.key".to_owned());
-        lines.push("the next snapshot of each host stores everything once more, beside what is there".to_owned());
+        lines.push("the next snapshot of each host stores everything once more".to_owned());
     }
     lines
 }
@@ -191,7 +190,7 @@ fn export(owner: bool, output: Option<&Path>, context: &mut Context) -> Result<(
                 return context.out.json(&json!({ "message_type": "key_exported", "gives": gives, "path": shown }));
             }
             let means =
-                if owner { "it opens everything; keep it away from the hosts" } else { "it takes snapshots and reads none" };
+                if owner { "it gives full access; do not keep it on the hosts" } else { "it takes snapshots but cannot read any" };
             context.out.remark(&format!("wrote {shown} (mode 0600): {means}"))
         }
         None if context.out.json => {

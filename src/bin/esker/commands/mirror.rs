@@ -53,7 +53,7 @@ fn check_is_elsewhere(here: &str, there: &str) -> Result<()> {
     match folder(here) {
         Some(folder_here) if Some(&folder_here) == folder(there).as_ref() => {
             Err(Usage::new(format!("{} is the repository itself", escape(there.as_bytes())))
-                .hint("name another place, best on another disk or machine")
+                .hint("name another place, preferably on another disk or machine")
                 .into())
         }
         _ => Ok(()),
@@ -115,12 +115,12 @@ fn print(summary: &MirrorSummary, place: &str, dry_run: bool, seconds: f64, cont
         context.out.remark(&format!("{} {} there", objects(summary.deleted), verb("deleted", "would be deleted")))?;
     }
     if summary.only_there > 0 {
-        let hint = "a prune here may have freed them; --delete frees them there";
+        let hint = "a prune here may have deleted them; --delete deletes them there too";
         context.out.remark(&format!("{} only there: {hint}", objects(summary.only_there)))?;
     }
     if summary.keys_only_there > 0 {
         let keys = words::counted(summary.keys_only_there, "key", "keys");
-        context.progress.warn(&format!("{keys} removed here still open the mirror; --delete removes them there"));
+        context.progress.warn(&format!("{keys} removed here still open the mirror; --delete removes them there too"));
     }
     Ok(())
 }

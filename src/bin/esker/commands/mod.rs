@@ -90,8 +90,10 @@ pub fn run(arguments: Arguments) -> ExitCode {
 fn open_log(settings: &Settings, command: &Command, progress: &Progress) {
     let Some(path) = &settings.log_file else { return };
     if let Err(error) = log::open(path) {
-        progress
-            .warn(&format!("the log file {} cannot be opened: {error}; going on without it", escape(path.as_os_str().as_bytes())));
+        progress.warn(&format!(
+            "the log file {} cannot be opened: {error}; continuing without it",
+            escape(path.as_os_str().as_bytes())
+        ));
     }
     let name = around::name(command).map_or_else(String::new, |name| format!(", {}", name.name()));
     log::write(&format!("esker {}{name}, process {}", env!("CARGO_PKG_VERSION"), std::process::id()));

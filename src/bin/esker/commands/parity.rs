@@ -30,8 +30,8 @@ fn set(percent: u8, context: &mut Context) -> Result<ExitCode> {
         }))?;
     } else {
         context.out.remark(&match percent {
-            0 => "new packs get no parity; what is there stays until `esker parity drop`".to_owned(),
-            _ => format!("new packs get {percent}% of parity; `esker parity add` makes it for packs without"),
+            0 => "new packs get no parity; existing parity remains until `esker parity drop`".to_owned(),
+            _ => format!("new packs get {percent}% of parity; `esker parity add` creates it for existing packs"),
         })?;
     }
     Ok(ExitCode::Done)
@@ -41,8 +41,8 @@ fn add(percent: Option<u8>, dry_run: bool, context: &mut Context) -> Result<Exit
     let repository = context.open()?;
     let percent = percent.unwrap_or(repository.config().parity_percent());
     if percent == 0 {
-        return Err(Usage::new("how much parity? this repository is set to none")
-            .hint("say --percent 5%, or for new packs too: esker parity set 5%")
+        return Err(Usage::new("no amount of parity was given, and this repository is set to none")
+            .hint("give --percent 5%; for new packs too, run `esker parity set 5%`")
             .into());
     }
     let summary = parity::add(&repository, percent, dry_run, &*context.monitor(), &context.stop)?;
@@ -80,7 +80,7 @@ fn drop(dry_run: bool, context: &mut Context) -> Result<ExitCode> {
     let verb = if dry_run { "would be deleted" } else { "deleted" };
     context.out.remark(&format!("{} {verb} ({})", words::counted(count, "parity object", "parity objects"), words::size(bytes)))?;
     if repository.config().parity_percent() > 0 {
-        context.out.remark("new packs still get parity; `esker parity set 0` ends that")?;
+        context.out.remark("new packs still get parity; `esker parity set 0` stops that")?;
     }
     Ok(ExitCode::Done)
 }

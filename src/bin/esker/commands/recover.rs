@@ -50,12 +50,12 @@ fn print(summary: &RecoverSummary, dry_run: bool, context: &mut Context) -> Resu
     }
     if summary.lost > 0 {
         let lost = words::counted(summary.lost, "entry was", "entries were");
-        context.out.remark(&format!("{lost} left out, because no content can be read for them"))?;
+        context.out.remark(&format!("{lost} left out, because their content cannot be read"))?;
     }
     context.out.remark(&match (summary.roots.len() as u64, summary.snapshot) {
-        (0, _) => "every folder is reached by a snapshot; there is nothing to recover".to_owned(),
+        (0, _) => "every folder belongs to a snapshot; there is nothing to recover".to_owned(),
         (count, Some(id)) => format!(
-            "snapshot {} holds {} that no snapshot reached, each below `recovered`",
+            "snapshot {} holds {} that belonged to no snapshot, each below `recovered`",
             id.short(),
             words::counted(count, "folder", "folders")
         ),

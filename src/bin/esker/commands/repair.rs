@@ -60,7 +60,7 @@ fn print_index(summary: &IndexSummary, dry_run: bool, context: &mut Context) -> 
         }));
     }
     for (name, detail) in &summary.damaged {
-        context.out.line(&format!("damaged, not believed, left in place: {name}: {}", escape_lines(detail)))?;
+        context.out.line(&format!("damaged and ignored: {name}: {}", escape_lines(detail)))?;
     }
     for (id, detail) in &summary.unreadable {
         context.out.line(&format!("cannot be indexed: {}: {}", pack(*id), escape_lines(detail)))?;
@@ -161,11 +161,11 @@ fn print_packs(summary: &PacksSummary, found: Option<&OtherSummary>, dry_run: bo
     }
     for pack in &summary.packs {
         let outcome = match (&pack.outcome, dry_run) {
-            (Outcome::FromParity, true) => "its parity object can put it back".to_owned(),
-            (Outcome::FromParity, false) => "put back from its parity object".to_owned(),
-            (Outcome::FromMirror(place), true) => format!("{} can put it back", escape(place.as_bytes())),
-            (Outcome::FromMirror(place), false) => format!("put back from {}", escape(place.as_bytes())),
-            (Outcome::Unmended, _) => "nothing gives its bytes back".to_owned(),
+            (Outcome::FromParity, true) => "its parity object can restore it".to_owned(),
+            (Outcome::FromParity, false) => "restored from its parity object".to_owned(),
+            (Outcome::FromMirror(place), true) => format!("{} can restore it", escape(place.as_bytes())),
+            (Outcome::FromMirror(place), false) => format!("restored from {}", escape(place.as_bytes())),
+            (Outcome::Unmended, _) => "its bytes cannot be restored".to_owned(),
         };
         context.out.line(&format!("{}  {}: {outcome}", harm(pack.harm), names::pack_name(pack.pack)))?;
     }
@@ -175,7 +175,7 @@ fn print_packs(summary: &PacksSummary, found: Option<&OtherSummary>, dry_run: bo
         words::size(summary.bytes),
         words::counted(summary.packs.len() as u64, "was wrong", "were wrong"),
         match (summary.packs.len() as u64 - summary.unmended(), dry_run) {
-            (mended, true) => format!("of which {} can be put back", words::count(mended)),
+            (mended, true) => format!("of which {} can be restored", words::count(mended)),
             (mended, false) => format!("of which {} put back", words::count(mended)),
         },
     ))?;
@@ -254,7 +254,7 @@ fn lost_line(id: SnapshotId, lost: &Lost) -> String {
     let what = match lost {
         Lost::Entry(_) => String::new(),
         Lost::Folder(_) => " (the whole folder)".to_owned(),
-        Lost::PartOfFolder(_) => " (some of its entries; which, nobody can tell)".to_owned(),
+        Lost::PartOfFolder(_) => " (some of its entries; it is unknown which)".to_owned(),
         Lost::Attribute(_, name) => format!(" (its attribute {})", escape(name)),
     };
     format!("lost  {}:{path}{what}", id.short())
@@ -285,13 +285,13 @@ fn print_snapshots(summary: &SnapshotsSummary, dry_run: bool, context: &mut Cont
     for repaired in &summary.damaged {
         let what = match (repaired.new, repaired.before, repaired.other_generation) {
             (Some(new), ..) => format!("snapshot {} holds the rest; the original stays until you forget it", new.short()),
-            (None, Some(before), _) => format!("snapshot {} was made of the rest before", before.short()),
+            (None, Some(before), _) => format!("snapshot {} already holds the rest", before.short()),
             (None, None, Some(generation)) => {
                 format!(
-                    "it is of generation {generation}, before a `key rotate`: no snapshot of the rest is made; `restore` brings the rest back"
+                    "it is of generation {generation}, before a `key rotate`, so esker makes no snapshot of the rest; `restore` restores the rest"
                 )
             }
-            (None, None, None) if dry_run => "a snapshot of the rest would be made".to_owned(),
+            (None, None, None) if dry_run => "esker would make a snapshot of the rest".to_owned(),
             (None, None, None) => "nothing is left to keep".to_owned(),
         };
         let lost = words::counted(repaired.lost, "thing is lost", "things are lost");

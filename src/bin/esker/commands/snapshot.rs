@@ -123,7 +123,7 @@ fn print(summary: &SnapshotSummary, unused: &[String], context: &mut Context) ->
     }
     if !summary.reasons.is_empty() {
         context.progress.warn(&format!(
-            "the snapshot {} incomplete: {} not in it, or not as it should be",
+            "the snapshot {} incomplete: {} missing or incomplete",
             if summary.id.is_some() { "is" } else { "would be" },
             if summary.reasons.count == 1 {
                 "1 thing is".to_owned()

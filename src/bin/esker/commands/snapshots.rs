@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::args::Snapshots;
 use crate::context::Context;
 use crate::exit_code::ExitCode;
-use crate::shared::listing::{failed_json, list_forgotten, plain_json, row};
+use crate::shared::listing::{failed_json, list_forgotten, plain_json, row, table};
 use crate::shared::{look, place, warnings};
 use crate::terminal::escape::escape;
 use crate::terminal::words;
@@ -40,12 +40,10 @@ pub fn run(options: &Snapshots, context: &mut Context) -> Result<ExitCode> {
     } else if found.is_empty() {
         context.out.remark("no snapshots")?;
     } else {
-        let rows = found.iter().map(|surveyed| row(&surveyed.stored, &surveyed.tags, &state(surveyed, &survey))).collect();
-        context.out.line(&words::table(
-            &["ID", "Time", "Host", "Tags", "Sources", "Files", "Size", "Added", "Took", ""],
-            &[5, 6, 7, 8],
-            rows,
-        ))?;
+        context.out.line(&table(&|names_columns| {
+            let one = |surveyed: &&Surveyed| row(&surveyed.stored, &surveyed.tags, &state(surveyed, &survey), names_columns);
+            found.iter().map(one).collect()
+        }))?;
         if options.long {
             for surveyed in &found {
                 details(&surveyed.stored, context)?;

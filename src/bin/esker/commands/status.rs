@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::exit_code::ExitCode;
 use crate::shared::{class, listing, look, warnings};
 use crate::terminal::escape::escape;
-use crate::terminal::words;
+use crate::terminal::{stdout_columns, words};
 use groups::Group;
 
 mod groups;
@@ -59,7 +59,7 @@ pub fn run(options: &Status, context: &mut Context) -> Result<ExitCode> {
     }
     let survey = look::look(&repository, context)?;
     if let Err(error) = survey.record(&repository) {
-        context.progress.warn(&format!("what was seen for the first time could not be written down: {error}"));
+        context.progress.warn(&format!("the time when snapshots were first seen could not be recorded: {error}"));
     }
     let ledger = Ledger::new(survey.notes.proofs(), survey.clock);
     let of_config = context.settings.keep.as_ref().and_then(|keep| keep.group_by());
@@ -193,8 +193,9 @@ fn show(look: &Look<'_>, context: &mut Context) -> Result<()> {
     if look.groups.is_empty() {
         context.out.line("no snapshot")?;
     } else {
-        let rows = look.groups.iter().map(row).collect();
-        context.out.line(&words::table(&["Host", "Sources", "Newest", "Time", "Age", ""], &[], rows))?;
+        let header = ["Host", "Sources", "Newest", "Time", "Age", ""];
+        let rows = |names_columns| look.groups.iter().map(|group| row(group, names_columns)).collect();
+        context.out.line(&words::fitted_table(&header, &[], &[3, 2], stdout_columns(), &rows))?;
     }
     for (group, source, text) in lacking(look) {
         let line = format!("warning: {} of snapshot {}: {text}", source, group.newest.stored.id.short());
@@ -244,7 +245,7 @@ fn lacking<'a>(look: &'a Look<'_>) -> impl Iterator<Item = (&'a Group<'a>, &'a s
     groups.flat_map(|group| group.newest.stored.snapshot.warnings().map(move |(source, text)| (group, source, text)))
 }
 
-fn row(group: &Group<'_>) -> Vec<String> {
+fn row(group: &Group<'_>, names_columns: usize) -> Vec<String> {
     let stored = &group.newest.stored;
     let mut state = Vec::new();
     state.extend((!stored.snapshot.is_complete()).then_some("INCOMPLETE"));
@@ -257,7 +258,10 @@ fn row(group: &Group<'_>) -> Vec<String> {
     state.extend(verified.is_some_and(|verified| verified.findings > 0).then_some("DAMAGED"));
     vec![
         escape(group.host.unwrap_or("(all)").as_bytes()),
-        group.sources.as_ref().map_or("(all)".to_owned(), |sources| escape(sources.join(",").as_bytes())),
+        group.sources.as_ref().map_or("(all)".to_owned(), |sources| {
+            let sources: Vec<String> = sources.iter().map(|name| escape(name.as_bytes())).collect();
+            words::names(&sources, names_columns)
+        }),
         stored.id.short(),
         words::local_time(group.newest.time),
         age(group.age),

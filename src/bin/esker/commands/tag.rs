@@ -31,12 +31,12 @@ pub fn run(options: &Tag, context: &mut Context) -> Result<ExitCode> {
     }
     if add.is_empty() && remove.is_empty() && set.is_none() && keep.is_none() && options.comment.is_none() {
         return Err(
-            Usage::new("nothing to change: give --add, --remove, --set, --keep, --keep-until, --release or --comment").into()
+            Usage::new("nothing to change; give --add, --remove, --set, --keep, --keep-until, --release or --comment").into()
         );
     }
     if options.snapshots.is_empty() && options.filter.is_empty() {
-        return Err(Usage::new("of which snapshots? none was named")
-            .hint("name some, or choose with --host, --tag or --source")
+        return Err(Usage::new("no snapshot was named")
+            .hint("name snapshots, or select them with --host, --tag or --source")
             .into());
     }
     let repository = context.open()?;

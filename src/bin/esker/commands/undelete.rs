@@ -25,7 +25,7 @@ pub fn run(options: &Undelete, context: &mut Context) -> Result<ExitCode> {
             [one] if !name.is_empty() => chosen.push(one.clone()),
             [] => {
                 return Err(
-                    anyhow::Error::from(RepositoryError::SnapshotNotFound(name.clone())).context("among those that were forgotten")
+                    anyhow::Error::from(RepositoryError::SnapshotNotFound(name.clone())).context("among the forgotten snapshots")
                 );
             }
             _ => return Err(RepositoryError::SnapshotAmbiguous { prefix: name.clone(), count: fits.len() }.into()),

@@ -50,8 +50,8 @@ fn named(sessions: &[UnderWay], prefix: &str) -> Result<usize> {
     let mut fitting = sessions.iter().enumerate().filter(|(_, session)| fits(session)).map(|(place, _)| place);
     match (fitting.next(), fitting.next()) {
         (Some(place), None) => Ok(place),
-        (None, _) => Err(Usage::new(format!("no session {} is under way", escape(prefix.as_bytes())))
-            .hint("`esker unlock --dry-run` shows those that are")
+        (None, _) => Err(Usage::new(format!("no session {} is active", escape(prefix.as_bytes())))
+            .hint("`esker unlock --dry-run` lists the active ones")
             .into()),
         (Some(_), Some(_)) => {
             Err(Usage::new(format!("{} fits several sessions; type more of it", escape(prefix.as_bytes()))).into())
@@ -81,7 +81,7 @@ fn show(sessions: &[UnderWay], fates: &[Fate], dry_run: bool, context: &mut Cont
         }));
     }
     if sessions.is_empty() {
-        return context.out.remark("no run is under way");
+        return context.out.remark("no run is active");
     }
     let rows = sessions.iter().zip(fates).map(|(session, fate)| row(session, *fate)).collect();
     context.out.line(&words::table(&["Session", "Host", "Process", "Since", ""], &[2], rows))?;
@@ -90,7 +90,7 @@ fn show(sessions: &[UnderWay], fates: &[Fate], dry_run: bool, context: &mut Cont
         false => format!("ended {}", words::counted(ended, "session", "sessions")),
     })?;
     if fates.contains(&Fate::Stays) && ended == 0 {
-        context.out.remark("whoever is known to be dead all the same is ended by its id: esker unlock SESSION")?;
+        context.out.remark("to end another run that you know to be dead: esker unlock SESSION")?;
     }
     Ok(())
 }

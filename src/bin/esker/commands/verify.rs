@@ -41,7 +41,7 @@ pub fn run(options: &Verify, context: &mut Context) -> Result<ExitCode> {
     if !options.no_record
         && let Err(error) = survey::survey(&repository).and_then(|survey| survey.record(&repository))
     {
-        context.progress.warn(&format!("what was seen for the first time could not be written down: {error}"));
+        context.progress.warn(&format!("the time when snapshots were first seen could not be recorded: {error}"));
     }
     context.progress.finish();
     for finding in &findings {
@@ -58,7 +58,7 @@ pub fn run(options: &Verify, context: &mut Context) -> Result<ExitCode> {
 /// How long a period is, measured back from now.
 fn seconds(period: Period) -> Result<u64> {
     let now = SystemClock::new().now();
-    let refuse = || Usage::new(format!("--max-age {period}: this is no age")).hint("such as 30d");
+    let refuse = || Usage::new(format!("--max-age {period} is not an age")).hint("such as 30d");
     let then = period.before(now, &jiff::tz::TimeZone::system()).ok_or_else(refuse)?;
     Ok(u64::try_from(now.seconds.saturating_sub(then.seconds)).map_err(|_| refuse())?)
 }
@@ -66,7 +66,7 @@ fn seconds(period: Period) -> Result<u64> {
 /// `n/m`, `x%`, or a size.
 fn parse(part: &str) -> Result<ReadData> {
     let refuse = || {
-        Usage::new(format!("--read-data-subset {part:?} is none of n/m, x% and a size"))
+        Usage::new(format!("--read-data-subset {part:?} is not n/m, x% or a size"))
             .hint("such as 1/7 (a seventh: seven runs read everything), 5%, or 10GiB")
     };
     let part = part.trim();
@@ -155,11 +155,11 @@ fn conclude(summary: &VerifySummary, context: &mut Context, seconds: f64) -> Res
     context.out.remark(&match (summary.findings, summary.data_affected) {
         (0, _) => "no damage found".to_owned(),
         (found, 0) => format!(
-            "{}, and everything can still be restored; `esker repair --help` says how it is mended",
+            "{}, and everything can still be restored; `esker repair --help` shows how to repair it",
             words::counted(found, "finding", "findings")
         ),
         (found, lost) => format!(
-            "{}, of which {} lost data; `esker repair --help` says what may bring it back",
+            "{}, of which {} lost data; `esker repair --help` shows what may restore it",
             words::counted(found, "finding", "findings"),
             words::count(lost)
         ),

@@ -225,7 +225,7 @@ impl SourceEntry {
             }
         }
         if self.name.is_none() && self.directory.is_none() && self.authentik.is_none() {
-            return Err("a source needs a name (only a directory and authentik can go without)".to_owned());
+            return Err("a source needs a name (optional only for a directory and authentik)".to_owned());
         }
         if (self.name.is_some() || self.optional) && self.authentik.is_some() {
             return Err("authentik names its sources itself: no `name`, and `optional = [NAMES]` in its own table".to_owned());

@@ -137,7 +137,7 @@ impl Reading<'_> {
             .map_err(|error| mistake(path, error).hint("check the path: --config, ESKER_CONFIG, or `include` in a config file"))?;
         let whole = path.canonicalize().map_err(|error| mistake(path, error))?;
         if self.open.contains(&whole) {
-            return Err(mistake(path, "it includes itself, by itself or by a file that it includes").into());
+            return Err(mistake(path, "it includes itself, directly or through another file").into());
         }
         self.open.push(whole.clone());
         let (mut base, mut profiles) = self.parse(&text, path).map_err(|error| mistake(path, error))?;
@@ -189,7 +189,7 @@ impl Reading<'_> {
                 Ok(()) => {
                     let section = section(Spanned::new(span, table), path).map_err(|error| error.located(located))?;
                     if section.include.is_some() {
-                        return Err(format!("profile {name:?} has an `include`, which stands at the top of a file only"));
+                        return Err(format!("profile {name:?} has an `include`, which is allowed only at the top of a file"));
                     }
                     Profile::Read(Box::new(section))
                 }

@@ -39,7 +39,7 @@ pub(super) fn opening(global: &Global, environment: &Environment, section: &mut 
             let names: Vec<_> = given.iter().map(|given| given.name).collect();
             return Err(Usage::new(format!("more than one secret is given: {}", names.join(" and ")))
                 .hint(
-                    "each flag has a variable: look at ESKER_PASSWORD, ESKER_PASSWORD_FILE, ESKER_PASSWORD_COMMAND, ESKER_KEY_FILE",
+                    "check the flags and the variables ESKER_PASSWORD, ESKER_PASSWORD_FILE, ESKER_PASSWORD_COMMAND, ESKER_KEY_FILE",
                 )
                 .into());
         }

@@ -14,7 +14,7 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no length of time; 30s, 10m, 2h or 1h30m is one");
+        let wrong = || format!("{text:?} is not a length of time, such as 30s, 10m, 2h or 1h30m");
         let duration: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
         duration.try_into().map(Self).map_err(|_| wrong())
     }

@@ -66,7 +66,7 @@ impl<'a> Variables<'a> {
             }
             expanded.push_str(&rest[..at]);
             let inner = &rest[at + 2..];
-            let end = inner.find('}').ok_or_else(|| ("`${` without a `}` (`$${` stands for `${` itself)".to_owned(), false))?;
+            let end = inner.find('}').ok_or_else(|| ("`${` without a `}` (write `$${` for a literal `${`)".to_owned(), false))?;
             expanded.push_str(&self.one(&inner[..end])?);
             rest = &inner[end + 1..];
         }
@@ -82,7 +82,9 @@ impl<'a> Variables<'a> {
         let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if name.is_empty() || !name.chars().all(is_name) || name.starts_with(|c: char| c.is_ascii_digit()) {
             return Err((
-                format!("`${{{inside}}}` is not understood: `${{NAME}}` or `${{NAME:-default}}` (`$${{` stands for `${{` itself)"),
+                format!(
+                    "`${{{inside}}}` is not understood: `${{NAME}}` or `${{NAME:-default}}` (write `$${{` for a literal `${{`)"
+                ),
                 false,
             ));
         }

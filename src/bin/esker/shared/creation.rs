@@ -25,7 +25,7 @@ pub fn guard(text: &Option<String>) -> Result<u64> {
     let Some(text) = text else { return Ok(0) };
     match text.parse() {
         Ok(Period::Calendar { years: 0, months: 0, days, hours }) => Ok(u64::from(days) * 86_400 + u64::from(hours) * 3600),
-        _ => Err(Usage::new(format!("--guard {text:?} is no number of days or hours")).hint("such as 14d").into()),
+        _ => Err(Usage::new(format!("--guard {text:?} is not a number of days or hours")).hint("write it as in 14d or 36h").into()),
     }
 }
 
@@ -85,8 +85,8 @@ pub fn create(
         }
         context.out.line(&format!("recovery key:  {}", *created.recovery_key))?;
         context.out.remark(
-            "\nIt opens the repository when the password is lost, and is not shown again: print it and keep it elsewhere.\n\
-             A host that should write but not read gets a writer key, and the owner key stays away from it:\n  \
+            "\nIt opens the repository if the password is lost. It is not shown again: print it and keep it in another place.\n\
+             A host that should write but not read needs a writer key, and must not have the owner key:\n  \
              esker key export --output writer.key",
         )?;
     }

@@ -50,10 +50,10 @@ impl Incomplete {
             [one] => format!(": the source {one} is missing or not whole"),
             several => format!(": the sources {} are missing or not whole", several.join(", ")),
         };
-        let asked = if self.affected { "" } else { "; what was asked for is not affected" };
+        let asked = if self.affected { "" } else { "; this does not affect what you asked for" };
         warn(&format!("snapshot {} is incomplete{what}{asked}", self.id.short()));
         for reason in self.reasons.iter().take(SHOWN_MAX) {
-            warn(&format!("  not in it, or not as it should be: {reason}"));
+            warn(&format!("  missing or incomplete: {reason}"));
         }
         if self.reasons.len() > SHOWN_MAX {
             warn(&format!("  and {} more", words::count((self.reasons.len() - SHOWN_MAX) as u64)));
@@ -62,7 +62,7 @@ impl Incomplete {
             Some((id, time)) => {
                 warn(&format!("the last complete snapshot of these sources is {} of {}", id.short(), words::local_time(time)))
             }
-            None => warn("no complete snapshot of these sources is in the repository"),
+            None => warn("the repository holds no complete snapshot of these sources"),
         }
     }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::warnings;
 use crate::context::Context;
 use crate::terminal::escape::escape;
-use crate::terminal::words;
+use crate::terminal::{stdout_columns, words};
 
 /// Those that may still be brought back.
 pub fn list_forgotten(forgotten: &[Forgone], context: &mut Context) -> Result<()> {
@@ -24,16 +24,13 @@ pub fn list_forgotten(forgotten: &[Forgone], context: &mut Context) -> Result<()
     if forgotten.is_empty() {
         return context.out.remark("nothing was forgotten that is still there");
     }
-    let one = |forgone: &Forgone| {
-        let state = format!("forgotten {}", words::local_time(forgone.time));
-        row(&forgone.stored, &forgone.stored.snapshot.tags, &state)
-    };
-    let rows = forgotten.iter().map(one).collect();
-    context.out.line(&words::table(
-        &["ID", "Time", "Host", "Tags", "Sources", "Files", "Size", "Added", "Took", ""],
-        &[5, 6, 7, 8],
-        rows,
-    ))
+    context.out.line(&table(&|names_columns| {
+        let one = |forgone: &Forgone| {
+            let state = format!("forgotten {}", words::local_time(forgone.time));
+            row(&forgone.stored, &forgone.stored.snapshot.tags, &state, names_columns)
+        };
+        forgotten.iter().map(one).collect()
+    }))
 }
 
 /// A run that failed.
@@ -46,15 +43,26 @@ pub fn failed_json(run: &FailedRun) -> Value {
     })
 }
 
-/// A snapshot as a row.
-pub fn row(stored: &StoredSnapshot, tags: &[String], state: &str) -> Vec<String> {
+/// A table of snapshots that fits the terminal. `rows` makes rows with names in at most so many columns.
+pub fn table(rows: &dyn Fn(usize) -> Vec<Vec<String>>) -> String {
+    words::fitted_table(
+        &["ID", "Time", "Host", "Tags", "Sources", "Files", "Size", "Added", "Took", ""],
+        &[5, 6, 7, 8],
+        &[8, 7, 5, 3, 6, 2],
+        stdout_columns(),
+        rows,
+    )
+}
+
+/// A snapshot as a row, with its sources in at most so many columns.
+pub fn row(stored: &StoredSnapshot, tags: &[String], state: &str, names_columns: usize) -> Vec<String> {
     let snapshot = &stored.snapshot;
     vec![
         stored.id.short(),
         words::local_time(snapshot.time),
         escape(snapshot.host.as_bytes()),
         escape(tags.join(",").as_bytes()),
-        sources(snapshot),
+        sources(snapshot, names_columns),
         words::count(snapshot.totals.files),
         words::size(snapshot.totals.bytes),
         snapshot.run().map(|run| words::size(run.bytes_added)).unwrap_or_default(),
@@ -64,7 +72,7 @@ pub fn row(stored: &StoredSnapshot, tags: &[String], state: &str) -> Vec<String>
 }
 
 /// Names; what ended otherwise than well says so.
-fn sources(snapshot: &Snapshot) -> String {
+fn sources(snapshot: &Snapshot, columns: usize) -> String {
     let names = snapshot.sources.iter().map(|source| {
         let name = escape(source.name.as_bytes());
         match source.status {
@@ -73,7 +81,7 @@ fn sources(snapshot: &Snapshot) -> String {
             SourceStatus::EndedWithoutStatus => format!("{name} (ended without status)"),
         }
     });
-    names.collect::<Vec<_>>().join(", ")
+    words::names(&names.collect::<Vec<_>>(), columns)
 }
 
 /// The word for how a source ended.

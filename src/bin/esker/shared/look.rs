@@ -17,8 +17,8 @@ pub fn look(repository: &Repository, context: &Context) -> Result<Survey, Reposi
     }
     if let Some(jump) = survey.jump {
         context.progress.warn(&format!(
-            "nothing came between {} and {}: were there no backups, or is a clock wrong? Until `esker forget ... --allow-time-jump` has \
-             said once that it is right, promises to keep something do not run out",
+            "there is no snapshot between {} and {}: check whether backups failed or a clock was wrong. Until you confirm the time with \
+             `esker forget ... --allow-time-jump`, guard periods and pins do not expire",
             words::local_time(jump.from),
             words::local_time(jump.to),
         ));

@@ -20,9 +20,7 @@ use crate::secret::{self, Secret, SecretSource};
 /// Opens the other repository.
 pub fn open(from: &From, context: &mut Context) -> Result<Arc<Repository>> {
     let Some(place) = from.repository.as_deref().filter(|place| !place.is_empty()) else {
-        return Err(Usage::new("which other repository? none was named")
-            .hint("give --from-repo URL, or set ESKER_FROM_REPOSITORY")
-            .into());
+        return Err(Usage::new("no other repository was named").hint("give --from-repo URL or set ESKER_FROM_REPOSITORY").into());
     };
     open_at(store(place, &from.options, context)?, &from.secret, context)
 }
@@ -91,7 +89,7 @@ fn secret_source(from: &FromSecret) -> Result<(SecretSource, &'static str)> {
     if sources.len() > 1 {
         let names: Vec<_> = sources.iter().map(|(name, _)| *name).collect();
         return Err(Usage::new(format!("more than one secret of the other repository is given: {}", names.join(" and ")))
-            .hint("each flag has a variable: look at those that begin with ESKER_FROM_")
+            .hint("check the flags, and the variables that begin with ESKER_FROM_")
             .into());
     }
     Ok(match sources.pop() {

@@ -19,7 +19,7 @@ pub fn print(summary: &PruneSummary, dry_run: bool, seconds: f64, context: &mut 
     let packs = |count| words::counted(count, "pack", "packs");
     if summary.packs_unexplained > 0 {
         context.out.remark(&format!(
-            "{} {} in {} where they are: no snapshot ever needed them, and the backup that runs now may have just stored them",
+            "{} {} in {} in place: no snapshot needs them yet, but a running backup may have just stored them",
             if dry_run { "would leave" } else { "left" },
             words::size(summary.bytes_unexplained),
             packs(summary.packs_unexplained)
@@ -36,7 +36,7 @@ pub fn print(summary: &PruneSummary, dry_run: bool, seconds: f64, context: &mut 
     }
     if summary.packs_repacked > 0 {
         context.out.remark(&format!(
-            "stored again what is used of {} ({} written)",
+            "repacked the used part of {} ({} written)",
             packs(summary.packs_repacked),
             words::size(summary.bytes_written)
         ))?;
@@ -49,25 +49,25 @@ pub fn print(summary: &PruneSummary, dry_run: bool, seconds: f64, context: &mut 
         }
     })?;
     if summary.too_full_to_repack {
-        context.out.remark("the store is too full to repack partly used packs: run it once more")?;
+        context.out.remark("the store is too full to repack partly used packs; run `esker prune` again")?;
     }
     if summary.sessions_revoked > 0 {
         let sessions = words::counted(summary.sessions_revoked, "abandoned session", "abandoned sessions");
         context.out.remark(&format!("ended {sessions}"))?;
     }
     if summary.packs_pardoned > 0 {
-        context.out.remark(&format!("{} turned out to be needed, and stay", packs(summary.packs_pardoned)))?;
+        context.out.remark(&format!("{} are needed after all and remain", packs(summary.packs_pardoned)))?;
     }
     if summary.packs_waiting > 0 {
         context.out.remark(&format!(
-            "{} in {} will be freed by the next prune, once these let go of them (within ten minutes, or when they end):",
+            "the next prune frees {} in {}, after these runs release them (within ten minutes, or at their end):",
             words::size(summary.bytes_waiting),
             packs(summary.packs_waiting)
         ))?;
         for waiting in &summary.waiting {
             context.out.remark(&format!("  {}", waiting_line(waiting)))?;
         }
-        context.out.remark("one that you know to be dead, in a container or on a machine that is gone: esker unlock SESSION")?;
+        context.out.remark("to end a run that you know to be dead: esker unlock SESSION")?;
     }
     Ok(())
 }

@@ -26,14 +26,12 @@ pub struct Asked {
 pub fn all(options: &Snapshot, settings: &Settings, warn: &dyn Fn(&str)) -> Result<Vec<Asked>> {
     let given = of_flags(options)?;
     if given.iter().any(|asked| holds_password(&asked.entry)) {
-        warn(
-            "a password stands in the arguments, where every user of this machine can read it; use password-file in a config file",
-        );
+        warn("the arguments hold a password, and every user of this machine can read them; use password-file in a config file");
     }
     let mut all: Vec<Asked> = settings.sources.iter().map(of_config).collect();
     all.extend(given);
     if all.is_empty() {
-        return Err(Usage::new("there is nothing to take a snapshot of")
+        return Err(Usage::new("no source was named")
             .hint("name a directory or another source (`esker snapshot --help`), or sources in a config file")
             .into());
     }
@@ -59,7 +57,7 @@ fn once(all: &[Asked], is_it: impl Fn(&SourceEntry) -> bool, what: &str) -> Resu
 fn twice(what: &str, first: &str, second: &str) -> Usage {
     let places = if first == second { format!("twice in {first}") } else { format!("twice: in {first}, and by {second}") };
     Usage::new(format!("{what} is given {places}"))
-        .hint("sources of the command line come beside those of the config file; keep one, or choose another name")
+        .hint("sources of the command line are added to those of the config file; remove one, or choose another name")
 }
 
 /// Those that have to be looked at to find what `--only` names. A preset is left alone when every name belongs to another

@@ -149,7 +149,7 @@ fn listed(entry: &SourceEntry) -> Result<Vec<PathBuf>> {
         }
     }
     if paths.is_empty() {
-        return Err(Usage::new("the lists of --files-from name no path").hint("an empty list is most often a mistake").into());
+        return Err(Usage::new("the lists of --files-from name no path").hint("an empty list is usually a mistake").into());
     }
     paths.iter().map(|path| below_root(path)).collect()
 }

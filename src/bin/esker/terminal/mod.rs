@@ -16,7 +16,7 @@ use serde::Serialize;
 
 /// Whoever read standard output has gone.
 #[derive(Debug, thiserror::Error)]
-#[error("whoever read the output has gone")]
+#[error("the reader of the output is gone")]
 pub struct OutputClosed;
 
 /// Standard output could not be written: a full disk, an I/O error.
@@ -54,7 +54,11 @@ impl Output {
     /// A line that `-q` and `--json` leave out: what happened, for a person.
     pub fn remark(&mut self, text: &str) -> anyhow::Result<()> {
         log::write(text);
-        if self.quiet || self.json { Ok(()) } else { self.line(text) }
+        match (self.quiet || self.json, stdout_columns()) {
+            (true, _) => Ok(()),
+            (false, Some(columns)) => self.line(&words::wrapped(text, columns)),
+            (false, None) => self.line(text),
+        }
     }
 
     /// Raw bytes: the content of a file.
@@ -96,6 +100,12 @@ pub fn stderr_is_terminal() -> bool {
 /// Would binary data on standard output end up on a screen?
 pub fn stdout_is_terminal() -> bool {
     io::stdout().is_terminal()
+}
+
+/// Columns of the terminal that results are printed on; none: they go to a file or a pipe.
+pub fn stdout_columns() -> Option<usize> {
+    let size = io::stdout().is_terminal().then(|| rustix::termios::tcgetwinsize(io::stdout()).ok()).flatten()?;
+    Some(usize::from(size.ws_col)).filter(|&columns| columns > 0)
 }
 
 /// Standard output itself, for large writes: neither buffered nor looked through for ends of lines.

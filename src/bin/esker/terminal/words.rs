@@ -75,6 +75,89 @@ pub fn table(header: &[&str], right: &[usize], rows: Vec<Vec<String>>) -> String
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
+/// The least that names get before a table loses columns.
+const NAMES_COLUMNS_MIN: usize = 14;
+
+/// A table that fits its terminal, so that no row takes two lines. `rows` makes the rows with names in at most so many columns. If
+/// that is not enough, the `optional` columns go, the first one first; at last, lines are cut. Without a terminal it is whole.
+pub fn fitted_table(
+    header: &[&str],
+    right: &[usize],
+    optional: &[usize],
+    columns: Option<usize>,
+    rows: &dyn Fn(usize) -> Vec<Vec<String>>,
+) -> String {
+    let whole = table(header, right, rows(usize::MAX));
+    let Some(columns) = columns else { return whole };
+    let fits = |text: &String| text.lines().all(|line| line.chars().count() <= columns);
+    let narrower = [whole].into_iter().chain([40, 24, NAMES_COLUMNS_MIN].map(|names| table(header, right, rows(names))));
+    let fewer = (1..=optional.len()).map(|gone| {
+        let stays = |at: &usize| !optional[..gone].contains(at);
+        let kept: Vec<usize> = (0..header.len()).filter(stays).collect();
+        let header: Vec<&str> = kept.iter().map(|&at| header[at]).collect();
+        let right: Vec<usize> = (0..kept.len()).filter(|&at| right.contains(&kept[at])).collect();
+        let rows = rows(NAMES_COLUMNS_MIN).into_iter();
+        let rows = rows.map(|row| kept.iter().map(|&at| row.get(at).cloned().unwrap_or_default()).collect()).collect();
+        table(&header, &right, rows)
+    });
+    let mut narrowest = String::new();
+    for text in narrower.chain(fewer) {
+        narrowest = text;
+        if fits(&narrowest) {
+            return narrowest;
+        }
+    }
+    narrowest.lines().map(|line| cut(line, columns)).collect::<Vec<_>>().join("\n")
+}
+
+/// Names in at most so many columns; those that do not fit are counted, as in `a, b, +3`.
+pub fn names(names: &[String], columns: usize) -> String {
+    let whole = names.join(", ");
+    if whole.chars().count() <= columns {
+        return whole;
+    }
+    let shortened = |shown: usize| format!("{}, +{}", names[..shown].join(", "), names.len() - shown);
+    let fitting = (1..names.len()).rev().map(shortened).find(|text| text.chars().count() <= columns);
+    fitting.unwrap_or_else(|| match names {
+        [] => String::new(),
+        [only] => cut(only, columns),
+        [first, rest @ ..] => {
+            let more = format!(", +{}", rest.len());
+            format!("{}{more}", cut(first, columns.saturating_sub(more.len())))
+        }
+    })
+}
+
+/// The beginning of a text that is too long, with a sign that it was cut.
+fn cut(text: &str, columns: usize) -> String {
+    if text.chars().count() <= columns {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(columns.saturating_sub(1)).collect();
+    short.push('\u{2026}');
+    short
+}
+
+/// A text in lines of at most so many columns, broken between words; what goes on is indented. A longer word stays whole.
+pub fn wrapped(text: &str, columns: usize) -> String {
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let indent = line.len() - line.trim_start_matches(' ').len();
+        let mut rest = line.to_owned();
+        while rest.chars().count() > columns {
+            let start = rest.len() - rest.trim_start_matches(' ').len();
+            let limit = rest.char_indices().nth(columns).map_or(rest.len(), |(at, _)| at);
+            let before = rest[..=limit.min(rest.len() - 1)].rfind(' ').filter(|&at| at > start);
+            let Some(end) = before.or_else(|| rest[limit..].find(' ').map(|at| limit + at)) else { break };
+            let next = format!("{}{}", " ".repeat(indent + 2), rest[end..].trim_start());
+            lines.push(rest[..end].trim_end().to_owned());
+            rest = next;
+        }
+        lines.push(rest);
+    }
+    lines.join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,6 +179,46 @@ mod tests {
         assert_eq!(rfc3339(Timestamp { seconds: 0, nanoseconds: 0 }), "1970-01-01T00:00:00Z");
         assert_eq!(rfc3339(Timestamp { seconds: i64::MAX, nanoseconds: u32::MAX }), format!("@{}", i64::MAX));
         assert!(local_time(Timestamp { seconds: i64::MIN, nanoseconds: 5 }).ends_with(" s"));
+    }
+
+    fn list(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    #[test]
+    fn names_that_do_not_fit_are_counted() {
+        let five = list(&["database", "media", "certs", "redis", "config"]);
+        assert_eq!(names(&five, 80), "database, media, certs, redis, config");
+        assert_eq!(names(&five, 20), "database, media, +3");
+        assert_eq!(names(&five, 10), "datab\u{2026}, +4");
+        assert_eq!(names(&[], 5), "");
+        assert_eq!(names(&list(&["database"]), 5), "data\u{2026}");
+    }
+
+    #[test]
+    fn no_row_of_a_fitted_table_is_wider_than_the_terminal() {
+        let header = ["ID", "Time", "Host", "Sources", "Size"];
+        let rows = |names_columns: usize| {
+            let sources = names(&list(&["database", "media", "certs", "redis", "config"]), names_columns);
+            vec![vec!["3fa2c1d0".to_owned(), "2026-11-30 03:15:00".to_owned(), "auth01".to_owned(), sources, "10 MiB".to_owned()]]
+        };
+        for columns in [20, 40, 60, 80, 130] {
+            let text = fitted_table(&header, &[4], &[4, 2], Some(columns), &rows);
+            assert_eq!(text.lines().count(), 2, "{text}");
+            assert!(text.lines().all(|line| line.chars().count() <= columns), "{columns}:\n{text}");
+            assert!(text.contains("3fa2c1d0"), "{text}");
+        }
+        assert!(fitted_table(&header, &[4], &[4, 2], None, &rows).contains("database, media, certs, redis, config"));
+        assert!(fitted_table(&header, &[4], &[4, 2], Some(70), &rows).contains("database, media, +3"));
+    }
+
+    #[test]
+    fn a_long_line_breaks_between_words() {
+        assert_eq!(wrapped("restored 3 files of 10", 12), "restored 3\n  files of\n  10");
+        assert_eq!(wrapped("short", 12), "short");
+        assert_eq!(wrapped("  ab cdefghijklmnop q", 8), "  ab\n    cdefghijklmnop\n    q");
+        assert_eq!(wrapped("a-single-long-word", 8), "a-single-long-word");
+        assert_eq!(wrapped("\u{e4}\u{e4}\u{e4} \u{e4}\u{e4}\u{e4}", 4), "\u{e4}\u{e4}\u{e4}\n  \u{e4}\u{e4}\u{e4}");
     }
 
     #[test]

@@ -130,7 +130,7 @@ fn look(mut settings: Settings, has_profiles: bool, findings: &mut Findings) {
 fn repository(settings: &Settings, has_profiles: bool, findings: &mut Findings) {
     match settings.repository.as_deref().map(|place| place.to_str()) {
         None if has_profiles => {}
-        None => findings.warning("no repository is named; -r or ESKER_REPOSITORY has to"),
+        None => findings.warning("no repository is named, so -r or ESKER_REPOSITORY must name it"),
         Some(None) => {}
         Some(Some(text)) => {
             if let Err(error) = location::parse(text) {
@@ -146,7 +146,7 @@ fn secret(settings: &Settings, has_profiles: bool, findings: &mut Findings) {
         SecretSource::KeyFile(path) => secret_file("key-file", path, findings),
         SecretSource::PasswordCommand(words) => program("password-command", words.first(), findings),
         SecretSource::Prompt if !has_profiles => {
-            findings.warning("no secret is named, so a password is asked for, or comes from the environment");
+            findings.warning("no secret is named, so the password comes from the environment or a prompt");
         }
         SecretSource::Prompt | SecretSource::PasswordVariable(_) => {}
     }

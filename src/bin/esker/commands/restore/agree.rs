@@ -47,7 +47,7 @@ pub fn to_deletions(options: &Restore, target: &Path, deletions: &Deletions, con
     let list = deletions.iter().take(LISTED_MAX).map(shown).collect::<Vec<_>>().join("\n");
     let more = count.saturating_sub(LISTED_MAX);
     let more = if more > 0 { format!("\n  and {} more (-n names all)", words::count(more as u64)) } else { String::new() };
-    crate::terminal::stderr_line(&format!("From {target} would be deleted:\n{list}{more}"));
+    crate::terminal::stderr_line(&format!("These entries of {target} would be deleted:\n{list}{more}"));
     Ok(confirm::ask(&format!("Delete {what}, and restore?")))
 }
 
@@ -62,7 +62,7 @@ pub fn to_places(options: &Restore, puts: &[Put], context: &mut Context) -> Resu
     }
     let each = |put: &Put| format!("  {} -> {}", escape(&put.path), escape(put.target.as_os_str().as_encoded_bytes()));
     let list = puts.iter().map(each).collect::<Vec<_>>().join("\n");
-    crate::terminal::stderr_line(&format!("What stands in these folders will be overwritten where it differs:\n{list}"));
+    crate::terminal::stderr_line(&format!("Files in these folders will be overwritten where they differ:\n{list}"));
     if confirm::ask("Restore?") { Ok(()) } else { Err(RestoreError::NotAgreed.into()) }
 }
 

@@ -35,12 +35,12 @@ pub fn puts(repository: &std::sync::Arc<Repository>, stored: &StoredSnapshot, pa
         let wanted = if name.is_empty() { source.path.clone() } else { path.clone() };
         match put(&reader, stored, source, wanted)? {
             Ok(put) => puts.push(put),
-            Err(why) => context.progress.warn(&format!("{} is not put back: {why}", source.name)),
+            Err(why) => context.progress.warn(&format!("{} is not restored: {why}", source.name)),
         }
     }
     if puts.is_empty() {
-        return Err(Usage::new("nothing of this can be put back where it was")
-            .hint("restore it to a folder with --target, and streams with `esker dump`")
+        return Err(Usage::new("nothing of this can be restored to its original place")
+            .hint("restore it to a folder with --target, or dump a stream with `esker dump`")
             .into());
     }
     Ok(puts)
@@ -51,7 +51,7 @@ fn put(reader: &Reader, stored: &StoredSnapshot, source: &SourceEntry, path: Vec
     if let Some(stream) = source.streams.first() {
         let at = escape(&stream.path);
         return Ok(Err(format!(
-            "it is a stream ({}), which only its own program can take back: `esker dump {}:{at}` gives it out",
+            "it is a stream ({}), which only its own program can restore: `esker dump {}:{at}` prints it",
             source.kind,
             stored.id.short()
         )));

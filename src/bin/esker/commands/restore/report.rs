@@ -45,14 +45,14 @@ pub fn print(
         words::duration(seconds),
     ))?;
     let (skipped, deleted) = match dry {
-        true => ("would be left alone because they are there", "would be deleted from the target"),
-        false => ("left alone because they were there", "deleted from the target"),
+        true => ("would be kept because they exist", "would be deleted from the target"),
+        false => ("kept because they existed", "deleted from the target"),
     };
     for (number, what) in [
         (summary.entries_skipped, skipped),
         (summary.deleted, deleted),
-        (summary.files_verified, "read back and found right"),
-        (summary.streams_verified, "of them streams, from the first byte to the last what was taken"),
+        (summary.files_verified, "read again and found correct"),
+        (summary.streams_verified, "of them streams, identical from the first to the last byte"),
         (summary.shortfalls, "pieces of metadata (owners, attributes) could not be set"),
     ] {
         if number > 0 {

@@ -30,10 +30,7 @@ struct Committed {
 pub fn run(options: &Status, repository: &Repository, context: &mut Context) -> Result<ExitCode> {
     let filter = &options.filter;
     if options.group_by.is_some() || filter.source.is_some() || !filter.tag.is_empty() {
-        return Err(Usage::new(
-            "with a writer key snapshots cannot be told apart by sources or tags; only --host and --max-age work",
-        )
-        .into());
+        return Err(Usage::new("a writer key cannot see sources or tags; use only --host and --max-age").into());
     }
     let host = filter.host.clone().unwrap_or_else(|| context.host());
     let newest = newest(repository, &host, filter.host.is_none())?;
@@ -77,9 +74,9 @@ pub fn run(options: &Status, repository: &Repository, context: &mut Context) -> 
     }
     let host = escape(host.as_bytes());
     context.out.line(&match (&newest, seconds) {
-        (None, _) => format!("no committed run of host {host} is to be seen"),
+        (None, _) => format!("no committed run of host {host} is visible"),
         (Some(newest), None) => {
-            format!("host {host}: committed {}; when it was taken is not to be seen any more", newest.id.short())
+            format!("host {host}: committed {}; its time is no longer visible", newest.id.short())
         }
         (Some(newest), Some(seconds)) => {
             let old = if stale { "  TOO OLD" } else { "" };

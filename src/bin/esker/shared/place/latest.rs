@@ -98,11 +98,11 @@ impl Latest {
         let shown = hosts.iter().cloned().collect::<Vec<_>>().join(", ");
         if hosts.len() > 1 {
             let sources = if self.sources.is_empty() { "" } else { " with the sources of the config file" };
-            return Err(Failure::new(format!("no snapshot is of host {host}, and there are several hosts{sources}: {shown}"))
-                .hint("choose with --host NAME, name a snapshot by its id, or set `host` in the config file")
+            return Err(Failure::new(format!("there is no snapshot of host {host}, but of several other hosts{sources}: {shown}"))
+                .hint("select one with --host NAME, name a snapshot by its id, or set `host` in the config file")
                 .into());
         }
-        warn(&format!("no snapshot is of host {host}; those of host {shown} are used, and --host NAME chooses another"));
+        warn(&format!("there is no snapshot of host {host}; esker uses those of host {shown}, and --host NAME selects another"));
         there.retain(|one| hosts.contains(one.host()));
         Ok(())
     }
@@ -119,7 +119,7 @@ impl Latest {
                 "no snapshot of host {host} holds a source of the config file ({}); they hold {found}",
                 self.sources.join(", ")
             ))
-            .hint("choose with --source NAME or --host NAME, or name a snapshot by its id")
+            .hint("select with --source NAME or --host NAME, or name a snapshot by its id")
             .into());
         }
         there.retain(|one| self.held(one) == held);
@@ -130,7 +130,7 @@ impl Latest {
                 true => "holds all sources of the config file".to_owned(),
                 false => format!("holds all sources of the config file (missing: {})", lacking.join(", ")),
             };
-            warn(&format!("no snapshot {what}; those that hold the most of them are used"));
+            warn(&format!("no snapshot {what}; esker uses those that hold the most of them"));
         }
         Ok(())
     }

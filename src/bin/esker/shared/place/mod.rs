@@ -39,8 +39,8 @@ impl<'a> Place<'a> {
         };
         match std::str::from_utf8(snapshot) {
             Ok(snapshot) if !snapshot.is_empty() => Ok(Self { snapshot, path }),
-            _ => Err(Usage::new(format!("{:?} names no snapshot", escape(bytes)))
-                .hint("it is SNAPSHOT or SNAPSHOT:PATH, and SNAPSHOT is latest, latest~1 or the beginning of an id")
+            _ => Err(Usage::new(format!("{:?} does not name a snapshot", escape(bytes)))
+                .hint("write SNAPSHOT or SNAPSHOT:PATH, where SNAPSHOT is latest, latest~1 or the beginning of an id")
                 .into()),
         }
     }
@@ -174,7 +174,7 @@ fn unmatched(wanted: &str, filter: &Filter) -> anyhow::Error {
     let host = filter.host.iter().map(|host| format!("--host {host}"));
     let what = match wanted {
         name if name.is_empty() || name.starts_with("latest") => "no snapshot".to_owned(),
-        name => format!("snapshot {name} is there, but it is not one that"),
+        name => format!("snapshot {name} exists, but it is not one that"),
     };
     let asked: Vec<String> = host
         .chain(filter.tag.iter().map(|tag| format!("--tag {tag}")))
