@@ -12,6 +12,7 @@ pub mod gc;
 mod host_state;
 mod init;
 mod keyslots;
+pub mod latest;
 pub mod ledger;
 pub mod listed;
 mod notes;

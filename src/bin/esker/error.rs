@@ -13,6 +13,7 @@ use esker::prune::retention::RetentionError;
 use esker::prune::undelete::UndeleteError;
 use esker::repair::RepairError;
 use esker::repository::RepositoryError;
+use esker::repository::latest::LatestError;
 use esker::restore::RestoreError;
 use esker::snapshot::SnapshotError;
 use esker::source::{SourceError, SourceKind};
@@ -136,6 +137,7 @@ pub fn report(error: &anyhow::Error) -> Option<Report> {
             .or_else(|| cause.downcast_ref().map(NoSecret::report))
             .or_else(|| cause.downcast_ref().map(Failure::report))
             .or_else(|| cause.downcast_ref().map(of_repository))
+            .or_else(|| cause.downcast_ref().map(of_latest))
             .or_else(|| cause.downcast_ref().map(of_snapshot))
             .or_else(|| cause.downcast_ref().map(of_restore))
             .or_else(|| cause.downcast_ref().map(of_verify))
@@ -201,6 +203,16 @@ fn of_repository(error: &RepositoryError) -> Report {
             Report::new(ExitCode::Failed, error)
         }
     }
+}
+
+fn of_latest(error: &LatestError) -> Report {
+    Report::new(ExitCode::Failed, error).hint(match error {
+        LatestError::NotFound(_) => "`esker snapshots` lists them",
+        LatestError::SeveralHosts { .. } => {
+            "select one with --host NAME, name a snapshot by its id, or set `host` in the config file"
+        }
+        LatestError::NoSource { .. } => "select with --source NAME or --host NAME, or name a snapshot by its id",
+    })
 }
 
 fn of_snapshot(error: &SnapshotError) -> Report {

@@ -152,3 +152,34 @@ fn progress(global: &Global, quiet: Quiet) -> Progress {
     };
     Progress::new(mode, global.json, quiet == Quiet::Yes, global.verbose)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    /// Every source file below a folder.
+    fn files(folder: &Path) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+    }
+
+    #[test]
+    fn no_command_imports_another() {
+        let commands = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bin/esker/commands");
+        let all = files(&commands);
+        assert!(all.len() > 30);
+        for file in
+            all.iter().filter(|file| file.extension().is_some_and(|kind| kind == "rs") && !file.ends_with("commands/mod.rs"))
+        {
+            let below = file.strip_prefix(&commands).unwrap();
+            let depth = below.components().count() - usize::from(file.ends_with("mod.rs"));
+            let out = "super::".repeat(depth);
+            let text = std::fs::read_to_string(file).unwrap();
+            for line in text.lines().map(str::trim).filter(|line| !line.starts_with("//")) {
+                assert!(!line.contains("crate::commands"), "{}: {line}", below.display());
+                let is_test = line == "use super::*;";
+                assert!(is_test || !line.contains(&out), "{}: {line}", below.display());
+            }
+        }
+    }
+}

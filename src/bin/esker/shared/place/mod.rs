@@ -10,6 +10,7 @@ use esker::format::snapshot::Snapshot;
 use esker::format::tree::{Node, NodeKind};
 use esker::id::SnapshotId;
 use esker::prune::survey::{self, Survey, Surveyed};
+use esker::repository::latest::Candidate;
 use esker::repository::{Repository, RepositoryError, SnapshotList, StoredSnapshot};
 use serde_json::{Map, Value, json};
 
@@ -18,7 +19,6 @@ use crate::context::Context;
 use crate::error::{Failure, Usage};
 use crate::terminal::escape::escape;
 use crate::terminal::words;
-use latest::{Latest, One};
 
 /// A snapshot as it was typed, and a path in it.
 #[derive(Debug, PartialEq, Eq)]
@@ -79,8 +79,12 @@ pub fn snapshot(repository: &Repository, wanted: &str, filter: &Filter, context:
     if list.snapshots.is_empty() && list.damaged.is_empty() {
         return Err(no_snapshots_yet(wanted));
     }
-    let there = list.snapshots.iter().filter(|stored| matches(filter, &stored.snapshot)).map(One::from).collect();
-    choose(wanted, there, filter, context).map(|one| one.stored.clone())
+    let there = list.snapshots.iter().filter(|stored| matches(filter, &stored.snapshot)).map(latest::of_stored).collect();
+    let id = choose(wanted, there, filter, context)?;
+    let stored = list.snapshots.iter().find(|stored| stored.id == id);
+    let stored = stored.ok_or_else(|| RepositoryError::SnapshotNotFound(wanted.to_owned()))?;
+    context.progress.tell(&latest::describe(stored));
+    Ok(stored.clone())
 }
 
 /// The snapshots that were named, or all that a filter lets through, oldest first. Damaged ones are told of.
@@ -138,9 +142,11 @@ pub fn find<'a>(survey: &'a Survey, wanted: &str, filter: &Filter, context: &Con
         return Err(no_snapshots_yet(wanted));
     }
     if wanted.starts_with("latest") {
-        let there = survey.snapshots.iter().filter(|surveyed| passes(filter, surveyed)).map(One::from).collect();
-        let one = choose(wanted, there, filter, context)?;
-        return Ok(survey.get(&one.stored.id).ok_or_else(missing)?);
+        let there = survey.snapshots.iter().filter(|surveyed| passes(filter, surveyed)).map(latest::of_surveyed).collect();
+        let id = choose(wanted, there, filter, context)?;
+        let surveyed = survey.get(&id).ok_or_else(missing)?;
+        context.progress.tell(&latest::describe(&surveyed.stored));
+        return Ok(surveyed);
     }
     let fits: Vec<&Surveyed> = match wanted.is_empty() {
         true => Vec::new(),
@@ -154,14 +160,14 @@ pub fn find<'a>(survey: &'a Survey, wanted: &str, filter: &Filter, context: &Con
     }
 }
 
-/// What `latest` means among those that the filter lets through; it is said on standard error.
-fn choose<'a>(wanted: &str, there: Vec<One<'a>>, filter: &Filter, context: &Context) -> Result<One<'a>> {
+/// What `latest` means among those that the filter lets through. Remarks about it go to standard error.
+fn choose(wanted: &str, there: Vec<Candidate<'_>>, filter: &Filter, context: &Context) -> Result<SnapshotId> {
     if there.is_empty() && !filter.is_empty() {
         return Err(unmatched(wanted, filter));
     }
-    let one = Latest::new(filter, context).choose(wanted, there, &|text| context.progress.warn(text))?;
-    context.progress.tell(&latest::describe(one.stored));
-    Ok(one)
+    let choice = latest::wish(filter, context).choose(wanted, there)?;
+    choice.remarks.iter().for_each(|remark| context.progress.warn(&remark.to_string()));
+    Ok(choice.id)
 }
 
 fn no_snapshots_yet(wanted: &str) -> anyhow::Error {
