@@ -3,9 +3,18 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
-/// Variables that the tools which esker chooses itself get, besides those that begin with [`TOOLS_BEGIN`].
-const TOOLS: [&str; 7] = ["PATH", "HOME", "LANG", "TZ", "USER", "LOGNAME", "TMPDIR"];
-const TOOLS_BEGIN: [&str; 3] = ["LC_", "PG", "KRB5"];
+/// Variables that every child gets, besides those that begin with [`PLAIN_BEGIN`]: none of them is a secret.
+const PLAIN: [&str; 7] = ["PATH", "HOME", "LANG", "TZ", "USER", "LOGNAME", "TMPDIR"];
+const PLAIN_BEGIN: [&str; 1] = ["LC_"];
+
+/// What the tools get too that esker chooses itself (`pg_dump`): how they reach their server.
+const TOOLS_BEGIN: [&str; 2] = ["PG", "KRB5"];
+
+/// What a hook gets too: its shell, the user's bus, and the run of systemd that it belongs to.
+const FOR_HOOK: [&str; 3] = ["SHELL", "DBUS_SESSION_BUS_ADDRESS", "INVOCATION_ID"];
+
+/// Credentials that begin like a variable of [`FOR_PREFIX_BEGIN`].
+const SECRET_FOR_PREFIX: [&str; 1] = ["DOCKER_AUTH_CONFIG"];
 
 /// Variables that lead docker, podman, kubectl or ssh to where they should run something, and what they begin with.
 const FOR_PREFIX: [&str; 4] = ["XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "KUBECONFIG", "SSH_AUTH_SOCK"];
@@ -29,10 +38,14 @@ impl Sight {
     fn shows(self, name: &OsStr) -> bool {
         let name = name.to_string_lossy();
         match self {
-            Self::Tools => is_among(&name, &TOOLS, &TOOLS_BEGIN),
+            Self::Tools => is_plain(&name) || is_among(&name, &[], &TOOLS_BEGIN),
             Self::AllButSecrets => !is_among(&name, &WITHHELD, &WITHHELD_BEGIN),
         }
     }
+}
+
+fn is_plain(name: &str) -> bool {
+    is_among(name, &PLAIN, &PLAIN_BEGIN)
 }
 
 fn is_among(name: &str, names: &[&str], beginnings: &[&str]) -> bool {
@@ -74,6 +87,13 @@ impl Environment {
         let Some(value) = self.inherited.get(OsStr::new(name)) else { return false };
         self.given.insert(name.into(), value.clone());
         true
+    }
+
+    /// Does a hook or the command of a monitor get this variable by itself? It gets the plain ones, and those that lead docker, podman,
+    /// kubectl or ssh to their servers.
+    pub fn is_for_hook(name: &str) -> bool {
+        let is_secret = SECRET_FOR_PREFIX.contains(&name);
+        is_plain(name) || FOR_HOOK.contains(&name) || (!is_secret && is_among(name, &FOR_PREFIX, &FOR_PREFIX_BEGIN))
     }
 
     /// Is this one of the variables that hold a password or key of a repository? No child gets it, whatever is asked for.
@@ -164,6 +184,16 @@ mod tests {
         assert_eq!(names(&environment), plain);
         assert!(environment.pass("AWS_SECRET_ACCESS_KEY") && !environment.pass("NOT_SET"));
         assert!(names(&environment).contains(&"AWS_SECRET_ACCESS_KEY"));
+    }
+
+    #[test]
+    fn a_hook_sees_the_plain_variables_and_the_way_to_docker_but_no_secret() {
+        for name in ["PATH", "LC_ALL", "DOCKER_HOST", "SSH_AUTH_SOCK", "INVOCATION_ID", "SHELL"] {
+            assert!(Environment::is_for_hook(name), "{name}");
+        }
+        for name in ["PGPASSWORD", "ESKER_PASSWORD", "AWS_SECRET_ACCESS_KEY", "DOCKER_AUTH_CONFIG", "UNRELATED"] {
+            assert!(!Environment::is_for_hook(name), "{name}");
+        }
     }
 
     #[test]

@@ -39,7 +39,7 @@ fn an_init_that_was_cut_off_is_finished_by_the_same_password() {
     let mut other = house.esker();
     other.env("ESKER_PASSWORD", "another one");
     let output = exits(other, ["init", "--kdf", "low"], 1);
-    assert!(stderr(&output).contains("the same password finishes it"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("with the same password to finish it"), "{}", stderr(&output));
     exits(house.esker(), ["init", "--kdf", "low"], 0);
     house.write("data/hello.txt", b"hello\n");
     house.snapshot();

@@ -119,7 +119,7 @@ impl Context {
     pub fn open_store(&self, location: &Location, options: &StoreOptions) -> Result<Arc<dyn Store>> {
         let mut options = options.clone();
         let progress = Arc::clone(&self.progress);
-        options.notice = Some(Arc::new(move |text| progress.warn(text)));
+        options.notice = Some(Arc::new(move |text| progress.warn_again(text)));
         if matches!(location, Location::Path(_) | Location::Memory) {
             // Said for the remote one of two; a disk has no options.
             options = StoreOptions::default();

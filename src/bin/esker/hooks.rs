@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use esker::monitor::Stop;
 use esker::parallel;
 use esker::snapshot::Around;
+use esker::source::Environment;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::settings::{Commands, Hooks, OnFailure};
@@ -28,29 +29,6 @@ const LINGER: Duration = Duration::from_secs(1);
 const TAIL_LINES: usize = 5;
 /// A longer line is cut.
 const LINE_BYTES_MAX: u64 = 4096;
-
-/// Variables that a child gets besides `LC_*`: none of them is a secret.
-const PASSED: [&str; 19] = [
-    "PATH",
-    "HOME",
-    "SHELL",
-    "LANG",
-    "TZ",
-    "USER",
-    "LOGNAME",
-    "TMPDIR",
-    "DOCKER_HOST",
-    "DOCKER_CONTEXT",
-    "DOCKER_CONFIG",
-    "DOCKER_TLS_VERIFY",
-    "DOCKER_CERT_PATH",
-    "CONTAINER_HOST",
-    "XDG_RUNTIME_DIR",
-    "DBUS_SESSION_BUS_ADDRESS",
-    "KUBECONFIG",
-    "SSH_AUTH_SOCK",
-    "INVOCATION_ID",
-];
 
 /// Names and values that tell a child what it is about.
 pub type Facts = BTreeMap<&'static str, String>;
@@ -142,7 +120,7 @@ fn in_words(status: ExitStatus) -> String {
 }
 
 fn environment(pass: &[String], facts: &Facts) -> Vec<(OsString, OsString)> {
-    let passed = |name: &str| PASSED.contains(&name) || name.starts_with("LC_") || pass.iter().any(|given| given == name);
+    let passed = |name: &str| Environment::is_for_hook(name) || pass.iter().any(|given| given == name);
     let mut all: Vec<(OsString, OsString)> = std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(passed)).collect();
     all.extend(facts.iter().map(|(name, value)| (OsString::from(name), OsString::from(value.replace('\0', "")))));
     all

@@ -82,10 +82,11 @@ pub fn closed(error: io::Error) -> anyhow::Error {
 
 /// One line on standard error; when that fails there is nobody left to tell.
 pub fn stderr_line(line: &str) {
-    let mut text = String::with_capacity(line.len() + 1);
-    text.push_str(line);
-    text.push('\n');
     log::write(line);
+    // JSON stays one line.
+    let columns = stderr_columns().filter(|_| !line.starts_with('{'));
+    let mut text = columns.map_or_else(|| line.to_owned(), |columns| words::wrapped(line, columns));
+    text.push('\n');
     if held::keep(held::Stream::Error, text.as_bytes()) {
         return;
     }
@@ -105,6 +106,12 @@ pub fn stdout_is_terminal() -> bool {
 /// Columns of the terminal that results are printed on; none: they go to a file or a pipe.
 pub fn stdout_columns() -> Option<usize> {
     let size = io::stdout().is_terminal().then(|| rustix::termios::tcgetwinsize(io::stdout()).ok()).flatten()?;
+    Some(usize::from(size.ws_col)).filter(|&columns| columns > 0)
+}
+
+/// Columns of the terminal that messages are printed on; none: they go to a file or a pipe.
+fn stderr_columns() -> Option<usize> {
+    let size = stderr_is_terminal().then(|| rustix::termios::tcgetwinsize(io::stderr()).ok()).flatten()?;
     Some(usize::from(size.ws_col)).filter(|&columns| columns > 0)
 }
 

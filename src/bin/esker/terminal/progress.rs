@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -54,6 +55,8 @@ pub struct Progress {
     line_at_ms: AtomicU64,
     name_at_ms: AtomicU64,
     current: Mutex<Vec<u8>>,
+    /// Warnings and problems that were said; each is said once in a run.
+    said: Mutex<HashSet<String>>,
 }
 
 impl Progress {
@@ -77,6 +80,7 @@ impl Progress {
             line_at_ms: 0.into(),
             name_at_ms: 0.into(),
             current: Mutex::new(Vec::new()),
+            said: Mutex::new(HashSet::new()),
         }
     }
 
@@ -88,6 +92,13 @@ impl Progress {
 
     /// A warning for a person, whatever the mode; `-q` keeps it, because it was not asked for and matters.
     pub fn warn(&self, text: &str) {
+        if self.is_new(text.to_owned()) {
+            self.warn_again(text);
+        }
+    }
+
+    /// A warning that comes as often as it happens, such as that of a request that is made again.
+    pub fn warn_again(&self, text: &str) {
         if self.json {
             self.say(&json!({ "message_type": "warning", "message": text }).to_string());
         } else {
@@ -115,6 +126,12 @@ impl Progress {
         } else {
             self.say(&format!("esker: {}", escape_lines(text)));
         }
+    }
+
+    /// False: this run said it before. Of very many, only the first are remembered.
+    fn is_new(&self, text: String) -> bool {
+        let mut said = self.said.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        !said.contains(&text) && (said.len() as u64 >= PROBLEMS_SHOWN_MAX || said.insert(text))
     }
 
     fn say(&self, line: &str) {
@@ -373,6 +390,9 @@ impl Monitor for Progress {
     }
 
     fn problem(&self, problem: Problem) {
+        if !self.is_new(format!("{}: {}", escape(&problem.subject), problem.detail)) {
+            return;
+        }
         let count = self.problems.fetch_add(1, Ordering::Relaxed);
         if count == PROBLEMS_SHOWN_MAX && !self.json {
             self.say("esker: further problems are not shown one by one");

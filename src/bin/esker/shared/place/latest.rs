@@ -32,16 +32,19 @@ pub fn wish(filter: &Filter, context: &Context) -> Wish {
     }
 }
 
+/// Columns for the names of sources in one sentence.
+const SOURCES_COLUMNS_MAX: usize = 60;
+
 /// `snapshot 3fa2c1d0 of host auth01, 2026-11-30 03:15:00, sources database, media`
 pub fn describe(stored: &StoredSnapshot) -> String {
     let snapshot = &stored.snapshot;
-    let names: Vec<&str> = snapshot.sources.iter().map(|source| source.name.as_str()).collect();
+    let names: Vec<String> = snapshot.sources.iter().map(|source| source.name.clone()).collect();
     let incomplete = if snapshot.is_complete() { "" } else { ", INCOMPLETE" };
     format!(
         "snapshot {} of host {}, {}, sources {}{incomplete}",
         stored.id.short(),
         snapshot.host,
         words::local_time(snapshot.time),
-        names.join(", ")
+        words::names(&names, SOURCES_COLUMNS_MAX)
     )
 }

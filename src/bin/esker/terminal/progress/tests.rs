@@ -22,6 +22,14 @@ fn a_status_line_has_the_fields_that_scripts_for_restic_read() {
 }
 
 #[test]
+fn what_was_said_in_a_run_is_not_said_again() {
+    let progress = Progress::new(Mode::Silent, false, false, 0);
+    assert!(progress.is_new("index/1: damaged".to_owned()));
+    assert!(!progress.is_new("index/1: damaged".to_owned()));
+    assert!(progress.is_new("index/2: damaged".to_owned()));
+}
+
+#[test]
 fn a_plain_line_says_how_far_it_is() {
     assert_eq!(counts().line(Some(Phase::Restore), 7), "restoring: 1.0 MiB of 4.0 MiB (25%), 5 items, 1.0 KiB stored, 7 s");
 }
