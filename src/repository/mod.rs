@@ -8,6 +8,7 @@
 mod catalogs;
 mod configs;
 mod error;
+pub mod freshness;
 pub mod gc;
 mod host_state;
 mod init;

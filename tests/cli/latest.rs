@@ -78,7 +78,7 @@ fn on_a_new_machine_the_only_host_is_taken_and_said_and_several_have_to_be_chose
         exits(house.esker(), arguments.iter().chain(more).copied(), code)
     };
     let said = stderr(&restore(0, &[]));
-    assert!(said.contains("no snapshot is of host auth02") && said.contains("auth01"), "{said}");
+    assert!(said.contains("there is no snapshot of host auth02") && said.contains("auth01"), "{said}");
     exits(house.esker(), ["snapshot", "--host", "auth03", "data"], 0);
     let refused = stderr(&restore(1, &[]));
     assert!(refused.contains("auth01, auth03") && refused.contains("--host"), "{refused}");

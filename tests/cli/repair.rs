@@ -50,7 +50,7 @@ fn a_bad_sector_is_20_reads_through_and_is_0_again_after_repair() {
     assert!(found.contains("repairable") && found.contains("parity object can mend it"), "{found}");
     let dumped = exits(house.esker(), ["dump", "latest:data/large.bin"], 0);
     assert!(dumped.stdout == noise(1, 3_000_000), "reads go through parity");
-    assert!(stdout(&exits(house.esker(), ["repair", "packs", "-n"], 20)).contains("can put it back"));
+    assert!(stdout(&exits(house.esker(), ["repair", "packs", "-n"], 20)).contains("can restore it"));
     let lines = json_lines(&exits(house.esker(), ["repair", "packs", "--json"], 0).stdout);
     assert_eq!(
         (&lines[0]["message_type"], &lines[0]["harm"], &lines[0]["mended_from"]),
@@ -96,7 +96,7 @@ fn a_mirror_puts_back_what_is_missing() {
     exits(house.esker(), ["verify"], 21);
     exits(house.esker(), ["repair", "packs"], 21);
     let told = stdout(&exits(house.esker(), ["repair", "packs", "--from", "mirror"], 0));
-    assert!(told.contains("put back from") && told.contains("mirror"), "{told}");
+    assert!(told.contains("restored from") && told.contains("mirror"), "{told}");
     exits(house.esker(), ["verify", "--read-data"], 0);
     exits(house.esker(), ["repair", "packs", "--from", "backup:today"], 2);
     exits(house.esker(), ["repair", "packs", "no-pack"], 2);

@@ -117,7 +117,7 @@ fn a_snapshot_goes_back_to_where_it_was_taken_and_streams_are_named() {
     exits(house.esker(), ["restore", "latest", "--to-original"], 14);
     assert!(!folder.exists());
     let told = stderr(&exits(house.esker(), ["restore", "latest", "--to-original", "--yes"], 0));
-    assert!(told.contains("stream is not put back") && told.contains("esker dump"), "{told}");
+    assert!(told.contains("stream is not restored") && told.contains("esker dump"), "{told}");
     assert_eq!(fs::read(folder.join("a")).unwrap(), b"odd");
     assert_eq!(fs::read(house.path("data/sub/b")).unwrap(), b"plain");
     house.write("data/sub/b", b"again");

@@ -176,7 +176,7 @@ fn print_packs(summary: &PacksSummary, found: Option<&OtherSummary>, dry_run: bo
         words::counted(summary.packs.len() as u64, "was wrong", "were wrong"),
         match (summary.packs.len() as u64 - summary.unmended(), dry_run) {
             (mended, true) => format!("of which {} can be restored", words::count(mended)),
-            (mended, false) => format!("of which {} put back", words::count(mended)),
+            (mended, false) => format!("of which {} restored", words::count(mended)),
         },
     ))?;
     if summary.parity_mended > 0 {
@@ -199,8 +199,8 @@ fn print_packs(summary: &PacksSummary, found: Option<&OtherSummary>, dry_run: bo
     }
     if summary.unmended() > 0 && found.is_none_or(|found| !found.is_whole()) {
         context.out.remark(
-            "what cannot be put back is stored again by the next snapshot that still has the data: run `esker snapshot` where the data \
-             is, then `esker verify`; for what nobody has any more, `esker repair snapshots`",
+            "run `esker snapshot` where the data still is, and it stores the data again; then run `esker verify`. For data that no \
+             source has any more, run `esker repair snapshots`",
         )?;
     }
     Ok(())

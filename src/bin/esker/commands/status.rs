@@ -4,6 +4,7 @@ use anyhow::Result;
 use esker::clock::Timestamp;
 use esker::id::PackId;
 use esker::prune::survey::Survey;
+use esker::repository::freshness::{self, Damage, Verdict};
 use esker::repository::ledger::{Ledger, Wrong};
 use esker::repository::{FailedRun, Repository};
 use serde_json::{Value, json};
@@ -133,14 +134,18 @@ fn failed<'a>(options: &Status, survey: &'a Survey) -> Vec<Failed<'a>> {
 
 fn code(look: &Look<'_>) -> ExitCode {
     let (survey, packs, last) = (look.survey, &look.packs, look.ledger.last());
-    let hit = survey.snapshots.iter().any(|surveyed| surveyed.notes.verified.is_some_and(|verified| verified.findings > 0));
-    if hit || packs.lost > 0 || !survey.damaged.is_empty() || last.is_some_and(|last| last.data_affected > 0) {
-        return ExitCode::DamageData;
+    let is_hit = survey.snapshots.iter().any(|surveyed| surveyed.notes.verified.is_some_and(|verified| verified.findings > 0));
+    let damage = Damage {
+        is_data_affected: is_hit || packs.lost > 0 || !survey.damaged.is_empty() || last.is_some_and(|last| last.data_affected > 0),
+        is_repairable: packs.mendable > 0 || last.is_some_and(|last| last.repairable > 0),
+    };
+    let groups: Vec<_> = look.groups.iter().map(|group| group.judged.clone()).collect();
+    match freshness::verdict(&groups, look.failed.iter().any(|failed| failed.is_last), damage) {
+        Verdict::Fine => ExitCode::Done,
+        Verdict::Incomplete => ExitCode::Incomplete,
+        Verdict::DamageRepairable => ExitCode::DamageRepairable,
+        Verdict::DamageData => ExitCode::DamageData,
     }
-    if packs.mendable > 0 || last.is_some_and(|last| last.repairable > 0) {
-        return ExitCode::DamageRepairable;
-    }
-    if problems(look).is_empty() { ExitCode::Done } else { ExitCode::Incomplete }
 }
 
 /// What is wrong with the snapshots, one sentence each.
@@ -149,7 +154,7 @@ fn problems(look: &Look<'_>) -> Vec<String> {
     if look.groups.is_empty() {
         problems.push("there is no snapshot".to_owned());
     }
-    for group in look.groups.iter().filter(|group| group.is_bad()) {
+    for group in look.groups.iter().filter(|group| group.judged.is_bad()) {
         let snapshot = &group.newest.stored.snapshot;
         if !snapshot.is_complete() {
             let last = match group.complete {
@@ -164,8 +169,8 @@ fn problems(look: &Look<'_>) -> Vec<String> {
                 snapshot.incomplete.join("; ")
             ));
         }
-        if group.is_stale {
-            problems.push(format!("{}: the newest snapshot is {} old", group.name(), age(group.age)));
+        if group.judged.is_stale {
+            problems.push(format!("{}: the newest snapshot is {} old", group.name(), age(group.judged.age_seconds)));
         }
     }
     for failed in look.failed.iter().filter(|failed| failed.is_last) {
@@ -175,7 +180,7 @@ fn problems(look: &Look<'_>) -> Vec<String> {
     problems
 }
 
-/// The last line is for whoever reads only that: `OK`, or what is wrong.
+/// The last line says `OK` or what is wrong, for a reader who looks at nothing else.
 fn conclude(look: &Look<'_>, code: ExitCode, context: &mut Context) -> Result<()> {
     for problem in problems(look) {
         context.out.line(&format!("NOT OK  {}", escape(problem.as_bytes())))?;
@@ -241,7 +246,7 @@ fn show(look: &Look<'_>, context: &mut Context) -> Result<()> {
 
 /// What restores of the newest snapshots will lack, as their sources said: group, source, sentence.
 fn lacking<'a>(look: &'a Look<'_>) -> impl Iterator<Item = (&'a Group<'a>, &'a str, &'a str)> {
-    let groups = look.groups.iter().filter(|group| group.silent.is_none());
+    let groups = look.groups.iter().filter(|group| group.judged.silent.is_none());
     groups.flat_map(|group| group.newest.stored.snapshot.warnings().map(move |(source, text)| (group, source, text)))
 }
 
@@ -249,22 +254,22 @@ fn row(group: &Group<'_>, names_columns: usize) -> Vec<String> {
     let stored = &group.newest.stored;
     let mut state = Vec::new();
     state.extend((!stored.snapshot.is_complete()).then_some("INCOMPLETE"));
-    match group.silent {
-        Some(silent) => state.push(silent.word()),
-        None => state.extend(group.is_stale.then_some("TOO OLD")),
+    match group.judged.silent {
+        Some(silent) => state.push(groups::silent_word(silent)),
+        None => state.extend(group.judged.is_stale.then_some("TOO OLD")),
     }
     let verified = group.newest.notes.verified;
     state.extend(verified.is_some_and(|verified| verified.findings == 0).then_some("verified"));
     state.extend(verified.is_some_and(|verified| verified.findings > 0).then_some("DAMAGED"));
     vec![
-        escape(group.host.unwrap_or("(all)").as_bytes()),
-        group.sources.as_ref().map_or("(all)".to_owned(), |sources| {
+        escape(group.judged.host.unwrap_or("(all)").as_bytes()),
+        group.judged.sources.as_ref().map_or("(all)".to_owned(), |sources| {
             let sources: Vec<String> = sources.iter().map(|name| escape(name.as_bytes())).collect();
             words::names(&sources, names_columns)
         }),
         stored.id.short(),
         words::local_time(group.newest.time),
-        age(group.age),
+        age(group.judged.age_seconds),
         state.join(", "),
     ]
 }
@@ -284,20 +289,20 @@ fn as_json(look: &Look<'_>, code: ExitCode) -> Value {
     let group = |group: &Group<'_>| {
         let snapshot = &group.newest.stored.snapshot;
         json!({
-            "host": group.host,
-            "sources": group.sources,
-            "tags": group.tags,
+            "host": group.judged.host,
+            "sources": group.judged.sources,
+            "tags": group.judged.tags,
             "snapshot_id": group.newest.stored.id.to_hex(),
             "time": words::rfc3339(group.newest.time),
-            "age_seconds": group.age,
+            "age_seconds": group.judged.age_seconds,
             "complete": snapshot.is_complete(),
             "incomplete_reasons": snapshot.incomplete,
             "last_complete": group.complete.map(|complete| json!({
                 "snapshot_id": complete.stored.id.to_hex(),
                 "time": words::rfc3339(complete.time),
             })),
-            "too_old": group.silent.is_none() && group.is_stale,
-            "silent": group.silent.map(groups::Silent::word),
+            "too_old": group.judged.silent.is_none() && group.judged.is_stale,
+            "silent": group.judged.silent.map(groups::silent_word),
             "warnings": warnings::as_json(snapshot.warnings()),
         })
     };

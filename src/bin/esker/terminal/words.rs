@@ -147,7 +147,9 @@ pub fn wrapped(text: &str, columns: usize) -> String {
         while rest.chars().count() > columns {
             let start = rest.len() - rest.trim_start_matches(' ').len();
             let limit = rest.char_indices().nth(columns).map_or(rest.len(), |(at, _)| at);
-            let before = rest[..=limit.min(rest.len() - 1)].rfind(' ').filter(|&at| at > start);
+            // A blank right after the last column is a good place too.
+            let behind = rest[limit..].chars().next().map_or(limit, |letter| limit + letter.len_utf8());
+            let before = rest[..behind].rfind(' ').filter(|&at| at > start);
             let Some(end) = before.or_else(|| rest[limit..].find(' ').map(|at| limit + at)) else { break };
             let next = format!("{}{}", " ".repeat(indent + 2), rest[end..].trim_start());
             lines.push(rest[..end].trim_end().to_owned());

@@ -1,164 +1,86 @@
-//! Groups of snapshots, and which of them `status` still raises an alarm for.
+//! Groups of snapshots as `status` shows them. The library judges them.
 
 use esker::clock::Timestamp;
 use esker::prune::policy::{GroupBy, Period};
 use esker::prune::survey::{Survey, Surveyed};
+use esker::repository::freshness::{self, Limits, Seen, Silent, TRIAL_AGE_SECONDS};
 
 use crate::args::Status;
 use crate::shared::place;
 
-/// A group with a single snapshot is a trial run when it is older than this, in seconds, and older than four times `--max-age`.
-const TRIAL_AGE: i64 = 14 * 86_400;
-/// So many complete snapshots of other sources, taken since, show that a service was set up anew.
-const REPLACEMENTS: usize = 3;
-
-/// Snapshots that are looked at together.
+/// A group, with what the survey knows of its snapshots.
 pub struct Group<'a> {
-    /// Their host, when grouped by it.
-    pub host: Option<&'a str>,
-    /// Names of their sources, when grouped by them.
-    pub sources: Option<Vec<&'a str>>,
-    /// Their tags, when grouped by them.
-    pub tags: Option<&'a [String]>,
-    /// The newest one that is believed.
+    /// What the library says of it.
+    pub judged: freshness::Group<'a>,
+    /// The newest snapshot.
     pub newest: &'a Surveyed,
-    /// The newest complete one.
+    /// The newest complete snapshot.
     pub complete: Option<&'a Surveyed>,
-    /// Seconds since the newest.
-    pub age: i64,
-    /// Older than `--max-age`.
-    pub is_stale: bool,
-    /// Why it raises no alarm, whatever its newest snapshot is.
-    pub silent: Option<Silent>,
-    first: Timestamp,
-    count: usize,
-    count_complete: usize,
-}
-
-/// Why a group raises no alarm.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Silent {
-    /// Newer complete snapshots of the same host hold its sources, or took their place.
-    Superseded,
-    /// It has one snapshot, made long ago, and its host has newer ones.
-    Trial,
-}
-
-impl Silent {
-    /// For a person and for JSON.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Superseded => "superseded",
-            Self::Trial => "made once",
-        }
-    }
 }
 
 impl Group<'_> {
-    /// Is its newest snapshot one that somebody has to look at?
-    pub fn is_bad(&self) -> bool {
-        self.silent.is_none() && (self.is_stale || !self.newest.stored.snapshot.is_complete())
-    }
-
     /// `auth01: database, media`
     pub fn name(&self) -> String {
-        let host = self.host.unwrap_or("all hosts");
-        match &self.sources {
+        let host = self.judged.host.unwrap_or("all hosts");
+        match &self.judged.sources {
             Some(sources) => format!("{host}: {}", sources.join(", ")),
             None => host.to_owned(),
         }
     }
+}
 
-    fn is_beside(&self, other: &Self) -> bool {
-        self.host == other.host && self.tags == other.tags && self.sources != other.sources
+/// For a person and for JSON.
+pub fn silent_word(silent: Silent) -> &'static str {
+    match silent {
+        Silent::Superseded => "superseded",
+        Silent::Trial => "made once",
     }
 }
 
-/// All groups, in order; quarantined snapshots are not looked at.
+/// All groups, in order; quarantined snapshots do not count.
 pub fn groups<'a>(options: &Status, by: GroupBy, survey: &'a Survey) -> Vec<Group<'a>> {
-    let mut groups: Vec<Group<'a>> = Vec::new();
-    let believed =
-        survey.snapshots.iter().filter(|surveyed| surveyed.quarantined.is_none() && place::passes(&options.filter, surveyed));
-    let mut believed: Vec<&Surveyed> = believed.collect();
-    believed.sort_by_key(|surveyed| (surveyed.time, surveyed.stored.id));
-    for surveyed in believed {
-        let is_complete = surveyed.stored.snapshot.is_complete();
-        let (host, sources, tags) = key(by, surveyed);
-        let is_it = |other: &Group<'_>| (other.host, &other.sources, other.tags) == (host, &sources, tags);
-        let place = groups.iter().position(is_it).unwrap_or(groups.len());
-        if place == groups.len() {
-            groups.push(Group {
-                host,
-                sources,
-                tags,
-                newest: surveyed,
-                complete: None,
-                age: 0,
-                is_stale: false,
-                silent: None,
-                first: surveyed.time,
-                count: 0,
-                count_complete: 0,
-            });
-        }
-        let group = &mut groups[place];
-        group.newest = surveyed;
-        group.count += 1;
-        if is_complete {
-            group.complete = Some(surveyed);
-            group.count_complete += 1;
-        }
-    }
-    for group in &mut groups {
-        group.age = survey.clock.seconds.saturating_sub(group.newest.time.seconds);
-        group.is_stale = options.max_age.is_some_and(|max_age| is_older(group.newest.time, max_age, survey.clock));
-    }
-    let trial_age = options.max_age.map_or(TRIAL_AGE, |max_age| TRIAL_AGE.max(seconds(max_age, survey.clock).saturating_mul(4)));
-    let silent: Vec<Option<Silent>> = groups.iter().map(|group| silent(group, &groups, trial_age)).collect();
-    for (group, silent) in groups.iter_mut().zip(silent) {
-        group.silent = silent;
-    }
-    groups.sort_by(|a, b| (a.host, &a.sources, a.tags).cmp(&(b.host, &b.sources, b.tags)));
-    groups
-}
-
-/// Groups that differ in their sources alone may follow each other. Each rule wants a newer complete snapshot, so that the newest
-/// group of a host is never silent.
-fn silent(group: &Group<'_>, all: &[Group<'_>], trial_age: i64) -> Option<Silent> {
-    let mine = group.sources.as_ref()?;
-    let last = group.newest.time;
-    let newer = |other: &&Group<'_>| other.is_beside(group) && other.complete.is_some_and(|complete| complete.time > last);
-    let follows = |other: &Group<'_>| {
-        let theirs = other.sources.as_deref().unwrap_or_default();
-        let holds_all = mine.iter().all(|name| theirs.contains(name));
-        let shares = mine.iter().any(|name| theirs.contains(name));
-        holds_all || (shares && other.first > last && other.count_complete >= REPLACEMENTS)
+    let counts = |surveyed: &&Surveyed| surveyed.quarantined.is_none() && place::passes(&options.filter, surveyed);
+    let seen = survey.snapshots.iter().filter(counts).map(|surveyed| seen(by, surveyed)).collect();
+    let trial_age = options.max_age.map_or(0, |max_age| seconds(max_age, survey.clock).saturating_mul(4));
+    let limits = Limits {
+        now: survey.clock,
+        oldest: options.max_age.and_then(|max_age| oldest(max_age, survey.clock)),
+        trial_age_seconds: TRIAL_AGE_SECONDS.max(trial_age),
     };
-    let mut newer = all.iter().filter(newer).peekable();
-    let has_newer = newer.peek().is_some();
-    if newer.any(follows) {
-        return Some(Silent::Superseded);
-    }
-    (has_newer && group.count == 1 && group.age > trial_age).then_some(Silent::Trial)
+    let groups = freshness::groups(seen, limits).into_iter();
+    let with_snapshots = |judged: freshness::Group<'a>| {
+        let newest = survey.get(&judged.newest)?;
+        Some(Group { newest, complete: judged.complete.and_then(|id| survey.get(&id)), judged })
+    };
+    groups.filter_map(with_snapshots).collect()
 }
 
-/// What a snapshot is told apart by.
-type Key<'a> = (Option<&'a str>, Option<Vec<&'a str>>, Option<&'a [String]>);
-
-fn key(by: GroupBy, surveyed: &Surveyed) -> Key<'_> {
+fn seen(by: GroupBy, surveyed: &Surveyed) -> Seen<'_> {
     let snapshot = &surveyed.stored.snapshot;
     let mut sources: Vec<&str> = snapshot.sources.iter().map(|source| source.name.as_str()).collect();
     sources.sort_unstable();
-    (by.host.then_some(snapshot.host.as_str()), by.sources.then_some(sources), by.tags.then_some(surveyed.tags.as_slice()))
+    Seen {
+        id: surveyed.stored.id,
+        time: surveyed.time,
+        is_complete: snapshot.is_complete(),
+        host: by.host.then_some(snapshot.host.as_str()),
+        sources: by.sources.then_some(sources),
+        tags: by.tags.then_some(surveyed.tags.as_slice()),
+    }
 }
 
-/// Nothing is too old for a period without end.
+/// The oldest time that is fresh; none: the period has no end.
+fn oldest(max_age: Period, now: Timestamp) -> Option<Timestamp> {
+    max_age.before(now, &jiff::tz::TimeZone::system())
+}
+
+/// Is this older than the period? Nothing is older than a period without end.
 pub fn is_older(time: Timestamp, max_age: Period, now: Timestamp) -> bool {
-    max_age.before(now, &jiff::tz::TimeZone::system()).is_some_and(|then| time < then)
+    oldest(max_age, now).is_some_and(|oldest| time < oldest)
 }
 
 fn seconds(period: Period, now: Timestamp) -> i64 {
-    period.before(now, &jiff::tz::TimeZone::system()).map_or(i64::MAX, |then| now.seconds.saturating_sub(then.seconds))
+    oldest(period, now).map_or(i64::MAX, |then| now.seconds.saturating_sub(then.seconds))
 }
 
 #[cfg(test)]
