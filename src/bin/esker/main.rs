@@ -1,8 +1,9 @@
 //! The program `esker`: arguments in, words and exit code out.
 //!
-//! `args` is the command line, `settings` what it means together with the environment and the config file, `secret` where a password
-//! or key comes from; `hooks` and `monitoring` are what a config file may ask for around a run; `commands` has one file for each command; `terminal` prints; `error` turns errors into messages and
-//! `exit_code` into numbers. What the commands do is the library's.
+//! `args` is the command line. `settings` puts it together with the environment and the config file, and `secret` finds the password
+//! or key. `context` is what every command has at hand. `commands` has one file for each command, `shared` has what several of them
+//! need, and `around` runs one with its lock, hooks and monitors. `terminal` prints, `error` turns errors into messages, `ended` and
+//! `exit_code` into the exit code. The commands only read flags and print: the library does the work.
 
 mod args;
 mod around;
