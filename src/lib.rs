@@ -18,18 +18,20 @@
 //!  1                crypto        cache             keys | which pack holds which chunk (SQLite)
 //!  0   chunker   compress   parity   store          cut | squeeze | mend | names -> bytes
 //!      --------------------------------------------------------------------------------------
-//!  0   id   monitor   parallel   clock   planted   notify    used by whoever needs them
+//!  0   id   monitor   parallel   clock   planted   notify   environment   private    used by all
 //! ```
 //!
 //! The library never prints and never exits; each room has its own small error.
 
-// used by whoever needs them
+// used by all
 pub mod clock;
+pub mod environment;
 pub mod id;
 pub mod monitor;
 pub mod notify;
 pub mod parallel;
 pub mod planted;
+pub mod private;
 
 // floor 0
 pub mod chunker;

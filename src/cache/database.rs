@@ -135,7 +135,9 @@ impl Database {
 /// A connection set up; the file must exist.
 fn connect(path: &Path) -> Result<Connection, Fault> {
     // No SQLITE_OPEN_CREATE: a name that vanished must not come back as an empty file. No URI: a path is a path.
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    // A link is not followed: see the room `private`.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, ROW_BYTES_MAX)?;
     connection.set_prepared_statement_cache_capacity(32);

@@ -5,13 +5,14 @@
 //! higher number. Whoever still has an older one open keeps working on it, unlinked, and hurts nobody.
 
 use std::fs::{self, File, TryLockError};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::database::{Database, Fault};
 use super::tag::Tagger;
 use crate::clock::{SystemRng, random};
+use crate::private;
 
 /// How long opening waits for another process that opens or replaces; both take milliseconds.
 const OPENING: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 10 });
@@ -85,7 +86,7 @@ impl Place {
         condemned: Option<&Path>,
         remarks: &mut Vec<String>,
     ) -> Result<(Database, PathBuf), Fault> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| refused("the folder", &error))?;
+        private::create_folder(folder).map_err(|error| refused("the folder", &error))?;
         let _lock = lock(folder)?;
         let files = files(folder)?;
         let newest = files.last();
@@ -162,13 +163,7 @@ fn number(name: &str) -> Option<u64> {
 
 /// One process at a time chooses and replaces files. Held until dropped.
 fn lock(folder: &Path) -> Result<File, Fault> {
-    let file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(folder.join("lock"))
-        .map_err(|error| refused("its lock", &error))?;
+    let file = private::open_or_create(&folder.join("lock")).map_err(|error| refused("its lock", &error))?;
     let begin = Instant::now();
     loop {
         match file.try_lock() {

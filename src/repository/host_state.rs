@@ -2,11 +2,11 @@
 //!
 //! A small file of its own beside the cache, because a cache may be deleted at any time. Losing it costs only this warning (I7).
 
-use std::io::Write;
 use std::path::Path;
 
 use crate::format::config::StoreClass;
 use crate::id::{ObjectHash, RepositoryId, SnapshotId};
+use crate::private;
 
 const MAGIC: &[u8; 8] = b"ESKERST2";
 const SIZE: usize = 8 + 4 + 8 + 1 + 16 + 32 + 1 + 16 + 32;
@@ -30,17 +30,12 @@ pub type PlaceHash = [u8; 16];
 impl HostState {
     /// Reads the file; missing, foreign or damaged is the empty state.
     pub fn load(path: &Path, repository: &RepositoryId, key: &[u8; 32]) -> Self {
-        std::fs::read(path).ok().and_then(|bytes| Self::decode(&bytes, repository, key)).unwrap_or_default()
+        private::read(path, SIZE as u64).ok().and_then(|bytes| Self::decode(&bytes, repository, key)).unwrap_or_default()
     }
 
     /// Replaces the file, atomically; failing costs only the warning.
     pub fn save(&self, path: &Path, repository: &RepositoryId, key: &[u8; 32]) -> std::io::Result<()> {
-        let folder = path.parent().unwrap_or_else(|| Path::new("."));
-        std::fs::create_dir_all(folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(&self.encode(repository, key))?;
-        file.persist(path)?;
-        Ok(())
+        private::replace(path, &self.encode(repository, key))
     }
 
     fn encode(&self, repository: &RepositoryId, key: &[u8; 32]) -> Vec<u8> {

@@ -9,6 +9,7 @@ use crate::format::names::ObjectName;
 use crate::format::{FormatError, Opener, limits, names};
 use crate::id::{ObjectHash, RepositoryId};
 use crate::objects::{ObjectError, create_same};
+use crate::private;
 use crate::repository::open::newest_config;
 use crate::repository::{Environment, Repository, RepositoryError, listed};
 use crate::store::{Name, Store, StoreError};
@@ -188,6 +189,9 @@ pub(super) fn unlock(
     Err(foreign.unwrap_or(RepositoryError::WrongSecret { slots: tried }))
 }
 
+/// An id in hexadecimal and a line's end.
+const ID_TEXT_BYTES_MAX: u64 = 72;
+
 /// Which keyslot opened last from this machine: tried first, it saves a listing, and the work of trying others. Nothing is believed
 /// because of it: the keyslot itself decides.
 struct Remembered {
@@ -202,7 +206,7 @@ impl Remembered {
 
     /// Opens with it; anything in the way means the usual way.
     fn open(&self, store: &dyn Store, passphrase: &Passphrase, wanted: Option<&str>) -> Option<(Arc<Keys>, ObjectHash)> {
-        let text = std::fs::read_to_string(&self.path).ok()?;
+        let text = String::from_utf8(private::read(&self.path, ID_TEXT_BYTES_MAX).ok()?).ok()?;
         let id = ObjectHash::from_hex(text.trim())?;
         if wanted.is_some_and(|prefix| !id.to_hex().starts_with(prefix)) {
             return None;
@@ -221,12 +225,7 @@ impl Remembered {
 
     /// Failing costs only the short cut.
     fn keep(&self, id: ObjectHash) {
-        let Some(folder) = self.path.parent() else { return };
-        let _ = std::fs::create_dir_all(folder).and_then(|()| {
-            let mut file = tempfile::NamedTempFile::new_in(folder)?;
-            std::io::Write::write_all(&mut file, id.to_hex().as_bytes())?;
-            file.persist(&self.path).map_err(|error| error.error)
-        });
+        let _ = private::replace(&self.path, id.to_hex().as_bytes());
     }
 }
 

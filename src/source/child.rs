@@ -1,7 +1,7 @@
 //! A child process whose standard output is read to its end and whose exit status is the truth about it.
 //!
 //! It stands in a process group of its own, so that ending it ends what it started and a Ctrl-C in the terminal reaches only us;
-//! standard input is empty; standard error is drained by a thread, so that a talkative child never blocks, and its end is kept.
+//! standard input is empty, or holds the file of a password; standard error is drained by a thread, so that a talkative child never blocks, and its end is kept.
 
 use std::io::{self, Read};
 use std::os::fd::AsFd;
@@ -78,7 +78,7 @@ impl Child {
             .args(arguments)
             .env_clear()
             .envs(environment.for_child())
-            .stdin(Stdio::null())
+            .stdin(environment.stdin_for_child().map_err(cannot)?)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)

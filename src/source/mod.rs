@@ -14,7 +14,6 @@ mod child;
 pub mod command;
 mod crc64;
 mod directory;
-mod environment;
 mod error;
 mod name;
 mod packages;
@@ -28,7 +27,7 @@ pub mod stdin;
 use std::io::Read;
 
 pub use directory::{DirectorySource, IfPresent};
-pub use environment::Environment;
+pub use crate::environment::Environment;
 pub use error::{Ended, SourceError};
 pub use name::{check_name, check_sources};
 pub use secret::Secret;

@@ -113,3 +113,35 @@ fn a_secret_that_does_not_open_is_named_with_its_place() {
     let message = stderr(&exits(with(None), ["snapshots"], 12));
     assert!(message.contains("password-file in the config file esker.toml"), "{message}");
 }
+
+/// What `env` prints of the variables that [`private_variables`] sets.
+fn seen(said: &str) -> Vec<&str> {
+    said.lines().filter_map(|line| line.split_once('=')).filter(|(_, value)| *value == "private").map(|(name, _)| name).collect()
+}
+
+/// Sets variables that only esker and the store may see, and one that a password manager needs.
+fn private_variables(mut command: assert_cmd::Command) -> assert_cmd::Command {
+    for name in ["ESKER_OTHER", "AWS_SECRET_ACCESS_KEY", "WEBDAV_PASSWORD", "B2_APPLICATION_KEY", "PASSWORD_STORE_DIR"] {
+        command.env(name, "private");
+    }
+    command
+}
+
+#[test]
+fn a_password_command_and_the_program_that_reaches_a_server_see_no_secrets() {
+    let house = House::with_repository();
+    house.write("password", PASSWORD.as_bytes());
+    let (first, second) = (house.path("seen-by-password-command"), house.path("seen-by-ssh"));
+    let script = |to: &std::path::Path, then: &str| format!("sh -c 'env > {}; {then}'", to.display());
+    let mut command = private_variables(house.esker());
+    command.env_remove("ESKER_PASSWORD");
+    let _ = command.args(["--password-command", &script(&first, "cat password"), "snapshots"]).output().unwrap();
+    let mut command = private_variables(house.esker());
+    let option = format!("command={}", script(&second, "exit 1"));
+    let _ = command.args(["-r", "sftp://host/repo", "-o", &option, "snapshots"]).output().unwrap();
+    for path in [first, second] {
+        let said = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(seen(&said), ["PASSWORD_STORE_DIR"], "{}", path.display());
+        assert!(said.contains("PATH="), "{said}");
+    }
+}

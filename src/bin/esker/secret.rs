@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
+use esker::environment::Environment;
 use zeroize::Zeroizing;
 
 use crate::error::{NoSecret, Usage};
@@ -106,7 +107,8 @@ fn password_command(words: &[String]) -> Result<Zeroizing<String>> {
     let (program, arguments) = words.split_first().ok_or_else(|| Usage::new("the password command is empty"))?;
     let mut child = Command::new(program)
         .args(arguments)
-        .env_remove("ESKER_PASSWORD")
+        .env_clear()
+        .envs(Environment::of_process_without_secrets().for_child())
         .stdin(Stdio::inherit())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())

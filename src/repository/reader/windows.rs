@@ -16,6 +16,7 @@ use quick_cache::sync::Cache as Bounded;
 use crate::format::names;
 use crate::format::pack::PackFacts;
 use crate::id::PackId;
+use crate::private;
 use crate::store::{Store, StoreError, WINDOW_BYTES, get_widened, widened};
 
 /// Disk that windows may take.
@@ -203,7 +204,7 @@ impl Disk {
         let length = WINDOW_BYTES.min(facts.size.checked_sub(window * WINDOW_BYTES)?);
         let path = self.path(&facts.id, window);
         // A cut-off one counts as absent, and a wrong length is not even read.
-        (std::fs::metadata(&path).ok()?.len() == length).then(|| std::fs::read(&path).ok())?.filter(|b| b.len() as u64 == length)
+        (std::fs::symlink_metadata(&path).ok()?.len() == length).then(|| private::read(&path, length).ok())?.filter(|b| b.len() as u64 == length)
     }
 
     /// Keeps one; that it could not be kept costs a request later.
@@ -213,7 +214,7 @@ impl Disk {
             return;
         }
         let kept = self.kept_bytes();
-        let written = std::fs::create_dir_all(&self.folder)
+        let written = private::create_folder(&self.folder)
             .and_then(|()| tempfile::NamedTempFile::new_in(&self.folder))
             .and_then(|mut file| file.write_all(bytes).map(|()| file))
             .is_ok_and(|file| file.persist(&path).is_ok());

@@ -4,8 +4,8 @@
 //! truth**: a dump cut off half-way can end like a whole one. Besides it, a custom stream must begin with `PGDMP` and a plain one
 //! must end with the line that says it is complete.
 //!
-//! The client programs may run elsewhere (`command_prefix`). A password goes to them in a file of mode 0600 in a folder of ours
-//! (`PGPASSFILE`), or, behind a prefix, in the environment of the prefix (`PGPASSWORD`); never in an argument.
+//! The client programs may run elsewhere (`command_prefix`). A password goes to them in a file in memory that has no name
+//! (`PGPASSFILE`), or, behind a prefix, in the environment of the prefix (`PGPASSWORD`). It is never in an argument or on a disk.
 
 mod client;
 mod conninfo;
@@ -13,9 +13,6 @@ mod dump;
 mod lacks;
 mod server;
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -131,8 +128,6 @@ pub struct PostgresSource {
     stop: Stop,
     /// What the programs see: the user's, and how to get the password.
     environment: Environment,
-    /// Holds the password file; gone when the source is.
-    _private: Option<tempfile::TempDir>,
     server: Option<Server>,
     client: Option<Client>,
     streams: Vec<Stream>,
@@ -153,12 +148,11 @@ impl PostgresSource {
         if options.command_prefix.iter().any(|word| matches!(word.as_str(), "-t" | "-it" | "-ti" | "--tty")) {
             return wrong("`command-prefix` asks for a terminal (-t): it would change the bytes of the dump; use -i alone");
         }
-        let (environment, private) = credentials(&options)?;
+        let environment = credentials(&options)?;
         Ok(Self {
             options,
             stop: Stop::new(),
             environment,
-            _private: private,
             server: None,
             client: None,
             streams: Vec::new(),
@@ -281,8 +275,8 @@ impl PostgresSource {
     }
 }
 
-/// The environment of the client programs, and the folder of the password file if there is one.
-fn credentials(options: &PostgresOptions) -> Result<(Environment, Option<tempfile::TempDir>), SourceError> {
+/// The environment of the client programs.
+fn credentials(options: &PostgresOptions) -> Result<Environment, SourceError> {
     let mut environment = options.environment.clone();
     environment.give("PGAPPNAME", "esker");
     if environment.get("PGCONNECT_TIMEOUT").is_none() {
@@ -291,25 +285,21 @@ fn credentials(options: &PostgresOptions) -> Result<(Environment, Option<tempfil
     if !options.command_prefix.is_empty() {
         environment.pass_for_prefix();
     }
-    let Some(password) = options.conninfo.password() else { return Ok((environment, None)) };
+    let Some(password) = options.conninfo.password() else { return Ok(environment) };
     // An inherited one would win over the file.
     environment.withhold("PGPASSWORD");
     if !options.command_prefix.is_empty() {
         environment.give("PGPASSWORD", password.reveal());
-        return Ok((environment, None));
+        return Ok(environment);
     }
     if password.reveal().contains('\n') {
         return Err(SourceError::Settings("a PostgreSQL password with a line break cannot be handed on".into()));
     }
-    let cannot = |error| SourceError::Io { what: "cannot write a private password file".into(), error };
-    let only_us = std::fs::Permissions::from_mode(0o700);
-    let folder = tempfile::Builder::new().prefix("esker-").permissions(only_us).tempdir().map_err(cannot)?;
-    let path = folder.path().join("pgpass");
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(cannot)?;
     let quoted = zeroize::Zeroizing::new(password.reveal().replace('\\', "\\\\").replace(':', "\\:"));
-    writeln!(file, "*:*:*:*:{}", *quoted).map_err(cannot)?;
-    environment.give("PGPASSFILE", path);
-    Ok((environment, Some(folder)))
+    let line = zeroize::Zeroizing::new(format!("*:*:*:*:{}\n", *quoted));
+    let cannot = |error| SourceError::Io { what: "cannot make a private password file".into(), error };
+    environment.give_secret_file("PGPASSFILE", line.as_bytes()).map_err(cannot)?;
+    Ok(environment)
 }
 
 impl StreamSource for PostgresSource {
@@ -411,21 +401,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_stands_in_no_argument_and_in_a_private_file() {
+    fn a_password_is_in_no_argument_and_in_a_file_without_a_name() {
         let mut options = PostgresOptions::new("p", "postgresql://u:hunt%3Aer2@h/d").unwrap();
         options.environment = Environment::from_pairs([("PGPASSWORD", "another")]);
         let source = PostgresSource::new(options).unwrap();
         for stream in [Stream::Database("d".into()), Stream::Globals { passwords: true }] {
             assert!(source.arguments(&stream).iter().all(|argument| !argument.contains("hunt")));
         }
-        let path = source.environment.get("PGPASSFILE").unwrap().to_owned();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "*:*:*:*:hunt\\:er2\n");
-        let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode(path.as_ref()), 0o600);
-        assert_eq!(mode(std::path::Path::new(&path).parent().unwrap()), 0o700);
+        let look = r#"cat "$PGPASSFILE"; cat "$PGPASSFILE"; stat -Lc %a "$PGPASSFILE"; find /proc/self/fd/ -lname '*memfd*'"#;
+        let argv = ["sh", "-c", look].map(String::from);
+        let seen = Child::answer(&argv, &source.environment, &Stop::new(), &crate::source::Secret::default()).unwrap();
+        let seen = String::from_utf8(seen).unwrap();
+        assert_eq!(seen, "*:*:*:*:hunt\\:er2\n*:*:*:*:hunt\\:er2\n600\n/proc/self/fd/0\n");
         assert!(source.environment.for_child().all(|(name, _)| name != "PGPASSWORD"));
-        drop(source);
-        assert!(!std::path::Path::new(&path).exists(), "the password outlives the source");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crossbeam_channel::Receiver;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::{SftpAddress, SftpOptions};
+use crate::environment::Environment;
 use crate::parallel;
 
 /// How much of the end of standard error is kept, in bytes.
@@ -60,9 +61,8 @@ pub(super) fn command(address: &SftpAddress, options: &SftpOptions) -> Command {
             command
         }
     };
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ESKER_")) {
-        command.env_remove(name);
-    }
+    // Its settings may run programs (`ProxyCommand`) and send variables to the server (`SendEnv`).
+    command.env_clear().envs(Environment::of_process_without_secrets().for_child());
     // So that its words are those that `judge` knows.
     command.env("LC_ALL", "C");
     command

@@ -2,14 +2,14 @@
 //!
 //! Nothing in the repository is locked. The lock is the kernel's, on a file of this machine, and goes with the process.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use esker::clock::{Clock, SystemClock, Timestamp};
+use esker::private;
 use esker::store::location::Location;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -38,7 +38,7 @@ pub fn take(options: &Snapshot, context: &Context) -> Result<Option<Lock>> {
         return Ok(None);
     };
     let shown = escape(path.as_os_str().as_encoded_bytes());
-    let mut file = match open(&path) {
+    let mut file = match private::open_or_create(&path) {
         Ok(file) => file,
         Err(error) => {
             context.progress.warn(&format!("{shown}: {error}; esker cannot tell whether another run is active"));
@@ -92,13 +92,6 @@ pub fn id_of_place(context: &Context) -> Result<String> {
         _ => context.settings.repository.clone().unwrap_or_default().into_encoded_bytes(),
     };
     Ok(blake3::hash(&place).to_hex().to_string())
-}
-
-fn open(path: &PathBuf) -> std::io::Result<File> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 fn holder(file: &mut File) -> String {

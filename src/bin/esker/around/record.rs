@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use esker::clock::{Clock, SystemClock};
+use esker::private;
 use serde_json::Value;
 
 use super::lock::id_of_place;
@@ -28,10 +29,9 @@ fn try_keep(host: &str, told: &Told, context: &Context) -> Result<()> {
     record["ended_at"] = SystemClock::new().now().seconds.into();
     // For a person only, and long.
     record["summary"]["reasons"] = Value::Null;
-    std::fs::create_dir_all(&folder)?;
     let host = blake3::hash(host.as_bytes()).to_hex();
     let path = folder.join(format!("{}{}.json", prefix(context)?, &host[..16]));
-    replace(&path, record.to_string().as_bytes(), 0o600)
+    Ok(private::replace(&path, record.to_string().as_bytes())?)
 }
 
 /// Every record of this repository.
@@ -40,9 +40,8 @@ pub fn all(context: &Context) -> Vec<Value> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let of_repository = |name: &str| name.starts_with(&prefix) && name.ends_with(".json");
     let entries = entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(of_repository));
-    let small = entries.filter(|entry| entry.metadata().is_ok_and(|found| found.len() <= RECORD_BYTES_MAX));
     // One that cannot be read is as good as none.
-    small.filter_map(|entry| serde_json::from_slice(&std::fs::read(entry.path()).ok()?).ok()).collect()
+    entries.filter_map(|entry| serde_json::from_slice(&private::read(&entry.path(), RECORD_BYTES_MAX).ok()?).ok()).collect()
 }
 
 fn prefix(context: &Context) -> Result<String> {

@@ -2,6 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Write};
+use std::process::Stdio;
+use std::sync::Arc;
+
+use rustix::fs::{MemfdFlags, Mode, fchmod, memfd_create};
 
 /// Variables that every child gets, besides those that begin with [`PLAIN_BEGIN`]: none of them is a secret.
 const PLAIN: [&str; 7] = ["PATH", "HOME", "LANG", "TZ", "USER", "LOGNAME", "TMPDIR"];
@@ -23,6 +29,9 @@ const FOR_PREFIX_BEGIN: [&str; 4] = ["DOCKER_", "COMPOSE_", "CONTAINER_", "CONTA
 /// What a command of the user's own does not get unless it is named: esker's settings and secrets, and the credentials of stores.
 const WITHHELD: [&str; 4] = ["WEBDAV_USERNAME", "WEBDAV_PASSWORD", "CREDENTIALS_DIRECTORY", "GOOGLE_APPLICATION_CREDENTIALS"];
 const WITHHELD_BEGIN: [&str; 4] = ["ESKER_", "AWS_", "AZURE_STORAGE_", "B2_"];
+
+/// Where a child finds the file that it got as its standard input. Opening this path starts at the file's beginning each time.
+const SECRET_FILE: &str = "/proc/self/fd/0";
 
 /// How much a child sees of what this process inherited.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -60,20 +69,21 @@ pub struct Environment {
     inherited: BTreeMap<OsString, OsString>,
     given: BTreeMap<OsString, OsString>,
     sight: Sight,
+    /// What a child gets as its standard input.
+    input: Option<Arc<File>>,
 }
 
 impl Environment {
     /// The variables of this process.
     pub fn of_process() -> Self {
-        Self { inherited: std::env::vars_os().collect(), given: BTreeMap::new(), sight: Sight::Tools }
+        Self { inherited: std::env::vars_os().collect(), ..Self::default() }
     }
 
     /// Instead of those of this process.
     pub fn from_pairs<N: Into<OsString>, V: Into<OsString>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
         Self {
             inherited: pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
-            given: BTreeMap::new(),
-            sight: Sight::Tools,
+            ..Self::default()
         }
     }
 
@@ -103,13 +113,41 @@ impl Environment {
         name.starts_with("PASSWORD") || name.starts_with("KEY_FILE")
     }
 
+    /// The variables of this process, for a command of the user's own: all but secrets.
+    pub fn of_process_without_secrets() -> Self {
+        Self { sight: Sight::AllButSecrets, ..Self::of_process() }
+    }
+
     /// Shows children all but secrets: they are commands of the user's own.
-    pub(super) fn show_all_but_secrets(&mut self) {
+    pub(crate) fn show_all_but_secrets(&mut self) {
         self.sight = Sight::AllButSecrets;
     }
 
+    /// Gives every child a variable that holds the path of a file with this content. The file has no name and lives in memory, and
+    /// only the child can open it: as its standard input. So nothing is left of it, even when this process is killed.
+    pub(crate) fn give_secret_file(&mut self, name: &str, content: &[u8]) -> io::Result<()> {
+        if !std::path::Path::new(SECRET_FILE).exists() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "/proc is not mounted"));
+        }
+        let mut file = File::from(memfd_create("esker", MemfdFlags::CLOEXEC)?);
+        // libpq ignores a password file that others may read.
+        fchmod(&file, Mode::RUSR | Mode::WUSR)?;
+        file.write_all(content)?;
+        self.input = Some(Arc::new(file));
+        self.give(name, SECRET_FILE);
+        Ok(())
+    }
+
+    /// The standard input of a child: empty, or the file of [`Environment::give_secret_file`].
+    pub(crate) fn stdin_for_child(&self) -> io::Result<Stdio> {
+        Ok(match &self.input {
+            Some(file) => file.try_clone()?.into(),
+            None => Stdio::null(),
+        })
+    }
+
     /// Passes what a command prefix (`docker exec`, `ssh`) needs to find its way.
-    pub(super) fn pass_for_prefix(&mut self) {
+    pub(crate) fn pass_for_prefix(&mut self) {
         for (name, value) in &self.inherited {
             if is_among(&name.to_string_lossy(), &FOR_PREFIX, &FOR_PREFIX_BEGIN) {
                 self.given.entry(name.clone()).or_insert_with(|| value.clone());
@@ -118,7 +156,7 @@ impl Environment {
     }
 
     /// Keeps a variable from every child.
-    pub(super) fn withhold(&mut self, name: &str) {
+    pub(crate) fn withhold(&mut self, name: &str) {
         self.inherited.remove(OsStr::new(name));
         self.given.remove(OsStr::new(name));
     }
@@ -130,7 +168,7 @@ impl Environment {
     }
 
     /// What a child gets.
-    pub(super) fn for_child(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+    pub fn for_child(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         let shown = |name: &OsStr| self.sight.shows(name);
         let inherited = self.inherited.iter().filter(move |(name, _)| shown(name) && !self.given.contains_key(*name));
         inherited.chain(&self.given).map(|(name, value)| (name.as_os_str(), value.as_os_str()))
