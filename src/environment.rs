@@ -81,10 +81,7 @@ impl Environment {
 
     /// Instead of those of this process.
     pub fn from_pairs<N: Into<OsString>, V: Into<OsString>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
-        Self {
-            inherited: pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
-            ..Self::default()
-        }
+        Self { inherited: pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect(), ..Self::default() }
     }
 
     /// Gives a variable to every child.

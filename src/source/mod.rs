@@ -26,8 +26,8 @@ pub mod stdin;
 
 use std::io::Read;
 
-pub use directory::{DirectorySource, IfPresent};
 pub use crate::environment::Environment;
+pub use directory::{DirectorySource, IfPresent};
 pub use error::{Ended, SourceError};
 pub use name::{check_name, check_sources};
 pub use secret::Secret;

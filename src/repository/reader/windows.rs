@@ -204,7 +204,9 @@ impl Disk {
         let length = WINDOW_BYTES.min(facts.size.checked_sub(window * WINDOW_BYTES)?);
         let path = self.path(&facts.id, window);
         // A cut-off one counts as absent, and a wrong length is not even read.
-        (std::fs::symlink_metadata(&path).ok()?.len() == length).then(|| private::read(&path, length).ok())?.filter(|b| b.len() as u64 == length)
+        (std::fs::symlink_metadata(&path).ok()?.len() == length)
+            .then(|| private::read(&path, length).ok())?
+            .filter(|b| b.len() as u64 == length)
     }
 
     /// Keeps one; that it could not be kept costs a request later.

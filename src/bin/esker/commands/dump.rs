@@ -54,9 +54,7 @@ pub fn run(options: &Dump, context: &mut Context) -> Result<ExitCode> {
         Ok(_) if !out.held.is_empty() => Err(on_a_terminal()),
         Ok(_) if incomplete.is_some_and(|incomplete| incomplete.affected) => Ok(ExitCode::Incomplete),
         Ok(_) => Ok(ExitCode::Done),
-        Err(RestoreError::Output(_)) if out.refused => {
-            Err(on_a_terminal())
-        }
+        Err(RestoreError::Output(_)) if out.refused => Err(on_a_terminal()),
         Err(RestoreError::Output(error)) => Err(closed(error)),
         Err(error) => Err(error.into()),
     }
