@@ -8,7 +8,7 @@
 //!  7   bin/esker                                    arguments in, words and exit code out
 //!      --------------------------------------------------------------------------------------
 //!  6   snapshot   restore   verify   prune            the operations; none knows another
-//!  6   repair     copy      mirror                    more of them
+//!  6   retention  repair    copy      mirror   rotate    more of them
 //!      --------------------------------------------------------------------------------------
 //!  5   source       filesystem     repository       what is read | the user's files | the narrow waist
 //!      --------------------------------------------------------------------------------------
@@ -63,5 +63,7 @@ pub mod mirror;
 pub mod prune;
 pub mod repair;
 pub mod restore;
+pub mod retention;
+pub mod rotate;
 pub mod snapshot;
 pub mod verify;

@@ -17,7 +17,7 @@ use esker::format::names;
 use esker::format::note::Keep;
 use esker::id::{ChunkId, SnapshotId};
 use esker::monitor::{Quiet, Stop};
-use esker::prune::survey;
+use esker::repository::survey;
 use esker::repository::writer::Named;
 use esker::repository::{Environment, Reader, Repository, RepositoryError, Secret};
 use esker::store::faults::FaultyStore;

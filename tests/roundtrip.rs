@@ -19,9 +19,11 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags, lgetxattr, llis
 
 use esker::id::SnapshotId;
 use esker::monitor::{Monitor, Quiet, Stop};
-use esker::prune::undelete::UndeleteError;
-use esker::prune::{self, MaxUnused, PruneOptions, forget, survey, undelete};
+use esker::prune::{self, MaxUnused, PruneOptions};
+use esker::repository::survey;
 use esker::restore::{Overwrite, RestoreOptions};
+use esker::retention::undelete::UndeleteError;
+use esker::retention::{forget, undelete};
 use rig::{Rig, SOURCE};
 
 const NAMES: [&[u8]; 6] = [b"a", b"folder", b"\xff\xfe not text", "ü — n.tmp".as_bytes(), b".hidden\n", b"zz"];

@@ -1,12 +1,12 @@
 //! What all gc records say together, for whoever decides: the book.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::catalog::{Condemned, Memo};
 use crate::format::names::ObjectName;
-use crate::id::{ObjectHash, PackId, SnapshotId};
-use crate::repository::gc::{self, Numbered, Slot};
+use crate::id::{ObjectHash, PackId};
+use crate::repository::gc::{self, Numbered, Slot, SnapshotsSeen};
 use crate::repository::{Repository, RepositoryError};
 use crate::store::Name;
 
@@ -46,7 +46,7 @@ pub(super) struct Book {
     /// spared them. They can only go, or be saved, under another record.
     pub stuck: HashSet<PackId>,
     /// Every snapshot that a run before saw: id, and the hashes of its object.
-    pub seen: HashMap<SnapshotId, HashSet<ObjectHash>>,
+    pub seen: SnapshotsSeen,
 }
 
 impl Book {
@@ -59,21 +59,16 @@ impl Book {
             }
             book.bad.extend(numbered.bad());
             book.deleted.extend(numbered.deleted());
+            for (id, hash) in numbered.snapshots() {
+                book.seen.entry(*id).or_default().insert(*hash);
+            }
             book.take_by_hash(&numbered);
             match (numbered.condemn, numbered.verdict) {
-                (Slot::Read(condemn, hash), verdict) => {
-                    for (id, hash) in condemn.snapshots {
-                        book.seen.entry(id).or_default().insert(hash);
-                    }
-                    match verdict {
-                        Slot::Free => {
-                            let (number, packs, written) = (numbered.number, condemn.packs, condemn.written);
-                            book.pending.push(Pending { number, hash, by_hash: false, packs, written });
-                        }
-                        Slot::Unreadable(_) => book.stuck.extend(condemn.packs),
-                        Slot::Forged | Slot::Read(..) => {}
-                    }
+                (Slot::Read(condemn, hash), Slot::Free) => {
+                    let (number, packs, written) = (numbered.number, condemn.packs, condemn.written);
+                    book.pending.push(Pending { number, hash, by_hash: false, packs, written });
                 }
+                (Slot::Read(condemn, _), Slot::Unreadable(_)) => book.stuck.extend(condemn.packs),
                 (Slot::Unreadable(_) | Slot::Forged, Slot::Free) => book.unanswered.push((numbered.number, None)),
                 _ => {}
             }
@@ -88,9 +83,6 @@ impl Book {
         for (hash, slot) in &numbered.condemns_by_hash {
             match slot {
                 Slot::Read(condemn, _) => {
-                    for (id, hash) in &condemn.snapshots {
-                        self.seen.entry(*id).or_default().insert(*hash);
-                    }
                     if numbered.is_decided(hash) {
                         self.stuck.extend(&condemn.packs);
                     } else {

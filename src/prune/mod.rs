@@ -1,11 +1,10 @@
-//! Forgetting and freeing: which snapshots may go (retention), and which packs may go after them (condemn, verdict, sweep).
+//! Freeing: which packs nobody needs any more, and when they may be deleted (condemn, verdict, sweep).
 //!
 //! [`run`] is one prune: it sweeps what earlier runs condemned and every live session has acknowledged, condemns what no snapshot needs
 //! any more, and, when nobody has to be waited for, sweeps that too. A [`Pruner`] takes the same steps one by one. The steps and their
 //! order are those of `format-spec/protocol.md` (A1 to A7 and B1 to B7 are named where they happen). What is condemned may be chosen
 //! freely. What is deleted is decided in `verdict` alone.
-//! Two things stand here because they need to know which snapshots are believed and which runs are alive: making every writer key void
-//! ([`rotate`]), and ending runs by hand ([`unlock`]). A third needs the mark and changes nothing: [`usage`] says what snapshots take up.
+//! [`usage`] needs the same mark and changes nothing: it says how many stored bytes snapshots take up.
 //!
 //! Leans on `repository` and `format`. No clock decides what is deleted (I9): everything a delete rests on is listed and proved in the
 //! order of the protocol. Never knows how a snapshot is made or restored.
@@ -15,22 +14,14 @@ mod book;
 mod choose;
 mod condemn;
 mod error;
-pub mod forget;
 mod index_files;
 mod live;
 mod mark;
 mod plan;
-pub mod policy;
 mod repack;
-pub mod retention;
-pub mod rotate;
 mod settled;
-pub mod survey;
 mod sweep;
 mod tidy;
-pub mod trust;
-pub mod undelete;
-pub mod unlock;
 pub mod usage;
 mod verdict;
 mod watch;

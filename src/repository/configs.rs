@@ -20,7 +20,7 @@ impl Repository {
         })
     }
 
-    /// Names the next generation, for `prune::rotate`; alone it would quarantine every snapshot there is: from now on no writer of this one begins. Nothing is cut any more as they know it, either. It is sealed
+    /// Names the next generation, for `rotate`; alone it would quarantine every snapshot there is: from now on no writer of this one begins. Nothing is cut any more as they know it, either. It is sealed
     /// in this generation, so that they can read it; the next config, whatever it changes, is sealed in the new one.
     pub fn name_next_generation(&self) -> Result<u32, RepositoryError> {
         let before = self.config.generation;

@@ -8,14 +8,14 @@
 //! its hash, and what one of them condemned stays bad whatever is decided (M3), because another verdict may land late. Both forms are
 //! always read, whatever the class: a writer cannot tell who wrote a config.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::cache::Memo;
 use crate::clock::Timestamp;
 use crate::format::gc::{Condemn, Verdict};
 use crate::format::names::{self, ObjectName};
 use crate::format::{FormatError, gc, limits};
-use crate::id::{ObjectHash, PackId};
+use crate::id::{ObjectHash, PackId, SnapshotId};
 use crate::planted;
 use crate::repository::{Repository, RepositoryError, listed};
 use crate::store::{Name, StoreError};
@@ -89,6 +89,12 @@ impl Numbered {
         self.verdicts_by_hash.iter().filter_map(|(_, slot)| slot.read()).flat_map(|verdict| &verdict.delete)
     }
 
+    /// Snapshots that the prunes of this number saw, and the hash of each object.
+    pub fn snapshots(&self) -> impl Iterator<Item = &(SnapshotId, ObjectHash)> {
+        let by_hash = self.condemns_by_hash.iter().filter_map(|(_, slot)| slot.read());
+        self.condemn.read().into_iter().chain(by_hash).flat_map(|condemn| &condemn.snapshots)
+    }
+
     /// Is there a verdict on the condemn record that stands under this hash?
     pub fn is_decided(&self, condemn: &ObjectHash) -> bool {
         self.verdicts_by_hash.iter().filter_map(|(_, slot)| slot.read()).any(|verdict| verdict.condemn == *condemn)
@@ -141,6 +147,21 @@ pub fn read(repository: &Repository, memo: &mut dyn Memo) -> Result<GcState, Rep
         Ok(())
     })?;
     Ok(state)
+}
+
+/// Snapshots that any earlier prune saw, and the hashes of their objects.
+pub type SnapshotsSeen = HashMap<SnapshotId, HashSet<ObjectHash>>;
+
+/// Lists and reads `gc/` for the snapshots that earlier prunes saw.
+pub fn snapshots_seen(repository: &Repository, memo: &mut dyn Memo) -> Result<SnapshotsSeen, RepositoryError> {
+    let mut seen = SnapshotsSeen::new();
+    for_each(repository, memo, &mut |numbered| {
+        for (id, hash) in numbered.snapshots() {
+            seen.entry(*id).or_default().insert(*hash);
+        }
+        Ok(())
+    })?;
+    Ok(seen)
 }
 
 /// Lists `gc/` and hands over every number that has a name, in rising order. Returns the number of the listing: the highest n for which

@@ -26,8 +26,10 @@ pub mod session;
 mod sessions;
 mod snapshots;
 mod strangers;
+pub mod survey;
 mod tombstones;
 mod trees;
+pub mod unlock;
 pub mod writer;
 
 pub use catalogs::GcSeen;

@@ -84,7 +84,7 @@ fn of_a_snapshot_from_before_a_key_rotation_no_new_one_is_made_and_the_rest_is_s
     let house = House::with_parity(files(), 0);
     house.damage(house.largest(), |bytes| bytes[1 << 20..2 << 20].fill(0));
     packs::run(&house.open(), &PacksOptions::default(), &Quiet, &Stop::new()).unwrap();
-    esker::prune::rotate::rotate(&house.open(), false).unwrap();
+    esker::rotate::rotate(&house.open(), false).unwrap();
     let (summary, lost) = repair(&house.open(), &SnapshotsOptions::default());
     assert_eq!(lost, [(house.snapshot, Lost::Entry(b"data/first.bin".to_vec()))]);
     assert_eq!((summary.damaged[0].new, summary.damaged[0].other_generation), (None, Some(1)));

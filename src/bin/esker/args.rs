@@ -33,7 +33,7 @@ use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
-use esker::prune::policy::Period;
+use esker::retention::policy::Period;
 
 /// Encrypted, deduplicating backups of whole services.
 #[derive(Parser, Debug)]

@@ -1,7 +1,7 @@
 //! The command line of what comes after snapshots: keep rules, forgetting and bringing back, tags and notes, status.
 
 use clap::Args;
-use esker::prune::policy::{Count, GroupBy, Period, Policy, tag_list};
+use esker::retention::policy::{Count, GroupBy, Period, Policy, tag_list};
 
 use super::Filter;
 

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use esker::copy::{self, Copied, CopyOptions, CopySummary, Original, Outcome};
 use esker::id::SnapshotId;
-use esker::prune::survey::{self, Surveyed};
+use esker::repository::survey::{self, Surveyed};
 use serde_json::json;
 
 use crate::args::Copy;

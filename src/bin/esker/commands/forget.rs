@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use esker::id::{ObjectHash, SnapshotId};
 use esker::prune::PruneOptions;
-use esker::prune::forget::{self, ForgetPlan};
-use esker::prune::policy::Policy;
-use esker::prune::retention::{Group, Rules};
-use esker::prune::survey::{Survey, Surveyed};
+use esker::repository::survey::{Survey, Surveyed};
 use esker::repository::{Repository, RepositoryError};
+use esker::retention::forget::{self, ForgetPlan};
+use esker::retention::policy::Policy;
+use esker::retention::rules::{Group, Rules};
 use serde_json::{Value, json};
 
 use crate::args::Forget;

@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::Result;
 use esker::format::keyslot::{Kdf, Level};
 use esker::id::SnapshotId;
-use esker::prune::rotate::{self, Rotation};
 use esker::repository::{KeyslotInfo, NewSlot};
+use esker::rotate::{self, Rotation};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 

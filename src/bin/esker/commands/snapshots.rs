@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use esker::format::note::{Keep, VerifiedHow};
-use esker::prune::survey::{Survey, Surveyed};
+use esker::repository::survey::{Survey, Surveyed};
 use esker::repository::{FailedRun, StoredSnapshot};
 use serde_json::{Value, json};
 

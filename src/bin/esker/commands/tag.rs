@@ -3,9 +3,9 @@
 use anyhow::Result;
 use esker::format::note::{Keep, Value as Says};
 use esker::id::SnapshotId;
-use esker::prune::policy::tag_list;
-use esker::prune::survey::Surveyed;
+use esker::repository::survey::Surveyed;
 use esker::repository::{Repository, TEXT_SIZE_MAX};
+use esker::retention::policy::tag_list;
 use serde_json::json;
 
 use crate::args::Tag;
@@ -68,7 +68,7 @@ pub fn run(options: &Tag, context: &mut Context) -> Result<ExitCode> {
 fn conclude(
     options: &Tag,
     repository: &Repository,
-    survey: &esker::prune::survey::Survey,
+    survey: &esker::repository::survey::Survey,
     statements: Vec<(SnapshotId, Says)>,
     context: &mut Context,
 ) -> Result<ExitCode> {

@@ -34,9 +34,9 @@ pub fn run(options: &Undelete, context: &mut Context) -> Result<ExitCode> {
     let monitor = context.monitor();
     for (place, forgone) in chosen.iter().enumerate() {
         if place > 0 {
-            survey = esker::prune::survey::survey(&repository)?;
+            survey = esker::repository::survey::survey(&repository)?;
         }
-        let id = esker::prune::undelete::run(&repository, &survey, forgone, options.dry_run, &monitor, &context.stop)?;
+        let id = esker::retention::undelete::run(&repository, &survey, forgone, options.dry_run, &monitor, &context.stop)?;
         context.progress.finish();
         let old = forgone.stored.id;
         if context.out.json {

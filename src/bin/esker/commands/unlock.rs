@@ -1,7 +1,7 @@
 //! `esker unlock`: sessions that a prune waits for, and ending those of runs that are dead.
 
 use anyhow::Result;
-use esker::prune::unlock::{self, UnderWay};
+use esker::repository::unlock::{self, UnderWay};
 use serde_json::json;
 
 use crate::args::Unlock;

@@ -5,8 +5,8 @@ use std::str::FromStr;
 use anyhow::Result;
 use bytesize::ByteSize;
 use esker::clock::{Clock, SystemClock};
-use esker::prune::policy::Period;
-use esker::prune::survey;
+use esker::repository::survey;
+use esker::retention::policy::Period;
 use esker::verify::{self, Finding, ReadData, VerifyOptions, VerifySummary};
 use serde_json::{Value, json};
 

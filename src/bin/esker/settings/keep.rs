@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use esker::prune::policy::{Count, GroupBy, Period, Policy, tag_list};
+use esker::retention::policy::{Count, GroupBy, Period, Policy, tag_list};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use esker::crypto::Argon2Cost;
-use esker::prune::policy::Period;
 use esker::repository::probe::Probe;
 use esker::repository::{ChunkerParams, InitOptions, Repository, RepositoryError, check_is_free, program_at};
+use esker::retention::policy::Period;
 use esker::store::location::Location;
 use serde_json::json;
 

@@ -1,6 +1,6 @@
 //! A look at every snapshot of a repository.
 
-use esker::prune::survey::{self, Survey};
+use esker::repository::survey::{self, Survey};
 use esker::repository::{Repository, RepositoryError};
 
 use crate::context::Context;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use esker::clock::Timestamp;
-use esker::prune::policy::Period;
+use esker::retention::policy::Period;
 
 use crate::error::Usage;
 

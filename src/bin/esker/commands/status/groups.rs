@@ -1,9 +1,9 @@
 //! Groups of snapshots as `status` shows them. The library judges them.
 
 use esker::clock::Timestamp;
-use esker::prune::policy::{GroupBy, Period};
-use esker::prune::survey::{Survey, Surveyed};
 use esker::repository::freshness::{self, Limits, Seen, Silent, TRIAL_AGE_SECONDS};
+use esker::repository::survey::{Survey, Surveyed};
+use esker::retention::policy::{GroupBy, Period};
 
 use crate::args::Status;
 use crate::shared::place;

@@ -7,8 +7,8 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use esker::clock::{Clock, SystemClock, Timestamp};
 use esker::format::snapshot::SourceStatus;
-use esker::prune::survey::{Survey, Surveyed};
 use esker::repository::ledger::Ledger;
+use esker::repository::survey::{Survey, Surveyed};
 use serde_json::Value;
 
 use super::Packs;

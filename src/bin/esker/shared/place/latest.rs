@@ -1,8 +1,8 @@
 //! What narrows `latest` beside the filter of the command line, and how the choice is shown.
 
-use esker::prune::survey::Surveyed;
 use esker::repository::StoredSnapshot;
 use esker::repository::latest::{Candidate, Wish};
+use esker::repository::survey::Surveyed;
 
 use crate::args::Filter;
 use crate::context::Context;

@@ -9,8 +9,8 @@ use anyhow::Result;
 use esker::format::snapshot::Snapshot;
 use esker::format::tree::{Node, NodeKind};
 use esker::id::SnapshotId;
-use esker::prune::survey::{self, Survey, Surveyed};
 use esker::repository::latest::Candidate;
+use esker::repository::survey::{self, Survey, Surveyed};
 use esker::repository::{Repository, RepositoryError, SnapshotList, StoredSnapshot};
 use serde_json::{Map, Value, json};
 

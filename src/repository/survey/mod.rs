@@ -1,14 +1,15 @@
 //! What an owner knows about every snapshot: what it says itself, what notes say of it, at which time it counts, and whether at all.
 
+pub mod trust;
+
 use std::collections::HashSet;
+
+use self::trust::{Jump, Runs};
 
 use crate::clock::Timestamp;
 use crate::format::config::StoreClass;
 use crate::format::note::{Entry, Keep, Value};
 use crate::id::SnapshotId;
-use crate::prune::policy::has_tags;
-use crate::prune::retention::Candidate;
-use crate::prune::trust::{self, Jump, Runs};
 use crate::repository::{FailedRun, Forgone, Notes, Repository, RepositoryError, SnapshotNotes, StoredSnapshot};
 
 /// Time goes on at most this much after the newest snapshot that is believed, in seconds: see [`Survey::now`].
@@ -163,30 +164,6 @@ impl Survey {
         self.guard_seconds > 0 && self.now.seconds.saturating_sub(surveyed.seen.seconds) < self.guard_seconds
     }
 
-    /// What retention wants to know.
-    pub fn candidates(&self, selected: &dyn Fn(&Surveyed) -> bool) -> Vec<Candidate> {
-        let candidate = |surveyed: &Surveyed| {
-            let snapshot = &surveyed.stored.snapshot;
-            Candidate {
-                id: surveyed.stored.id,
-                host: snapshot.host.clone(),
-                sources: snapshot.sources.iter().map(|source| source.name.clone()).collect(),
-                tags: surveyed.tags.clone(),
-                time: surveyed.time,
-                complete: snapshot.is_complete(),
-                verified: surveyed.notes.verified.is_some_and(|verified| verified.findings == 0),
-                quarantined: surveyed.quarantined.clone(),
-                noted: self.noted(surveyed).map(|keep| match keep {
-                    Keep::Until(time) => format!("kept by a note until {}", date(time)),
-                    _ => "kept by a note for ever".to_owned(),
-                }),
-                guarded: self.guarded(surveyed),
-                selected: selected(surveyed),
-            }
-        };
-        self.snapshots.iter().map(candidate).collect()
-    }
-
     /// One by its id, forgotten or not, with the tags it has.
     pub fn find(&self, id: &SnapshotId) -> Option<(&StoredSnapshot, &[String])> {
         let there = self.get(id).map(|surveyed| (&surveyed.stored, surveyed.tags.as_slice()));
@@ -213,4 +190,12 @@ impl Surveyed {
 /// A moment to the second, in UTC; for messages.
 pub fn date(time: Timestamp) -> String {
     jiff::Timestamp::from_second(time.seconds).map_or_else(|_| format!("@{}", time.seconds), |time| time.to_string())
+}
+
+/// Are all of these tags there?
+pub fn has_tags(tags: &[String], wanted: &[String]) -> bool {
+    match wanted {
+        [only] if only.is_empty() => tags.is_empty(),
+        _ => wanted.iter().all(|wanted| tags.contains(wanted)),
+    }
 }

@@ -227,14 +227,6 @@ pub fn tag_list(text: &str) -> Vec<String> {
     text.split(',').map(|tag| tag.trim().to_owned()).collect()
 }
 
-/// Are all of these tags there?
-pub fn has_tags(tags: &[String], wanted: &[String]) -> bool {
-    match wanted {
-        [only] if only.is_empty() => tags.is_empty(),
-        _ => wanted.iter().all(|wanted| tags.contains(wanted)),
-    }
-}
-
 /// Which snapshots are told apart before the rules are applied to each group.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct GroupBy {
@@ -283,6 +275,7 @@ pub(super) fn zoned(time: Timestamp, zone: &TimeZone) -> Option<jiff::ZonedDateT
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::repository::survey::has_tags;
 
     #[test]
     fn a_count_is_a_number_or_unlimited() {

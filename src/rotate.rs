@@ -10,7 +10,7 @@ use crate::format::names::ObjectName;
 use crate::format::note::Value;
 use crate::id::{ObjectHash, SessionId, SnapshotId};
 use crate::planted;
-use crate::prune::survey::{Survey, survey};
+use crate::repository::survey::{Survey, survey};
 use crate::repository::{Repository, RepositoryError};
 
 /// What a rotation did; of a dry run, what it would do.

@@ -6,36 +6,11 @@
 
 use jiff::tz::TimeZone;
 
-use super::policy::{Count, GroupBy, Period, Policy, has_tags, zoned};
+use super::candidate::Candidate;
+use super::policy::{Count, GroupBy, Period, Policy, zoned};
 use crate::clock::Timestamp;
 use crate::id::SnapshotId;
-
-/// What retention knows of one snapshot.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Candidate {
-    /// Its id.
-    pub id: SnapshotId,
-    /// Its host.
-    pub host: String,
-    /// Names of its sources.
-    pub sources: Vec<String>,
-    /// Its tags, those of notes included.
-    pub tags: Vec<String>,
-    /// The time it counts at.
-    pub time: Timestamp,
-    /// Every source that had to be whole is.
-    pub complete: bool,
-    /// The last verification of it found nothing wrong.
-    pub verified: bool,
-    /// Why it takes no slot, if so.
-    pub quarantined: Option<String>,
-    /// What a keep note says, if one keeps it now.
-    pub noted: Option<String>,
-    /// First seen within the repository's guard period.
-    pub guarded: bool,
-    /// Do the rules look at it? Others are as if they were not there, except that they may be the newest of their group.
-    pub selected: bool,
-}
+use crate::repository::survey::has_tags;
 
 /// How to choose.
 #[derive(Clone, Debug)]

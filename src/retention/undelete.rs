@@ -12,7 +12,7 @@ use crate::format::tree::{Content, Item, Node, NodeKind, XattrValue};
 use crate::format::{FormatError, folder, limits};
 use crate::id::{ChunkId, SnapshotId};
 use crate::monitor::{Monitor, Stop};
-use crate::prune::survey::Survey;
+use crate::repository::survey::Survey;
 use crate::repository::writer::{Writer, WriterOptions};
 use crate::repository::{Forgone, Reader, Repository, RepositoryError};
 
@@ -67,7 +67,7 @@ pub fn run(
     if old.generation != current {
         return Err(UndeleteError::OtherGeneration { id, found: old.generation, current });
     }
-    let same = |other: &&crate::prune::survey::Surveyed| {
+    let same = |other: &&crate::repository::survey::Surveyed| {
         let (a, b) = (&other.stored.snapshot, &old.snapshot);
         a.root == b.root && a.host == b.host && a.time == b.time && a.sources == b.sources
     };

@@ -6,10 +6,10 @@ use crate::clock::Timestamp;
 use crate::format::note::Keep;
 use crate::id::{ObjectHash, SnapshotId};
 use crate::monitor::Stop;
-use crate::prune::book::Book;
-use crate::prune::retention::{self, Group, RetentionError, Rules};
-use crate::prune::survey::{Survey, Surveyed, date};
-use crate::repository::{Repository, RepositoryError};
+use crate::repository::survey::{Survey, Surveyed, date};
+use crate::repository::{Repository, RepositoryError, gc};
+use crate::retention::candidate::candidates;
+use crate::retention::rules::{self, Group, RetentionError, Rules};
 
 /// Nothing was forgotten, or not all of it.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +63,7 @@ pub fn by_rules(
     selected: &dyn Fn(&Surveyed) -> bool,
     clock_is_right: bool,
 ) -> Result<ForgetPlan, ForgetError> {
-    let groups = retention::plan(&survey.candidates(selected), rules)?;
+    let groups = rules::plan(&candidates(survey, selected), rules)?;
     let hashes: HashMap<SnapshotId, ObjectHash> =
         survey.snapshots.iter().map(|surveyed| (surveyed.stored.id, surveyed.stored.hash)).collect();
     let remove: Vec<(SnapshotId, ObjectHash)> =
@@ -82,9 +82,9 @@ pub fn by_rules(
 /// What has to be named to forget a snapshot whose object is damaged: what stands there now, and whatever a prune saw there before it
 /// was damaged; else a prune would look for that for ever.
 pub fn objects_of_damaged(repository: &Repository, id: SnapshotId) -> Result<Vec<(SnapshotId, ObjectHash)>, ForgetError> {
-    let book = Book::read(repository, &mut repository.open_pack_catalog()?)?;
     let mut objects = vec![(id, repository.snapshot_hash(&id)?)];
-    objects.extend(book.seen.get(&id).into_iter().flatten().map(|hash| (id, *hash)));
+    let seen = gc::snapshots_seen(repository, &mut repository.open_pack_catalog()?)?;
+    objects.extend(seen.get(&id).into_iter().flatten().map(|hash| (id, *hash)));
     Ok(objects)
 }
 
