@@ -651,18 +651,20 @@ fn no_child_outlives_a_program_that_was_killed() {
     let program = Program::new(&server, "ssh_config");
     program.succeeds(&["init", "--kdf", "low"]);
     std::fs::create_dir(program.path("data")).unwrap();
-    // A source that never ends holds the connection open.
-    let mut child = program.command(&["snapshot", "--command", "forever=/bin/sleep 1000"]).spawn().unwrap();
+    // A source that never ends holds the connection open. It says when it runs: connections before it may come and go.
+    let running = program.path("running");
+    let source = format!("forever=sh -c 'touch {}; exec sleep 1000'", running.display());
+    let mut child = program.command(&["snapshot", "--command", &source]).spawn().unwrap();
     let began = Instant::now();
-    while server.sessions().is_empty() && began.elapsed() < Duration::from_secs(30) {
+    while !running.exists() && began.elapsed() < Duration::from_secs(60) {
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert!(!server.sessions().is_empty());
+    assert!(running.exists() && !server.sessions().is_empty(), "no session while the source runs");
     child.kill().unwrap();
     child.wait().unwrap();
     let began = Instant::now();
     while !server.sessions().is_empty() {
-        assert!(began.elapsed() < Duration::from_secs(10), "its ssh still runs");
+        assert!(began.elapsed() < Duration::from_secs(30), "its ssh still runs");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
