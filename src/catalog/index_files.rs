@@ -24,8 +24,10 @@ pub fn list_index_files(objects: &Objects) -> Result<Vec<(IndexId, Entry)>, Cata
     Ok(files)
 }
 
+/// Is told of each index file that was put: its id, its size in bytes, and the packs that it names.
+pub type EachFile<'a> = dyn FnMut(IndexId, u64, &[PackFacts]) -> Result<(), CatalogError> + 'a;
+
 /// Puts index files that name these durable packs, as few as their size limit allows. The first one says that it replaces `replaces`.
-/// `put` is told the id of each, its bytes, and what it names.
 ///
 /// # Errors
 /// The store's, and those of `put`.
@@ -33,7 +35,7 @@ pub fn put_index_files(
     objects: &Objects,
     packs: Vec<PackFacts>,
     replaces: &[IndexId],
-    put: &mut dyn FnMut(IndexId, u64, &[PackFacts]) -> Result<(), CatalogError>,
+    put: &mut EachFile<'_>,
 ) -> Result<(), CatalogError> {
     let mut packs = packs.into_iter().peekable();
     let mut replaces = replaces.to_vec();
