@@ -221,7 +221,7 @@ fn reads_of_a_remote_store_are_whole_windows() {
     let store = Arc::new(FaultyStore::new(MemoryStore::new()));
     store.pretend_read_unit(ReadUnit::Window);
     let mut place = repository::Place::over(Arc::clone(&store) as Arc<dyn Store>);
-    for n in 0..40 {
+    for n in 0..80 {
         place.write(&format!("file{n}"), &repository::noise(n, 300_000 + n as usize * 1001));
     }
     place.write("words", "a few words\n".repeat(50_000).as_bytes());
