@@ -27,9 +27,9 @@ fn script(shell: Shell) -> String {
     clap_complete::generate(shell, &mut Arguments::command(), "esker", &mut fixed);
     let fixed = String::from_utf8_lossy(&fixed);
     match shell {
-        Shell::Bash => around(&fixed, include_str!("completions/esker.bash"), "\nif [[ \"${BASH_VERSINFO[0]}\" -eq 4"),
-        Shell::Zsh => around(&fixed, include_str!("completions/esker.zsh"), "\nif [ \"$funcstack[1]\" = \"_esker\" ]"),
-        Shell::Fish => format!("{fixed}{}", include_str!("completions/esker.fish")),
+        Shell::Bash => around(&fixed, include_str!("esker.bash"), "\nif [[ \"${BASH_VERSINFO[0]}\" -eq 4"),
+        Shell::Zsh => around(&fixed, include_str!("esker.zsh"), "\nif [ \"$funcstack[1]\" = \"_esker\" ]"),
+        Shell::Fish => format!("{fixed}{}", include_str!("esker.fish")),
         _ => fixed.into_owned(),
     }
 }
