@@ -99,6 +99,8 @@ impl Origin<'_> {
 pub struct RestoreOptions {
     /// Where to: made when it is missing. Its own metadata is not touched.
     pub target: PathBuf,
+    /// The name in the target of an entry that is not a folder. None: the name that it has in the snapshot.
+    pub name: Option<Vec<u8>>,
     /// Patterns with gitignore's meaning, relative to what is restored; when there are any, only what matches (a folder: with all it
     /// holds) is restored.
     pub include: Vec<String>,
@@ -288,7 +290,7 @@ pub fn run_if(
     }
     monitor.begin(Phase::Plan, 0, 0);
     let reader = Reader::new(repository, &**monitor)?;
-    let start = Start::find(&reader, origin)?;
+    let start = Start::find(&reader, origin, options.name.as_deref())?;
     let coverage = Coverage::new(origin.record, &start.base(origin.path))?;
     select::check_includes(&reader, &start, &options.include, stop)?;
     let tally = Tally::new(&**monitor);
@@ -345,19 +347,24 @@ fn threads(reader: &Reader) -> usize {
 enum Start {
     /// The content of a folder goes into the target; with what its record lacks.
     Folder(Content, LeftOut),
-    /// One entry goes there under its own name.
+    /// One entry goes there, under its own name or the one that was asked for.
     Entry(Box<crate::format::tree::Node>),
 }
 
 impl Start {
-    fn find(reader: &Reader, origin: Origin<'_>) -> Result<Self, RestoreError> {
+    fn find(reader: &Reader, origin: Origin<'_>, name: Option<&[u8]>) -> Result<Self, RestoreError> {
         Ok(match reader.resolve(origin.root, origin.path, origin.snapshot)? {
             None => Self::Folder(origin.root.clone(), LeftOut::NOTHING),
             Some(node) if node.kind == NodeKind::Folder => {
                 let left_out = node.left_out();
                 Self::Folder(node.content, left_out)
             }
-            Some(node) => Self::Entry(Box::new(node)),
+            Some(mut node) => {
+                if let Some(name) = name {
+                    node.name = name.to_vec();
+                }
+                Self::Entry(Box::new(node))
+            }
         })
     }
 

@@ -128,6 +128,25 @@ fn a_snapshot_goes_back_to_where_it_was_taken_and_streams_are_named() {
 }
 
 #[test]
+fn a_single_file_goes_back_under_the_name_it_had_on_the_disk() {
+    let house = House::with_repository();
+    house.write("etc/app.conf", b"port = 1");
+    house.write("etc/conf", b"another file");
+    exits(house.esker(), ["snapshot", "--dir", "conf=etc/app.conf"], 0);
+    house.write("etc/app.conf", b"port = 2");
+    let told = stdout(&exits(house.esker(), ["restore", "latest", "--to-original", "-n"], 0));
+    assert!(told.contains("etc/app.conf: 1 file would be written"), "{told}");
+    for place in ["latest", "latest:conf"] {
+        fs::remove_file(house.path("etc/app.conf")).unwrap();
+        exits(house.esker(), ["restore", place, "--to-original", "--yes", "--verify"], 0);
+        assert_eq!(fs::read(house.path("etc/app.conf")).unwrap(), b"port = 1");
+        assert_eq!(fs::read(house.path("etc/conf")).unwrap(), b"another file");
+    }
+    let told = stdout(&exits(house.esker(), ["restore", "latest:conf", "--to-original", "--yes"], 0));
+    assert!(told.contains("1 unchanged"), "{told}");
+}
+
+#[test]
 fn what_does_not_fit_is_refused_before_anything_is_written() {
     let house = House::with_repository();
     let content: Vec<u8> = (0..3_000_000u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).take(3 << 20).collect();

@@ -60,9 +60,9 @@ pub fn to_places(options: &Restore, puts: &[Put], context: &mut Context) -> Resu
     if !confirm::is_possible() {
         return Err(RestoreError::NotAgreed.into());
     }
-    let each = |put: &Put| format!("  {} -> {}", escape(&put.path), escape(put.target.as_os_str().as_encoded_bytes()));
+    let each = |put: &Put| format!("  {} -> {}", escape(&put.path), escape(put.place().as_os_str().as_encoded_bytes()));
     let list = puts.iter().map(each).collect::<Vec<_>>().join("\n");
-    crate::terminal::stderr_line(&format!("Files in these folders will be overwritten where they differ:\n{list}"));
+    crate::terminal::stderr_line(&format!("These places will be overwritten where they differ:\n{list}"));
     if confirm::ask("Restore?") { Ok(()) } else { Err(RestoreError::NotAgreed.into()) }
 }
 

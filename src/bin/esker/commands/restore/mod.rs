@@ -4,7 +4,7 @@ mod agree;
 mod original;
 mod report;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -36,7 +36,7 @@ pub fn run(options: &Restore, context: &mut Context) -> Result<ExitCode> {
         }
     }
     let puts = match &options.target {
-        Some(target) => vec![Put { path: place.path.to_vec(), target: target.clone() }],
+        Some(target) => vec![Put { path: place.path.to_vec(), target: target.clone(), name: None }],
         None => original::puts(&repository, &stored, place.path, context)?,
     };
     if options.target.is_none() && !options.dry_run {
@@ -62,7 +62,7 @@ fn restore(
     let streams = StreamProof::all(repository, stored);
     let snapshot = &stored.snapshot;
     let origin = Origin { root: &snapshot.root, snapshot: &name, path: &put.path, streams: &streams, record: Some(snapshot) };
-    let wanted = of(options, &put.target, protected(context)?);
+    let wanted = of(options, put, protected(context)?);
     let begun = Instant::now();
     let mut said = Ok(());
     let summary = restore::run_if(repository, origin, &wanted, &monitor, &stop, &mut |deletions| {
@@ -74,7 +74,7 @@ fn restore(
     said?;
     let summary = summary?;
     context.progress.finish();
-    report::print(options, context, stored.id, &put.target, &summary, begun.elapsed().as_secs_f64())?;
+    report::print(options, context, stored.id, &put.place(), &summary, begun.elapsed().as_secs_f64())?;
     Ok(summary)
 }
 
@@ -87,9 +87,10 @@ fn worse(code: ExitCode, summary: &RestoreSummary) -> ExitCode {
     }
 }
 
-fn of(options: &Restore, target: &Path, protected: Vec<PathBuf>) -> RestoreOptions {
+fn of(options: &Restore, put: &Put, protected: Vec<PathBuf>) -> RestoreOptions {
     RestoreOptions {
-        target: target.to_owned(),
+        target: put.target.clone(),
+        name: put.name.clone(),
         include: options.include.clone(),
         exclude: options.exclude.clone(),
         overwrite: match options.overwrite {

@@ -20,6 +20,15 @@ pub struct Put {
     pub path: Vec<u8>,
     /// On this machine.
     pub target: PathBuf,
+    /// The name in `target` of what is not a folder. None: the name that it has in the snapshot.
+    pub name: Option<Vec<u8>>,
+}
+
+impl Put {
+    /// Where the part ends up: a folder, or the path of a single file.
+    pub fn place(&self) -> PathBuf {
+        self.name.as_ref().map_or_else(|| self.target.clone(), |name| self.target.join(OsStr::from_bytes(name)))
+    }
 }
 
 /// Every directory source at `path` or below. What does not come back this way is said.
@@ -62,18 +71,13 @@ fn put(reader: &Reader, stored: &StoredSnapshot, source: &SourceEntry, path: Vec
     let node = reader.resolve(&stored.snapshot.root, &path, &stored.id.short())?;
     let below = path.strip_prefix(&source.path[..]).unwrap_or_default();
     let below = below.strip_prefix(b"/").unwrap_or(below);
-    let mut target = if below.is_empty() { original } else { original.join(OsStr::from_bytes(below)) };
-    if node.is_some_and(|node| node.kind != NodeKind::Folder) {
-        // One entry goes into its folder under its own name.
-        let same_name = target.file_name().map(OsStr::as_bytes) == path.rsplit(|&byte| byte == b'/').next();
-        if !same_name || !target.pop() {
-            return Ok(Err(format!(
-                "it is a file under another name than it had; `esker dump {}:{} > {}` puts it back",
-                stored.id.short(),
-                escape(&path),
-                escape(target.as_os_str().as_bytes()),
-            )));
-        }
+    let place = if below.is_empty() { original } else { original.join(OsStr::from_bytes(below)) };
+    if node.is_none_or(|node| node.kind == NodeKind::Folder) {
+        return Ok(Ok(Put { path, target: place, name: None }));
     }
-    Ok(Ok(Put { path, target }))
+    // A single file may have another name in the snapshot than it had on the disk.
+    let (Some(folder), Some(name)) = (place.parent(), place.file_name()) else {
+        return Ok(Err(format!("{} is not the path of a file; name a --target", escape(place.as_os_str().as_bytes()))));
+    };
+    Ok(Ok(Put { path, target: folder.to_owned(), name: Some(name.as_bytes().to_vec()) }))
 }
