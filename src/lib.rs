@@ -12,7 +12,7 @@
 //!      --------------------------------------------------------------------------------------
 //!  5   source       filesystem     repository       what is read | the user's files | the narrow waist
 //!      --------------------------------------------------------------------------------------
-//!  4                catalog                         which copies of a chunk may be relied on
+//!  4                catalog       records           which copies of a chunk may be relied on | sessions, gc, notes, keyslots
 //!  3                objects                         sealed objects by name; a bad object is told from a bad store
 //!  2                format                          plaintext things <-> sealed bytes (the spec in Rust)
 //!  1                crypto        cache             keys | which pack holds which chunk (SQLite)
@@ -51,6 +51,7 @@ pub mod objects;
 
 // floor 4
 pub mod catalog;
+pub mod records;
 
 // floor 5
 pub mod filesystem;

@@ -12,7 +12,7 @@ use esker::format::names;
 use esker::format::note::VerifiedHow;
 use esker::id::{PackId, SnapshotId};
 use esker::monitor::Stop;
-use esker::repository::ledger::{Ledger, Wrong};
+use esker::records::ledger::{Ledger, Wrong};
 use esker::repository::{Environment, Repository, Secret};
 use esker::store::faults::{FaultyStore, Verb};
 use esker::store::{MemoryStore, Name, Store};

@@ -10,11 +10,9 @@ mod configs;
 mod error;
 pub mod freshness;
 pub mod gc;
-mod host_state;
 mod init;
 mod keyslots;
 pub mod latest;
-pub mod ledger;
 pub mod listed;
 mod notes;
 mod open;
@@ -58,7 +56,7 @@ use crate::format::pack::PackFacts;
 use crate::format::{Opener, Sealer};
 use crate::id::{ChunkId, ObjectHash, RepositoryId, SnapshotId};
 use crate::objects::{Objects, create_same};
-use crate::repository::host_state::HostState;
+use crate::records::host_state::HostState;
 use crate::store::{Name, ReadUnit, Store, StoreError};
 
 /// Room that a full disk gives back for tombstones, condemn records and verdicts, each of some KiB and written beside its final name.

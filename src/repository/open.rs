@@ -10,7 +10,7 @@ use crate::format::names::{self, ObjectName};
 use crate::format::{FormatError, Opener, limits};
 use crate::id::ObjectHash;
 use crate::objects::{ObjectError, Objects};
-use crate::repository::host_state::HostState;
+use crate::records::host_state::HostState;
 use crate::repository::{Repository, RepositoryError, keyslots, listed, strangers};
 use crate::store::{Name, Store, StoreError};
 

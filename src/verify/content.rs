@@ -12,7 +12,7 @@ use crate::format::{limits, names, parity};
 use crate::id::{ChunkId, PackId};
 use crate::monitor::{Monitor, Stop};
 use crate::parallel;
-use crate::repository::ledger::Ledger;
+use crate::records::ledger::Ledger;
 use crate::repository::{Reader, Repository, RepositoryError};
 use crate::verify::ReadData;
 use crate::verify::damage::{CauseNumber, Damage};

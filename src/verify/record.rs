@@ -6,7 +6,7 @@ use crate::format::names;
 use crate::format::note::{Entry, Value, VerifiedHow};
 use crate::format::proof::Proof;
 use crate::id::{PackId, SnapshotId};
-use crate::repository::ledger::{self, Wrong};
+use crate::records::ledger::{self, Wrong};
 use crate::repository::{Repository, RepositoryError};
 use crate::store::Name;
 use crate::verify::findings::Finding;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Rng};
 use crate::format::config::StoreClass;
-use crate::repository::host_state::PlaceHash;
+use crate::records::host_state::PlaceHash;
 use crate::repository::{Repository, RepositoryError};
 use crate::store::{ReadUnit, Store};
 

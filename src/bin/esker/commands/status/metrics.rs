@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use esker::clock::{Clock, SystemClock, Timestamp};
 use esker::format::snapshot::SourceStatus;
-use esker::repository::ledger::Ledger;
+use esker::records::ledger::Ledger;
 use esker::repository::survey::{Survey, Surveyed};
 use serde_json::Value;
 

@@ -1,0 +1,7 @@
+//! Records: the small objects with which runs tell each other what they do and what was decided.
+//!
+//! Leans on `objects`, `format` and `crypto`. It knows nothing of packs and chunks (`catalog` does), and `catalog` knows nothing of records:
+//! the waist passes on what the records say about packs.
+
+pub mod host_state;
+pub mod ledger;
