@@ -3,8 +3,8 @@
 use anyhow::Result;
 use esker::clock::Timestamp;
 use esker::id::PackId;
-use esker::repository::freshness::{self, Damage, Verdict};
 use esker::records::ledger::{Ledger, Wrong};
+use esker::repository::freshness::{self, Damage, Verdict};
 use esker::repository::survey::Survey;
 use esker::repository::{FailedRun, Repository};
 use serde_json::{Value, json};
