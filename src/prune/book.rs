@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::catalog::{Condemned, Memo};
 use crate::format::names::ObjectName;
 use crate::id::{ObjectHash, PackId};
-use crate::repository::gc::{self, Numbered, Slot, SnapshotsSeen};
+use crate::records::gc::{self, Numbered, Slot, SnapshotsSeen};
 use crate::repository::{Repository, RepositoryError};
 use crate::store::Name;
 
@@ -53,7 +53,7 @@ impl Book {
     /// Reads it: lists `gc/`, gets what the cache does not hold.
     pub fn read(repository: &Repository, memo: &mut dyn Memo) -> Result<Self, RepositoryError> {
         let mut book = Self::default();
-        book.named = gc::for_each(repository, memo, &mut |numbered| {
+        book.named = gc::for_each(repository.objects(), memo, &mut |numbered| {
             if numbered.number == book.understood + 1 && numbered.is_understood() {
                 book.understood = numbered.number;
             }

@@ -12,7 +12,7 @@ use crate::id::PackId;
 use crate::monitor::{Monitor, Phase, Stop};
 use crate::repair::{RepairError, check_stop};
 use crate::repository::writer::{Writer, WriterOptions};
-use crate::repository::{Repository, RepositoryError, gc, is_damage};
+use crate::repository::{Repository, RepositoryError, is_damage};
 use crate::store::{Name, StoreError};
 
 /// What was found and written.
@@ -56,7 +56,7 @@ fn index_all(
     stop: &Stop,
 ) -> Result<IndexSummary, RepairError> {
     let mut summary = IndexSummary::default();
-    let deleted = gc::read(repository, &mut NoMemo)?.deleted;
+    let deleted = repository.gc_state(&mut NoMemo)?.deleted;
     let mut packs: Vec<(PackId, u64)> = repository.list_packs()?.into_iter().collect();
     packs.retain(|(id, _)| !deleted.contains(id));
     packs.sort_unstable();

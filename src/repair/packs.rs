@@ -16,7 +16,7 @@ use crate::monitor::{Monitor, Phase, Stop};
 use crate::parallel;
 use crate::planted;
 use crate::repair::{RepairError, check_stop};
-use crate::repository::{Repository, RepositoryError, gc, is_damage};
+use crate::repository::{Repository, RepositoryError, is_damage};
 use crate::store::{Store, StoreError};
 
 /// Packs in memory at once, each with its parity object and what is made of both.
@@ -98,7 +98,7 @@ pub fn run(
     let mut catalog = repository.open_catalog()?;
     // Index files say which packs there should be.
     repository.sync(&mut catalog, monitor)?;
-    let deleted = gc::read(repository, &mut catalog)?.deleted;
+    let deleted = repository.gc_state(&mut catalog)?.deleted;
     let listed = repository.list_packs()?;
     let mut work: Vec<(PackId, Option<u64>)> = listed.iter().map(|(&id, &size)| (id, Some(size))).collect();
     // Not all packs that the cache knows: some may be of a time that this store has not seen.
@@ -244,7 +244,7 @@ pub fn put_back(repository: &Repository, id: PackId, bytes: &[u8]) -> Result<(),
     if *blake3::hash(bytes).as_bytes() != id.0 {
         return Err(RepositoryError::Inconclusive(format!("{name} is not put back: these bytes do not hash to its name")));
     }
-    if gc::read(repository, &mut NoMemo)?.deleted.contains(&id) && !planted::is("deleted-pack-put-back") {
+    if repository.gc_state(&mut NoMemo)?.deleted.contains(&id) && !planted::is("deleted-pack-put-back") {
         return Err(RepositoryError::Inconclusive(format!("{name} is not put back: it was deleted meanwhile")));
     }
     repository.store().replace(&name, &[bytes])?;

@@ -8,7 +8,7 @@ use crate::format::names::{self, ObjectName};
 use crate::id::PackId;
 use crate::monitor::{Monitor, Phase, Problem, Stop};
 use crate::repair::{RepairError, check_stop};
-use crate::repository::{Repository, RepositoryError, gc, is_damage};
+use crate::repository::{Repository, RepositoryError, is_damage};
 use crate::store::{Name, StoreError};
 
 /// What `add` did.
@@ -40,7 +40,7 @@ pub fn add(
     repository.need_write_features()?;
     let mut summary = AddSummary::default();
     // What is condemned may be gone in a minute; nothing is lost by leaving it out.
-    let bad = gc::read(repository, &mut NoMemo)?.bad;
+    let bad = repository.gc_state(&mut NoMemo)?.bad;
     let (protected, _) = repository.packs_with_parity()?;
     let mut packs: Vec<(PackId, u64)> = repository.list_packs()?.into_iter().collect();
     packs.retain(|(id, _)| !bad.contains(id));

@@ -9,8 +9,8 @@ use crate::format::pack::PackFacts;
 use crate::id::{IndexId, ObjectHash, PackId};
 use crate::monitor::Monitor;
 use crate::planted;
-use crate::repository::gc::GcState;
-use crate::repository::{Repository, RepositoryError, gc};
+use crate::records::gc::{self, GcState, SnapshotsSeen};
+use crate::repository::{Repository, RepositoryError};
 use crate::store::Entry;
 
 /// What an acknowledgement of a listing of `gc/` says.
@@ -84,12 +84,28 @@ impl Repository {
         Ok(list_index_files(&self.objects)?)
     }
 
+    /// What gc records say; those that `memo` holds are not read again.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn gc_state(&self, memo: &mut dyn Memo) -> Result<GcState, RepositoryError> {
+        Ok(gc::read(&self.objects, memo)?)
+    }
+
+    /// Snapshots that earlier prunes saw, and the hashes of their objects.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn snapshots_seen_by_prunes(&self, memo: &mut dyn Memo) -> Result<SnapshotsSeen, RepositoryError> {
+        Ok(gc::snapshots_seen(&self.objects, memo)?)
+    }
+
     /// What gc records say of packs now.
     ///
     /// # Errors
     /// The store's.
     pub fn condemned(&self) -> Result<Condemned, RepositoryError> {
-        Ok(gc::read(self, &mut self.open_cache()?)?.split().0)
+        Ok(self.gc_state(&mut self.open_cache()?)?.split().0)
     }
 
     /// What a listed pack of this size in bytes says of itself.
@@ -134,7 +150,7 @@ impl Repository {
     /// The store's.
     pub fn sync(&self, catalog: &mut Catalog, monitor: &dyn Monitor) -> Result<GcSeen, RepositoryError> {
         let early = if planted::is("packs-listed-before-gc") { Some(list_packs(&self.objects)?) } else { None };
-        let (condemned, seen) = gc::read(self, catalog)?.split();
+        let (condemned, seen) = self.gc_state(catalog)?.split();
         let listed = match early {
             Some(listed) => listed,
             None => list_packs(&self.objects)?,

@@ -8,6 +8,7 @@ use crate::crypto::CryptoError;
 use crate::format::FormatError;
 use crate::id::ChunkId;
 use crate::objects::ObjectError;
+use crate::records::RecordError;
 use crate::repository::Repository;
 use crate::store::{ReadUnit, StoreError};
 
@@ -174,6 +175,15 @@ impl From<ObjectError> for RepositoryError {
             ObjectError::Object { object, source } => Self::Object { object, source },
             ObjectError::Format(error) => Self::Format(error),
             ObjectError::Inconclusive(why) => Self::Inconclusive(why),
+        }
+    }
+}
+
+impl From<RecordError> for RepositoryError {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::Object(error) => error.into(),
+            RecordError::Cache(error) => Self::Cache(error),
         }
     }
 }

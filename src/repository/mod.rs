@@ -9,7 +9,6 @@ mod catalogs;
 mod configs;
 mod error;
 pub mod freshness;
-pub mod gc;
 mod init;
 mod keyslots;
 pub mod latest;

@@ -7,7 +7,7 @@ use crate::format::note::Keep;
 use crate::id::{ObjectHash, SnapshotId};
 use crate::monitor::Stop;
 use crate::repository::survey::{Survey, Surveyed, date};
-use crate::repository::{Repository, RepositoryError, gc};
+use crate::repository::{Repository, RepositoryError};
 use crate::retention::candidate::candidates;
 use crate::retention::rules::{self, Group, RetentionError, Rules};
 
@@ -83,7 +83,7 @@ pub fn by_rules(
 /// was damaged; else a prune would look for that for ever.
 pub fn objects_of_damaged(repository: &Repository, id: SnapshotId) -> Result<Vec<(SnapshotId, ObjectHash)>, ForgetError> {
     let mut objects = vec![(id, repository.snapshot_hash(&id)?)];
-    let seen = gc::snapshots_seen(repository, &mut repository.open_pack_catalog()?)?;
+    let seen = repository.snapshots_seen_by_prunes(&mut repository.open_pack_catalog()?)?;
     objects.extend(seen.get(&id).into_iter().flatten().map(|hash| (id, *hash)));
     Ok(objects)
 }

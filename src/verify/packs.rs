@@ -12,7 +12,7 @@ use crate::format::pack::PackFacts;
 use crate::format::{index, limits, names};
 use crate::id::{IndexId, ObjectHash, PackId};
 use crate::parallel::{self, Feed};
-use crate::repository::{Reader, Repository, RepositoryError, gc};
+use crate::repository::{Reader, Repository, RepositoryError};
 use crate::store::{Entry, Name};
 use crate::verify::Run;
 use crate::verify::damage::{CauseNumber, Damage};
@@ -39,7 +39,7 @@ struct Known {
 pub(super) fn learn(run: &mut Run<'_>) -> Result<(Lookup, Vec<(PackId, u64)>), RepositoryError> {
     let repository = run.repository;
     let index_files = repository.list_index_files()?;
-    let gc = gc::read(repository, &mut NoMemo)?;
+    let gc = repository.gc_state(&mut NoMemo)?;
     let listed = repository.list_packs()?;
     let mut known = Known {
         catalog: repository.fresh_pack_catalog()?,

@@ -6,7 +6,7 @@ use super::{ROUNDS_BLOCKED_MAX, Writer};
 use crate::format::pack::PackFacts;
 use crate::id::PackId;
 use crate::planted;
-use crate::repository::{RepositoryError, gc};
+use crate::repository::{RepositoryError};
 
 impl Writer {
     /// A listed pack that no readable index file names, with facts from the pack itself: it goes into the next one.
@@ -49,7 +49,7 @@ impl Writer {
     /// R8: lists gc/, drops new bad packs from the view, and pins those that this session relies on (I4).
     pub(super) fn acknowledge(&mut self) -> Result<(), RepositoryError> {
         let Some(session) = &mut self.session else { return Ok(()) };
-        let gc = gc::read(&self.repository, &mut self.catalog)?;
+        let gc = self.repository.gc_state(&mut self.catalog)?;
         let own = self.packer.own();
         let own = if planted::is("own-packs-not-pinned") { HashSet::new() } else { own };
         let mut pins: Vec<PackId> = gc.bad.iter().filter(|id| self.used.contains(id) || own.contains(id)).copied().collect();

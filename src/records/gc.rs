@@ -17,7 +17,8 @@ use crate::format::names::{self, ObjectName};
 use crate::format::{FormatError, gc, limits};
 use crate::id::{ObjectHash, PackId, SnapshotId};
 use crate::planted;
-use crate::repository::{Repository, RepositoryError, listed};
+use crate::objects::{ObjectError, Objects};
+use crate::records::RecordError;
 use crate::store::{Name, StoreError};
 
 /// What stands under a name in `gc/`.
@@ -131,9 +132,9 @@ pub struct GcState {
 ///
 /// Bad is the union over numbers of the verdict's delete list, or, without a verdict, all packs of the condemn record. A record of an
 /// older generation counts as read and empty for a writer: it names no pack of the writer's generation.
-pub fn read(repository: &Repository, memo: &mut dyn Memo) -> Result<GcState, RepositoryError> {
+pub fn read(objects: &Objects, memo: &mut dyn Memo) -> Result<GcState, RecordError> {
     let mut state = GcState::default();
-    for_each(repository, memo, &mut |numbered| {
+    for_each(objects, memo, &mut |numbered| {
         let follows = (state.blocked_at.is_none() && numbered.number == state.number + 1) || planted::is("gap-in-numbers-skipped");
         if follows && numbered.is_understood() {
             state.number = numbered.number;
@@ -153,9 +154,9 @@ pub fn read(repository: &Repository, memo: &mut dyn Memo) -> Result<GcState, Rep
 pub type SnapshotsSeen = HashMap<SnapshotId, HashSet<ObjectHash>>;
 
 /// Lists and reads `gc/` for the snapshots that earlier prunes saw.
-pub fn snapshots_seen(repository: &Repository, memo: &mut dyn Memo) -> Result<SnapshotsSeen, RepositoryError> {
+pub fn snapshots_seen(objects: &Objects, memo: &mut dyn Memo) -> Result<SnapshotsSeen, RecordError> {
     let mut seen = SnapshotsSeen::new();
-    for_each(repository, memo, &mut |numbered| {
+    for_each(objects, memo, &mut |numbered| {
         for (id, hash) in numbered.snapshots() {
             seen.entry(*id).or_default().insert(*hash);
         }
@@ -167,12 +168,12 @@ pub fn snapshots_seen(repository: &Repository, memo: &mut dyn Memo) -> Result<Sn
 /// Lists `gc/` and hands over every number that has a name, in rising order. Returns the number of the listing: the highest n for which
 /// every one of 1..=n has a name in it, whatever stands there.
 pub fn for_each(
-    repository: &Repository,
+    objects: &Objects,
     memo: &mut dyn Memo,
-    each: &mut dyn FnMut(Numbered) -> Result<(), RepositoryError>,
-) -> Result<u64, RepositoryError> {
+    each: &mut dyn FnMut(Numbered) -> Result<(), RecordError>,
+) -> Result<u64, RecordError> {
     let mut numbers: BTreeMap<u64, Listed> = BTreeMap::new();
-    repository.objects.store.list(names::GC, &mut |entry| match ObjectName::parse(&entry.name) {
+    objects.store.list(names::GC, &mut |entry| match ObjectName::parse(&entry.name) {
         Some(ObjectName::GcCondemn(number)) => numbers.entry(number).or_default().plain[0] = Some(entry.name),
         Some(ObjectName::GcVerdict(number)) => numbers.entry(number).or_default().plain[1] = Some(entry.name),
         Some(ObjectName::GcCondemnByHash(number, hash)) => numbers.entry(number).or_default().condemns.push((hash, entry.name)),
@@ -180,7 +181,7 @@ pub fn for_each(
         _ => {}
     })?;
     let newest = numbers.values().rev().map(|listed| &listed.plain).find(|plain| plain.iter().any(Option::is_some));
-    let past = past(repository, memo, newest.unwrap_or(&[None, None]))?;
+    let past = past(objects, memo, newest.unwrap_or(&[None, None]))?;
     let mut named = 0;
     for (number, Listed { plain: [condemn, verdict], condemns, verdicts }) in numbers {
         // A LIST that is not atomic can show 6 without 5.
@@ -189,10 +190,10 @@ pub fn for_each(
         }
         each(Numbered {
             number,
-            condemn: load(repository, memo, past, number, condemn, None)?,
-            verdict: load(repository, memo, past, number, verdict, None)?,
-            condemns_by_hash: load_by_hash(repository, memo, past, number, condemns)?,
-            verdicts_by_hash: load_by_hash(repository, memo, past, number, verdicts)?,
+            condemn: load(objects, memo, past, number, condemn, None)?,
+            verdict: load(objects, memo, past, number, verdict, None)?,
+            condemns_by_hash: load_by_hash(objects, memo, past, number, condemns)?,
+            verdicts_by_hash: load_by_hash(objects, memo, past, number, verdicts)?,
         })?;
     }
     Ok(named)
@@ -209,15 +210,15 @@ struct Listed {
 
 /// Both kinds of record, as far as reading them is the same.
 trait Record: Sized {
-    fn open(repository: &Repository, number: u64, sealed: &[u8]) -> Result<gc::Opened<Self>, FormatError>;
+    fn open(objects: &Objects, number: u64, sealed: &[u8]) -> Result<gc::Opened<Self>, FormatError>;
     fn encode(&self) -> Result<Vec<u8>, FormatError>;
     fn decode(body: &[u8]) -> Result<Self, FormatError>;
     fn empty(number: u64) -> Self;
 }
 
 impl Record for Condemn {
-    fn open(repository: &Repository, number: u64, sealed: &[u8]) -> Result<gc::Opened<Self>, FormatError> {
-        gc::open_condemn(&repository.objects.opener, number, sealed)
+    fn open(objects: &Objects, number: u64, sealed: &[u8]) -> Result<gc::Opened<Self>, FormatError> {
+        gc::open_condemn(&objects.opener, number, sealed)
     }
     fn encode(&self) -> Result<Vec<u8>, FormatError> {
         self.encode()
@@ -232,8 +233,8 @@ impl Record for Condemn {
 }
 
 impl Record for Verdict {
-    fn open(repository: &Repository, number: u64, sealed: &[u8]) -> Result<gc::Opened<Self>, FormatError> {
-        gc::open_verdict(&repository.objects.opener, number, sealed)
+    fn open(objects: &Objects, number: u64, sealed: &[u8]) -> Result<gc::Opened<Self>, FormatError> {
+        gc::open_verdict(&objects.opener, number, sealed)
     }
     fn encode(&self) -> Result<Vec<u8>, FormatError> {
         self.encode()
@@ -248,23 +249,23 @@ impl Record for Verdict {
 }
 
 /// Where the cache keeps what stands under a name. The location is in it because a repository may have been copied, and both go on.
-fn note(repository: &Repository, past: u64, name: &Name) -> Vec<u8> {
+fn note(objects: &Objects, past: u64, name: &Name) -> Vec<u8> {
     // What an owner took for good was checked against the owner's mark; a writer's note of the same record was not.
-    let role = if repository.objects.keys.is_owner() { "owner" } else { "writer" };
-    format!("{role} {past} {name} {}", repository.objects.store.location()).into_bytes()
+    let role = if objects.keys.is_owner() { "owner" } else { "writer" };
+    format!("{role} {past} {name} {}", objects.store.location()).into_bytes()
 }
 
 /// Which of the pasts this cache has seen the store has now. A store that was rolled back, or a copy under the same place, gives the same
 /// names to other records: then the one made last is another than the one that was kept, and nothing that was kept is believed again.
-fn past(repository: &Repository, memo: &mut dyn Memo, newest: &[Option<Name>; 2]) -> Result<u64, RepositoryError> {
+fn past(objects: &Objects, memo: &mut dyn Memo, newest: &[Option<Name>; 2]) -> Result<u64, RecordError> {
     const PAST: &[u8] = b"gc past";
     let past = memo.recall(PAST)?.and_then(|kept| Some(u64::from_le_bytes(kept.try_into().ok()?))).unwrap_or(0);
     for name in newest.iter().flatten() {
-        let Some(kept) = memo.recall(&note(repository, past, name))? else { continue };
-        let same = match repository.get_listed(name, limits::GC_SIZE_MAX) {
+        let Some(kept) = memo.recall(&note(objects, past, name))? else { continue };
+        let same = match objects.get_listed(name, limits::GC_SIZE_MAX) {
             Ok(Some(sealed)) => kept.starts_with(&names::hash_of(&[&sealed]).0),
             Ok(None) => return Err(StoreError::NotFound(name.clone()).into()),
-            Err(error) => listed::fault(error).map(|_| false)?,
+            Err(error) => error.into_fault().map(|_| false)?,
         };
         if !same {
             memo.remember(PAST, Some(&(past + 1).to_le_bytes()))?;
@@ -275,41 +276,41 @@ fn past(repository: &Repository, memo: &mut dyn Memo, newest: &[Option<Name>; 2]
 }
 
 fn load<T: Record>(
-    repository: &Repository,
+    objects: &Objects,
     memo: &mut dyn Memo,
     past: u64,
     number: u64,
     name: Option<Name>,
     expected: Option<ObjectHash>,
-) -> Result<Slot<T>, RepositoryError> {
+) -> Result<Slot<T>, RecordError> {
     let Some(name) = name else { return Ok(Slot::Free) };
-    let note = note(repository, past, &name);
+    let note = note(objects, past, &name);
     if let Some(kept) = memo.recall(&note)?
         && let Some((hash, body)) = kept.split_first_chunk::<32>()
         && let Ok(record) = T::decode(body)
     {
         return Ok(Slot::Read(record, ObjectHash(*hash)));
     }
-    let sealed = match repository.get_listed(&name, limits::GC_SIZE_MAX) {
+    let sealed = match objects.get_listed(&name, limits::GC_SIZE_MAX) {
         Ok(Some(sealed)) => sealed,
         Ok(None) => return Err(StoreError::NotFound(name).into()),
         // As unreadable as one that does not open, and no reason to stop every command.
-        Err(RepositoryError::Object { source, .. }) => return Ok(Slot::Unreadable(source)),
-        Err(error) => return Err(error),
+        Err(ObjectError::Object { source, .. }) => return Ok(Slot::Unreadable(source)),
+        Err(error) => return Err(error.into()),
     };
     let hash = names::hash_of(&[&sealed]);
     if expected.is_some_and(|expected| expected != hash) {
         return Ok(Slot::Unreadable(FormatError::field("gc record", "bytes", "do not hash to the name")));
     }
-    match T::open(repository, number, &sealed) {
+    match T::open(objects, number, &sealed) {
         // Only an owner opens it, who opened the repository before a rotation. What it would decide, writers of the new generation would not
         // read, and what it would store, nobody would believe.
-        Ok(opened) if opened.sealed_in > repository.objects.keys.generation() => Err(RepositoryError::rotated_meanwhile()),
+        Ok(opened) if opened.sealed_in > objects.keys.generation() => Err(RecordError::rotated_meanwhile()),
         Ok(gc::Opened { record, .. }) => {
             memo.remember(&note, Some(&[&hash.0[..], &record.encode()?].concat()))?;
             Ok(Slot::Read(record, hash))
         }
-        Err(FormatError::OtherGeneration { generation, .. }) if generation < repository.objects.keys.generation() => {
+        Err(FormatError::OtherGeneration { generation, .. }) if generation < objects.keys.generation() => {
             Ok(Slot::Read(T::empty(number), hash))
         }
         Err(FormatError::WrongOwnerMac { .. }) => Ok(Slot::Forged),
@@ -319,18 +320,18 @@ fn load<T: Record>(
 
 /// Those that stand under their hash. What does not hash to its name is damaged.
 fn load_by_hash<T: Record>(
-    repository: &Repository,
+    objects: &Objects,
     memo: &mut dyn Memo,
     past: u64,
     number: u64,
     mut names: Vec<(ObjectHash, Name)>,
-) -> Result<Vec<(ObjectHash, Slot<T>)>, RepositoryError> {
+) -> Result<Vec<(ObjectHash, Slot<T>)>, RecordError> {
     names.sort_unstable();
     let mut slots = Vec::with_capacity(names.len());
     for (hash, name) in names {
-        match load(repository, memo, past, number, Some(name), Some(hash)) {
+        match load(objects, memo, past, number, Some(name), Some(hash)) {
             // A forged one that a prune cleared away meanwhile; a session names only what it has read.
-            Err(RepositoryError::Store(StoreError::NotFound(_))) => {}
+            Err(RecordError::Object(ObjectError::Store(StoreError::NotFound(_)))) => {}
             slot => slots.push((hash, slot?)),
         }
     }

@@ -1,0 +1,41 @@
+//! What can go wrong with records.
+
+use crate::cache::CacheError;
+use crate::format::FormatError;
+use crate::objects::ObjectError;
+use crate::store::StoreError;
+
+/// A record could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// An object, or the store.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+    /// No cache can be kept.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+}
+
+impl From<StoreError> for RecordError {
+    fn from(error: StoreError) -> Self {
+        Self::Object(error.into())
+    }
+}
+
+impl From<FormatError> for RecordError {
+    fn from(error: FormatError) -> Self {
+        Self::Object(error.into())
+    }
+}
+
+impl RecordError {
+    /// A record is of a later generation than the one in which this run writes.
+    pub(crate) fn rotated_meanwhile() -> Self {
+        Self::inconclusive("the key was rotated while this ran; run it again")
+    }
+
+    /// The store answered, but not in a way that allows a decision.
+    pub(super) fn inconclusive(why: impl Into<String>) -> Self {
+        Self::Object(ObjectError::Inconclusive(why.into()))
+    }
+}
