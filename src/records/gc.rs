@@ -16,8 +16,8 @@ use crate::format::gc::{Condemn, Verdict};
 use crate::format::names::{self, ObjectName};
 use crate::format::{FormatError, gc, limits};
 use crate::id::{ObjectHash, PackId, SnapshotId};
-use crate::planted;
 use crate::objects::{ObjectError, Objects};
+use crate::planted;
 use crate::records::RecordError;
 use crate::store::{Name, StoreError};
 

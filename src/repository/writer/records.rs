@@ -6,7 +6,7 @@ use super::{ROUNDS_BLOCKED_MAX, Writer};
 use crate::format::pack::PackFacts;
 use crate::id::PackId;
 use crate::planted;
-use crate::repository::{RepositoryError};
+use crate::repository::RepositoryError;
 
 impl Writer {
     /// A listed pack that no readable index file names, with facts from the pack itself: it goes into the next one.
