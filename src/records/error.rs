@@ -1,6 +1,7 @@
 //! What can go wrong with records.
 
 use crate::cache::CacheError;
+use crate::clock::RngError;
 use crate::format::FormatError;
 use crate::objects::ObjectError;
 use crate::store::StoreError;
@@ -14,6 +15,12 @@ pub enum RecordError {
     /// No cache can be kept.
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// No randomness.
+    #[error(transparent)]
+    Rng(#[from] RngError),
+    /// A writer key cannot do this.
+    #[error("{0} needs an owner key; this is a writer key, which can only take snapshots")]
+    NeedsOwner(&'static str),
 }
 
 impl From<StoreError> for RecordError {

@@ -184,6 +184,8 @@ impl From<RecordError> for RepositoryError {
         match error {
             RecordError::Object(error) => error.into(),
             RecordError::Cache(error) => Self::Cache(error),
+            RecordError::Rng(error) => Self::Rng(error),
+            RecordError::NeedsOwner(what) => Self::NeedsOwner(what),
         }
     }
 }

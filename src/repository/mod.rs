@@ -13,18 +13,17 @@ mod init;
 mod keyslots;
 pub mod latest;
 pub mod listed;
-mod notes;
 mod open;
 pub mod packing;
 mod parity;
 pub mod probe;
 mod reader;
+mod records;
 pub mod session;
 mod sessions;
 mod snapshots;
 mod strangers;
 pub mod survey;
-mod tombstones;
 mod trees;
 pub mod unlock;
 pub mod writer;
@@ -33,13 +32,11 @@ pub use catalogs::GcSeen;
 pub use error::{RepositoryError, is_damage};
 pub use init::{ChunkerParams, InitOptions, Initialised};
 pub use keyslots::{KeyslotInfo, NewSlot, repository_at};
-pub use notes::{Notes, SnapshotNotes, TEXT_SIZE_MAX, Verified};
 pub use open::{Environment, Secret};
 pub use reader::{BadCopy, Location, Reader};
 pub use sessions::{SessionNames, SessionState};
 pub use snapshots::{FailedRun, Forgone, SnapshotList, StoredSnapshot};
 pub use strangers::{check_is_free, program_at};
-pub use tombstones::Tombstones;
 pub use trees::parts;
 
 use std::path::PathBuf;
@@ -54,12 +51,9 @@ use crate::format::names;
 use crate::format::pack::PackFacts;
 use crate::format::{Opener, Sealer};
 use crate::id::{ChunkId, ObjectHash, RepositoryId, SnapshotId};
-use crate::objects::{Objects, create_same};
+use crate::objects::Objects;
 use crate::records::host_state::HostState;
-use crate::store::{Name, ReadUnit, Store, StoreError};
-
-/// Room that a full disk gives back for tombstones, condemn records and verdicts, each of some KiB and written beside its final name.
-const BALLAST_SIZE_BYTES: usize = 256 << 10;
+use crate::store::{Store, StoreError};
 
 /// An opened repository.
 pub struct Repository {
@@ -156,7 +150,7 @@ impl Repository {
 
     /// A clear refusal for what a writer key cannot do.
     pub fn need_owner(&self, what: &'static str) -> Result<(), RepositoryError> {
-        if self.objects.keys.is_owner() { Ok(()) } else { Err(RepositoryError::NeedsOwner(what)) }
+        Ok(self.records().need_owner(what)?)
     }
 
     /// A clear refusal for what would change a repository whose rules only a newer esker knows.
@@ -184,48 +178,6 @@ impl Repository {
     /// The last snapshot committed from this host.
     pub fn last_commit(&self) -> Option<(SnapshotId, ObjectHash)> {
         self.seen.lock().ok().and_then(|seen| seen.last)
-    }
-
-    /// Creates a small record that makes room: on a store too full for it the ballast is given up first.
-    pub fn create_small(&self, name: &Name, sealed: &[u8]) -> Result<(), StoreError> {
-        match self.objects.store.create(name, &[sealed]) {
-            // A writer key deletes nothing, ever.
-            Err(StoreError::Full(why)) if self.objects.keys.is_owner() => {
-                let ballast = names::ballast();
-                if self.objects.store.size(&ballast).is_err() {
-                    return Err(StoreError::Full(why));
-                }
-                self.objects.store.delete(&ballast)?;
-                self.objects.store.create(name, &[sealed])
-            }
-            other => other,
-        }
-    }
-
-    /// As [`Repository::create_small`], for a record that may stand there already because a reply was lost.
-    pub fn create_small_same(&self, name: &Name, sealed: &[u8]) -> Result<(), RepositoryError> {
-        match self.create_small(name, sealed) {
-            Err(StoreError::AlreadyExists(_)) => Ok(create_same(&*self.objects.store, name, &[sealed])?),
-            other => Ok(other?),
-        }
-    }
-
-    /// Puts the ballast there, on a local store that has none. That there is no room for it is no error.
-    pub fn keep_ballast(&self) -> Result<(), RepositoryError> {
-        let name = names::ballast();
-        if self.objects.store.read_unit() != ReadUnit::Exact
-            || !self.objects.keys.is_owner()
-            || self.objects.store.size(&name).is_ok()
-        {
-            return Ok(());
-        }
-        // Random, so that no file system stores it in less.
-        let mut bytes = vec![0; BALLAST_SIZE_BYTES];
-        self.objects.rng.fill(&mut bytes)?;
-        match self.objects.store.create(&name, &[&bytes]) {
-            Ok(()) | Err(StoreError::AlreadyExists(_) | StoreError::Full(_)) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// Does the store still show what this host saw of it last? A snapshot that was forgotten may be gone. `gc_number` is the highest

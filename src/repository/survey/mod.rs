@@ -10,7 +10,8 @@ use crate::clock::Timestamp;
 use crate::format::config::StoreClass;
 use crate::format::note::{Entry, Keep, Value};
 use crate::id::SnapshotId;
-use crate::repository::{FailedRun, Forgone, Notes, Repository, RepositoryError, SnapshotNotes, StoredSnapshot};
+use crate::records::notes::{Notes, SnapshotNotes};
+use crate::repository::{FailedRun, Forgone, Repository, RepositoryError, StoredSnapshot};
 
 /// Time goes on at most this much after the newest snapshot that is believed, in seconds: see [`Survey::now`].
 const WITHOUT_SNAPSHOTS_MAX: i64 = 2 * 86_400;

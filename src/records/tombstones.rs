@@ -1,60 +1,76 @@
-//! Tombstones: which snapshots were given up, by the word of an owner.
+//! Tombstones: which snapshots an owner has forgotten.
 
 use std::collections::HashMap;
 
+use super::{RecordError, Records};
+use crate::cache::Memo;
 use crate::format::forgotten::{self, Forgotten};
 use crate::format::limits;
 use crate::format::names::{self, ObjectName};
 use crate::id::{ObjectHash, SnapshotId};
-use crate::repository::{Repository, RepositoryError};
 use crate::store::Name;
 
-/// What a listing of `forgotten/` says.
+/// A name below `forgotten/`.
+#[derive(Debug)]
+pub struct ListedTombstone {
+    name: Name,
+    id: SnapshotId,
+    hash: ObjectHash,
+}
+
+/// What the tombstones say.
 #[derive(Debug, Default)]
 pub struct Tombstones {
     good: HashMap<(SnapshotId, ObjectHash), Forgotten>,
-    /// Names of records that forget nothing, and why: no owner made them, or they are damaged.
+    /// Names of records that are ignored, and why: no owner wrote them, or they are damaged.
     pub ignored: Vec<(String, String)>,
 }
 
 impl Tombstones {
-    /// Was this object given up?
+    /// The tombstone of this object, if it was forgotten.
     pub fn of(&self, id: SnapshotId, hash: ObjectHash) -> Option<&Forgotten> {
         self.good.get(&(id, hash))
     }
 
-    /// Was any object under this id given up?
+    /// Was any object of this id forgotten?
     pub fn mentions(&self, id: SnapshotId) -> bool {
         self.good.keys().any(|(other, _)| *other == id)
     }
 
-    /// How many.
+    /// How many snapshots were forgotten.
     pub fn len(&self) -> usize {
         self.good.len()
     }
 
-    /// None?
+    /// Was no snapshot forgotten?
     pub fn is_empty(&self) -> bool {
         self.good.is_empty()
     }
 }
 
-impl Repository {
-    /// Lists and reads `forgotten/`; each record only once from the store.
-    pub fn tombstones(&self) -> Result<Tombstones, RepositoryError> {
-        let mut listed: Vec<(Name, SnapshotId, ObjectHash)> = Vec::new();
+impl Records<'_> {
+    /// Lists `forgotten/`.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn list_tombstones(&self) -> Result<Vec<ListedTombstone>, RecordError> {
+        let mut listed = Vec::new();
         self.objects.store.list(names::FORGOTTEN, &mut |entry| {
             if let Some(ObjectName::Forgotten(id, hash)) = ObjectName::parse(&entry.name) {
-                listed.push((entry.name, id, hash));
+                listed.push(ListedTombstone { name: entry.name, id, hash });
             }
         })?;
+        Ok(listed)
+    }
+
+    /// Reads these tombstones; those that `memo` holds are not read again.
+    ///
+    /// # Errors
+    /// The store's; no cache can be kept.
+    pub fn tombstones(&self, listed: Vec<ListedTombstone>, memo: &mut dyn Memo) -> Result<Tombstones, RecordError> {
         let mut tombstones = Tombstones::default();
-        if listed.is_empty() {
-            return Ok(tombstones);
-        }
-        let mut cache = self.open_cache()?;
-        for (name, id, hash) in listed {
-            let opened = match self.record(&mut cache, &name, &hash, limits::FORGOTTEN_SIZE_MAX)? {
+        for ListedTombstone { name, id, hash } in listed {
+            let opened = match self.recall_or_get(memo, &name, &hash, limits::FORGOTTEN_SIZE_MAX)? {
                 // A record without a good owner_mac forgets nothing: a thief with a writer key could have made it.
                 Ok(sealed) => forgotten::open(&self.objects.opener, id, &sealed).map_err(|error| error.to_string()),
                 Err(why) => Err(why),
@@ -67,8 +83,11 @@ impl Repository {
         Ok(tombstones)
     }
 
-    /// Gives up one snapshot. Its space is freed by a prune; until then `undelete` brings it back.
-    pub fn forget(&self, id: SnapshotId, hash: ObjectHash, reason: &str) -> Result<(), RepositoryError> {
+    /// Forgets one snapshot. A prune frees its space; until then `undelete` brings the snapshot back. Owners only.
+    ///
+    /// # Errors
+    /// The store's; sealing failed.
+    pub fn forget(&self, id: SnapshotId, hash: ObjectHash, reason: &str) -> Result<(), RecordError> {
         self.need_owner("forgetting snapshots")?;
         let record = Forgotten { snapshot: id, hash, time: self.objects.clock.now(), reason: reason.to_owned(), extra: Vec::new() };
         let (object, sealed) = forgotten::seal(&self.objects.sealer, &record)?;

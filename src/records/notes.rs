@@ -1,11 +1,11 @@
-//! Notes: what owners said about snapshots afterwards, and what of it holds. Page `format-spec/note.md`.
+//! Notes: what owners said about snapshots after they were taken, and what of it holds. Page `format-spec/note.md`.
 //!
-//! Every note of the repository is read, but each only once from the store: its sealed bytes stay in the cache under its name. They
-//! are opened again each time, so a cache that somebody with a writer key could write to makes nobody an owner.
+//! Every note is read, but only once from the store: the memo keeps its sealed bytes under its name. They are opened again each time, so
+//! a memo to which the holder of a writer key can write makes nobody an owner.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Repository, RepositoryError, listed};
+use super::{RecordError, Records};
 use crate::cache::Memo;
 use crate::clock::Timestamp;
 use crate::format::names::{self, ObjectName};
@@ -13,9 +13,10 @@ use crate::format::note::{self, Entry, Keep, Note, Value, VerifiedHow};
 use crate::format::proof::{self, Proof};
 use crate::format::{Authority, FormatError, limits};
 use crate::id::{ObjectHash, SnapshotId};
-use crate::store::{Name, StoreError};
+use crate::objects::ObjectError;
+use crate::store::Name;
 
-/// Entries of one note object; a kept comment or tag is at most a few hundred bytes, so it stays far below its size limit.
+/// Entries of one note. A comment or tag has at most a few hundred bytes, so a note stays far below its size limit.
 const ENTRIES_MAX: usize = 2_000;
 /// Bytes of a tag or comment.
 pub const TEXT_SIZE_MAX: usize = 400;
@@ -29,11 +30,11 @@ pub struct Verified {
     pub how: VerifiedHow,
     /// Bytes of packs it read.
     pub bytes: u64,
-    /// What it found; 0: the snapshot is whole.
+    /// How many findings there were; 0: the snapshot is whole.
     pub findings: u64,
 }
 
-/// What holds about one snapshot, by the word of owners.
+/// What owners said about one snapshot.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SnapshotNotes {
     /// Number and time of the first run that listed it.
@@ -51,7 +52,7 @@ pub struct SnapshotNotes {
 }
 
 impl SnapshotNotes {
-    /// The tags a snapshot has that was taken with `taken`: rising, each once.
+    /// The tags of a snapshot that was taken with the tags `taken`: sorted, without duplicates.
     pub fn tags(&self, taken: &[String]) -> Vec<String> {
         let mut tags: BTreeMap<&str, bool> = taken.iter().map(|tag| (tag.as_str(), true)).collect();
         tags.extend(self.tags.iter().map(|(tag, present)| (tag.as_str(), *present)));
@@ -66,15 +67,15 @@ pub struct Notes {
     runs: Vec<(u64, Timestamp)>,
     highest: u64,
     proofs: Vec<Proof>,
-    /// Names of notes that did not open, or that no owner wrote; nothing they say holds.
+    /// Names of notes that are ignored, and why: they did not open, or no owner wrote them.
     pub ignored: Vec<(String, String)>,
 }
 
-/// An entry that holds so far, with the name of its object.
+/// An entry that nothing has overridden so far, with the hash of its note.
 type Holding = (Entry, ObjectHash);
 
 impl Notes {
-    /// What holds about a snapshot.
+    /// What owners said about a snapshot.
     pub fn of(&self, id: &SnapshotId) -> SnapshotNotes {
         self.snapshots.get(id).cloned().unwrap_or_default()
     }
@@ -89,7 +90,7 @@ impl Notes {
         &self.proofs
     }
 
-    /// A number above all of them: what is written under it holds.
+    /// A number above all of them. An entry with this number overrides what was said before.
     pub fn next_number(&self) -> u64 {
         self.highest.saturating_add(1)
     }
@@ -98,7 +99,7 @@ impl Notes {
         let mut resolved = Self::default();
         let mut holding: HashMap<(SnapshotId, u8, String), Holding> = HashMap::new();
         for (hash, note) in notes {
-            // One that is not understood proves nothing.
+            // A proof that is not understood proves nothing.
             let of_note = note.extra.iter().filter(|(number, ..)| *number == proof::EXTRA_NUMBER);
             for proof in of_note.filter_map(|(_, _, value)| Proof::decode(value).ok()) {
                 resolved.highest = resolved.highest.max(proof.number);
@@ -106,7 +107,7 @@ impl Notes {
             }
             for entry in note.entries {
                 resolved.highest = resolved.highest.max(entry.number);
-                // Number 0 is that of no run: it says "before all of them".
+                // No run has number 0: it means "before all runs".
                 if matches!(entry.value, Value::FirstSeen) && entry.number > 0 {
                     resolved.runs.push((entry.number, entry.time));
                 }
@@ -144,11 +145,13 @@ impl Notes {
     }
 }
 
-impl Repository {
-    /// Reads every note and says what holds. Owners only: a writer cannot tell whose word a note is.
-    pub fn notes(&self) -> Result<Notes, RepositoryError> {
+impl Records<'_> {
+    /// Reads every note and says what holds. Owners only: a writer cannot tell who wrote a note.
+    ///
+    /// # Errors
+    /// The store's; no cache can be kept; an owner's note that only a newer esker understands.
+    pub fn notes(&self, memo: &mut dyn Memo) -> Result<Notes, RecordError> {
         self.need_owner("reading notes")?;
-        let mut cache = self.open_cache()?;
         let mut listed: Vec<(Name, ObjectHash)> = Vec::new();
         self.objects.store.list(names::NOTES, &mut |entry| {
             if let Some(ObjectName::Note(hash)) = ObjectName::parse(&entry.name) {
@@ -157,7 +160,7 @@ impl Repository {
         })?;
         let (mut good, mut ignored) = (Vec::new(), Vec::new());
         for (name, hash) in listed {
-            let sealed = match self.record(&mut cache, &name, &hash, limits::NOTE_SIZE_MAX)? {
+            let sealed = match self.recall_or_get(memo, &name, &hash, limits::NOTE_SIZE_MAX)? {
                 Ok(sealed) => sealed,
                 Err(why) => {
                     ignored.push((name.to_string(), why));
@@ -171,7 +174,7 @@ impl Repository {
                 Err(error @ FormatError::RequiredExtra { .. })
                     if note::authority(&self.objects.opener, &sealed).is_ok_and(|authority| authority == Authority::Owner) =>
                 {
-                    return Err(RepositoryError::object(&name)(error));
+                    return Err(ObjectError::object(&name)(error).into());
                 }
                 Err(error) => ignored.push((name.to_string(), error.to_string())),
             }
@@ -179,15 +182,11 @@ impl Repository {
         Ok(Notes { ignored, ..Notes::resolve(good) })
     }
 
-    /// Says these things of these snapshots, above everything said before.
-    pub fn say(&self, notes: &Notes, statements: impl IntoIterator<Item = (SnapshotId, Value)>) -> Result<(), RepositoryError> {
-        let (number, time) = (notes.next_number(), self.objects.clock.now());
-        let entry = |(snapshot, value)| Entry { snapshot, number, time, value };
-        self.put_notes(statements.into_iter().map(entry).collect(), Vec::new())
-    }
-
     /// Puts notes with these entries and these proofs of reading. Owners only.
-    pub fn put_notes(&self, entries: Vec<Entry>, proofs: Vec<Proof>) -> Result<(), RepositoryError> {
+    ///
+    /// # Errors
+    /// The store's; sealing failed.
+    pub fn put_notes(&self, entries: Vec<Entry>, proofs: Vec<Proof>) -> Result<(), RecordError> {
         self.need_owner("writing notes")?;
         let mut notes: Vec<Note> = Vec::new();
         for part in entries.chunks(ENTRIES_MAX) {
@@ -201,30 +200,5 @@ impl Repository {
             self.create_small_same(&ObjectName::Note(hash).name(), &sealed)?;
         }
         Ok(())
-    }
-
-    /// A small object whose name ends in its own hash: from the cache, else from the store and then into the cache. The inner error says
-    /// why it is of no use: it is gone, too large, or not what its name says.
-    pub(super) fn record(
-        &self,
-        memo: &mut dyn Memo,
-        name: &Name,
-        hash: &ObjectHash,
-        size_max: u64,
-    ) -> Result<Result<Vec<u8>, String>, RepositoryError> {
-        let key = [b"record ", name.as_str().as_bytes()].concat();
-        if let Some(sealed) = memo.recall(&key)?.filter(|sealed| names::hash_of(&[sealed]) == *hash) {
-            return Ok(Ok(sealed));
-        }
-        let sealed = match self.get_listed(name, size_max) {
-            Ok(Some(sealed)) => sealed,
-            Ok(None) => return Ok(Err(StoreError::NotFound(name.clone()).to_string())),
-            Err(error) => return listed::fault(error).map(Err),
-        };
-        if names::hash_of(&[&sealed]) != *hash {
-            return Ok(Err("its bytes do not hash to its name".to_owned()));
-        }
-        memo.remember(&key, Some(&sealed))?;
-        Ok(Ok(sealed))
     }
 }
