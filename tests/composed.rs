@@ -15,9 +15,9 @@ use esker::format::pack::{self, Class, Codec, Encoding, PackFacts, PreparedChunk
 use esker::format::tree::{Content, Item, NodeKind};
 use esker::id::{ChunkId, PackId, SessionId, SnapshotId};
 use esker::monitor::Stop;
+use esker::records::notes::SnapshotNotes;
 use esker::repair::other;
 use esker::repository::writer::{Named, Writer, WriterOptions};
-use esker::records::notes::SnapshotNotes;
 use esker::repository::{Reader, Repository, RepositoryError};
 use esker::store::{MemoryStore, Store};
 use esker::verify::{FindingKind, ReadData};

@@ -32,8 +32,8 @@ use crate::format::snapshot::Snapshot;
 use crate::format::tree::{Content, Item, Node};
 use crate::id::{ChunkId, ObjectHash, RepositoryId, SnapshotId};
 use crate::monitor::{Monitor, Phase, Problem, Stop};
-use crate::repository::writer::{Writer, WriterOptions, WriterTotals};
 use crate::records::notes::SnapshotNotes;
+use crate::repository::writer::{Writer, WriterOptions, WriterTotals};
 use crate::repository::{Reader, Repository, RepositoryError, StoredSnapshot, is_damage};
 
 /// Nothing more was copied; what was copied until then stays.

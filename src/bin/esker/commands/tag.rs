@@ -3,9 +3,9 @@
 use anyhow::Result;
 use esker::format::note::{Keep, Value as Says};
 use esker::id::SnapshotId;
-use esker::repository::survey::Surveyed;
 use esker::records::notes::TEXT_SIZE_MAX;
 use esker::repository::Repository;
+use esker::repository::survey::Surveyed;
 use esker::retention::policy::tag_list;
 use serde_json::json;
 
