@@ -62,6 +62,7 @@ impl Pruner {
                 self.summary.packs_condemned = (remove.len() + repack.len()) as u64;
                 self.summary.bytes_condemned = remove.iter().chain(repack).map(|pack| pack.size).sum();
                 self.summary.packs_repacked = repack.len() as u64;
+                self.summary.bytes_written = repack.iter().map(|pack| pack.used).sum();
                 return Ok(false);
             }
             let mut victims = remove.clone();

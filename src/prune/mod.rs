@@ -64,7 +64,7 @@ pub struct PruneOptions {
 pub struct PruneSummary {
     /// Packs deleted.
     pub packs_deleted: u64,
-    /// Their bytes.
+    /// Their bytes, with their parity.
     pub bytes_deleted: u64,
     /// Packs condemned by this run; for a dry run, that would be.
     pub packs_condemned: u64,
@@ -82,7 +82,7 @@ pub struct PruneSummary {
     pub packs_pardoned: u64,
     /// Partly used packs whose used part was stored again; for a dry run, that would be.
     pub packs_repacked: u64,
-    /// Bytes of new packs.
+    /// Bytes of new packs, with their parity; for a dry run, the bytes of the chunks that would be stored again.
     pub bytes_written: u64,
     /// Packs that were there to choose from.
     pub packs_seen: u64,

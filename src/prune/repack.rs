@@ -24,9 +24,8 @@ impl Pruner {
         let mut done = Vec::new();
         let stored = self.repack_into(packs, choice, &mut packers, &mut done);
         match stored {
-            Ok(facts) => {
+            Ok(()) => {
                 self.summary.packs_repacked += done.len() as u64;
-                self.summary.bytes_written += facts.iter().map(|facts| facts.size).sum::<u64>();
                 Ok(done)
             }
             // What can go without storing anything makes room for the next time.
@@ -45,8 +44,8 @@ impl Pruner {
         choice: &Choice,
         packers: &mut HashMap<u32, Packer>,
         done: &mut Vec<PackUse>,
-    ) -> Result<Vec<PackFacts>, PruneError> {
-        let mut facts = Vec::new();
+    ) -> Result<(), PruneError> {
+        let mut facts: Vec<PackFacts> = Vec::new();
         for pack in packs {
             self.check_stop()?;
             self.changed = true;
@@ -75,12 +74,15 @@ impl Pruner {
         }
         for packer in packers.values_mut() {
             packer.flush()?;
-            facts.extend(packer.drain_stored().into_iter().map(|stored| stored.facts));
+            for stored in packer.drain_stored() {
+                self.summary.bytes_written += stored.facts.size + stored.parity_size;
+                facts.push(stored.facts);
+            }
         }
         self.written.extend(facts.iter().map(|facts| facts.id));
         self.repository.put_index_files(facts.clone(), &[])?;
         self.reader.with_catalog(|catalog| catalog.learn(&facts, true))?;
-        Ok(facts)
+        Ok(())
     }
 
     /// A sealer of that generation: ids and bases of a pack are of the generation in its header.

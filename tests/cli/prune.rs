@@ -148,6 +148,26 @@ fn a_disk_with_no_byte_left_is_emptied_by_forget_and_prune() {
 }
 
 #[test]
+fn what_is_stored_again_does_not_count_as_freed() {
+    let house = House::with_repository();
+    house.write("data/old", &super::super::noise(1, 600 << 10));
+    house.write("data/stays", &super::super::noise(2, 1200 << 10));
+    house.snapshot();
+    std::fs::remove_file(house.path("data/old")).unwrap();
+    house.snapshot();
+    exits(house.esker(), ["forget", "--keep-last", "1"], 0);
+    let kib = |said: &str, verb: &str| {
+        let size = said.split_once(verb).and_then(|(_, rest)| rest.split_once(" KiB:")).expect(said).0;
+        size.parse::<f64>().expect(said)
+    };
+    let dry = stdout(&exits(house.esker(), ["prune", "--max-unused", "0", "-n"], 0));
+    assert!((600.0..700.0).contains(&kib(&dry, "would free ")), "{dry}");
+    let said = stdout(&exits(house.esker(), ["prune", "--max-unused", "0"], 0));
+    assert!((600.0..760.0).contains(&kib(&said, "freed ")), "{said}");
+    exits(house.esker(), ["verify", "--read-data"], 0);
+}
+
+#[test]
 fn a_writer_key_prunes_nothing() {
     let house = House::with_something_to_free();
     let line = text(&exits(house.esker(), ["key", "export"], 0).stdout);

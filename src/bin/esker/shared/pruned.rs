@@ -26,12 +26,16 @@ pub fn print(summary: &PruneSummary, dry_run: bool, seconds: f64, context: &mut 
         ))?;
     }
     if dry_run {
-        context.out.remark(&format!(
-            "would free {} in {}, of which {} would be repacked",
-            words::size(summary.bytes_condemned),
-            packs(summary.packs_condemned),
-            words::count(summary.packs_repacked),
-        ))?;
+        let size = freed(summary.bytes_condemned, summary);
+        context.out.remark(&match summary.packs_repacked {
+            0 => format!("would free {size} in {}", packs(summary.packs_condemned)),
+            repacked => format!(
+                "would free {size}: {} would be deleted, after {} of chunks in {} of them are stored again",
+                packs(summary.packs_condemned),
+                words::size(summary.bytes_written),
+                words::count(repacked),
+            ),
+        })?;
         return context.out.remark("dry run: nothing was changed");
     }
     if summary.packs_repacked > 0 {
@@ -45,7 +49,8 @@ pub fn print(summary: &PruneSummary, dry_run: bool, seconds: f64, context: &mut 
         (0, 0) => format!("nothing to free, in {}", words::duration(seconds)),
         (0, _) => format!("nothing freed yet, in {}", words::duration(seconds)),
         (deleted, _) => {
-            format!("freed {} in {}, in {}", words::size(summary.bytes_deleted), packs(deleted), words::duration(seconds))
+            let size = freed(summary.bytes_deleted, summary);
+            format!("freed {size}: {} deleted, in {}", packs(deleted), words::duration(seconds))
         }
     })?;
     if summary.too_full_to_repack {
@@ -70,6 +75,11 @@ pub fn print(summary: &PruneSummary, dry_run: bool, seconds: f64, context: &mut 
         context.out.remark("to end a run that you know to be dead: esker unlock SESSION")?;
     }
     Ok(())
+}
+
+/// What the store gains: the packs that go, less those that were written in their place.
+fn freed(bytes_gone: u64, summary: &PruneSummary) -> String {
+    words::size(bytes_gone.saturating_sub(summary.bytes_written))
 }
 
 fn waiting_line(waiting: &Waiting) -> String {

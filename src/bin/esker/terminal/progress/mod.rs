@@ -214,9 +214,10 @@ fn console_columns() -> usize {
     rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| usize::from(size.ws_col)).max(1)
 }
 
-/// The time left, where it is known: not before something was done, and not while the last files are closed.
+/// The time left, where it is known: not before one percent is done, and not while the last files are closed.
 fn time_left(state: &ProgressState, out: &mut dyn std::fmt::Write) {
-    if (1..state.len().unwrap_or(0)).contains(&state.pos()) {
+    let total = state.len().unwrap_or(0);
+    if (total.div_ceil(100).max(1)..total).contains(&state.pos()) {
         // There is no way to tell that a line could not be written.
         let _ = write!(out, "  ETA {:#}", HumanDuration(state.eta()));
     }

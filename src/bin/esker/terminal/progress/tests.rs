@@ -109,8 +109,8 @@ fn progress_takes_one_line_on_any_terminal() {
 }
 
 #[test]
-fn the_time_left_is_not_guessed_before_the_first_byte_or_after_the_last() {
-    for done in [0, 1023 << 40] {
+fn the_time_left_is_not_guessed_from_less_than_a_hundredth_or_after_the_last_byte() {
+    for done in [0, 5 << 40, 1023 << 40] {
         assert!(!painted(80, true, done).contains("ETA"), "{done}");
     }
     assert!(painted(80, true, 512 << 40).contains("ETA"));
