@@ -349,7 +349,7 @@ fn a_snapshot_beside_whose_commit_a_revocation_stands_was_not_committed() {
     let mut writer = place.try_begin("a", &place.owner).unwrap();
     self::place(&mut writer, &noise(1, 50 * KIB));
     let id = writer.snapshot_id().unwrap();
-    esker::repository::session::revoke(&place.open(), id.into(), "test", None).unwrap();
+    place.open().revoke(id.into(), "test", None).unwrap();
     let root = small::store_folder(&mut writer, Vec::new());
     assert!(matches!(writer.commit(&small::snapshot(id, root, None)), Err(RepositoryError::Revoked)));
     assert_eq!(place.names("revoked").len(), 1);
@@ -361,7 +361,7 @@ fn a_run_that_is_gone_because_it_was_done_is_not_revoked() {
     let bytes = noise(1, 50 * KIB);
     let id = place.commit(&bytes);
     // Whoever listed the snapshots before it committed, and found its process gone after, comes to this.
-    assert!(!esker::repository::session::revoke(&place.open(), id.into(), "its process is gone", None).unwrap());
+    assert!(!place.open().revoke(id.into(), "its process is gone", None).unwrap());
     assert!(place.names("revoked").is_empty() && place.restores(id, &bytes));
 }
 
@@ -372,7 +372,7 @@ fn commit_too_late(place: &Place, bytes: &[u8]) -> SnapshotId {
     assert!(!self::place(&mut writer, bytes));
     let id = writer.snapshot_id().unwrap();
     place.forget(old);
-    esker::repository::session::revoke(&place.open(), id.into(), "test", None).unwrap();
+    place.open().revoke(id.into(), "test", None).unwrap();
     place.prune();
     assert!(place.prune().packs_waiting == 0);
     let named = chunk_id(writer.repository(), bytes);

@@ -91,10 +91,7 @@ impl Pruner {
         let book = self.refresh()?;
         let mut from = self.candidates(&book);
         // A3: sessions before snapshots (R2).
-        let revoked_beside = match self.repository.config().class {
-            StoreClass::Shared => HashSet::new(),
-            StoreClass::SingleMaintainer => self.repository.revoked_beside()?,
-        };
+        let revoked_beside = self.repository.revoked_beside()?;
         self.repository.session_names()?;
         // A5
         let live = self.list_live(&book, &revoked_beside)?;

@@ -3,7 +3,6 @@
 
 use super::{MaxUnused, PruneError, Pruner};
 use crate::catalog::Memo;
-use crate::format::config::StoreClass;
 use crate::format::names;
 use crate::repository::RepositoryError;
 
@@ -29,7 +28,7 @@ impl Pruner {
     pub fn settle(&mut self) -> Result<(), PruneError> {
         self.repository.keep_ballast()?;
         // What was spared there stays bad, and has to be stored again or condemned again by the next one.
-        let spared = self.repository.config().class == StoreClass::SingleMaintainer && self.summary.packs_pardoned > 0;
+        let spared = self.repository.records().pardoned_packs_stay_bad() && self.summary.packs_pardoned > 0;
         let open = spared || self.summary.packs_waiting > 0 || self.summary.too_full_to_repack || self.has_live_sessions()?;
         let value = if open { None } else { Some(self.listings()?) };
         self.reader.with_catalog(|catalog| catalog.remember(NOTE, value.as_deref())).map_err(RepositoryError::from)?;

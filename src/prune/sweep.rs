@@ -8,13 +8,13 @@ use super::mark::Mark;
 use super::verdict::Deciding;
 use super::{PruneError, Pruner};
 use crate::clock::Timestamp;
-use crate::format::config::StoreClass;
 use crate::format::gc::{self, Verdict};
 use crate::format::limits;
 use crate::format::names::{self, ObjectName};
 use crate::id::{ObjectHash, PackId, SessionId};
 use crate::planted;
-use crate::repository::{RepositoryError, SessionNames, SessionState};
+use crate::records::sessions::{SessionNames, SessionState};
+use crate::repository::RepositoryError;
 use crate::store::StoreError;
 
 /// How often live sessions are looked at during the grace.
@@ -178,10 +178,7 @@ impl Pruner {
                 read.insert(*id, self.repository.session_state(*id, names)?);
             }
         }
-        let revoked_beside = match self.repository.config().class {
-            StoreClass::Shared => HashSet::new(),
-            StoreClass::SingleMaintainer => self.repository.revoked_beside()?,
-        };
+        let revoked_beside = self.repository.revoked_beside()?;
         Ok(Sessions { listed, read, revoked_beside })
     }
 

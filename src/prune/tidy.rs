@@ -8,7 +8,8 @@ use super::{PruneError, Pruner};
 use crate::catalog::Memo;
 use crate::format::names;
 use crate::id::SessionId;
-use crate::repository::{RepositoryError, SessionNames};
+use crate::records::sessions::SessionNames;
+use crate::repository::RepositoryError;
 
 /// Packs that are gone are forgotten by the cache, in one pass over it, when they are one in so many.
 const GONE_ONE_IN: usize = 8;

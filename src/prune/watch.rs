@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use super::{PruneError, Pruner};
 use crate::catalog::Memo;
-use crate::format::config::StoreClass;
 use crate::id::SessionId;
-use crate::repository::session::{is_dead_here, revoke};
-use crate::repository::{RepositoryError, SessionNames};
+use crate::records::is_dead_here;
+use crate::records::sessions::SessionNames;
+use crate::repository::RepositoryError;
 use crate::store::StoreError;
 
 /// A session without a new record for so long, in seconds by this host's clock, is revoked.
@@ -58,7 +58,7 @@ impl Pruner {
                 continue;
             };
             let host = start.as_ref().map(|opened| opened.start.host.as_str());
-            let revoked = match revoke(&self.repository, *id, reason, host) {
+            let revoked = match self.repository.revoke(*id, reason, host) {
                 // There will be room once something else was freed.
                 Err(RepositoryError::Store(StoreError::Full(_))) => false,
                 other => other?,
@@ -76,10 +76,7 @@ impl Pruner {
     fn ended(&mut self) -> Result<HashSet<SessionId>, PruneError> {
         let named: HashSet<SessionId> = self.repository.snapshot_names()?.into_iter().map(|id| SessionId(id.0)).collect();
         self.over.extend(&named);
-        match self.repository.config().class {
-            StoreClass::Shared => Ok(named),
-            StoreClass::SingleMaintainer => Ok(named.into_iter().chain(self.repository.revoked_beside()?).collect()),
-        }
+        Ok(named.into_iter().chain(self.repository.revoked_beside()?).collect())
     }
 
     pub(super) fn has_live_sessions(&mut self) -> Result<bool, PruneError> {

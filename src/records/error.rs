@@ -21,6 +21,9 @@ pub enum RecordError {
     /// A writer key cannot do this.
     #[error("{0} needs an owner key; this is a writer key, which can only take snapshots")]
     NeedsOwner(&'static str),
+    /// Another run revoked this session: nothing was committed.
+    #[error("this run was revoked by another one before it could commit; nothing was committed")]
+    Revoked,
 }
 
 impl From<StoreError> for RecordError {

@@ -6,15 +6,21 @@
 //! Leans on `objects`, `format` and `crypto`. It knows nothing of packs and chunks (`catalog` does), and `catalog` knows nothing of records:
 //! the waist passes on what the records say about packs.
 
+mod class;
 mod error;
 pub mod gc;
 pub mod host_state;
 pub mod ledger;
+mod liveness;
 pub mod notes;
+pub mod revocations;
+pub mod session;
+pub mod sessions;
 mod small;
 pub mod tombstones;
 
 pub use error::RecordError;
+pub use liveness::is_dead_here;
 
 use crate::format::config::StoreClass;
 use crate::objects::Objects;

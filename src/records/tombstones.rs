@@ -14,7 +14,8 @@ use crate::store::Name;
 #[derive(Debug)]
 pub struct ListedTombstone {
     name: Name,
-    id: SnapshotId,
+    /// The snapshot that it forgets, unless no owner wrote it.
+    pub id: SnapshotId,
     hash: ObjectHash,
 }
 

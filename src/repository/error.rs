@@ -186,6 +186,7 @@ impl From<RecordError> for RepositoryError {
             RecordError::Cache(error) => Self::Cache(error),
             RecordError::Rng(error) => Self::Rng(error),
             RecordError::NeedsOwner(what) => Self::NeedsOwner(what),
+            RecordError::Revoked => Self::Revoked,
         }
     }
 }

@@ -19,8 +19,6 @@ mod parity;
 pub mod probe;
 mod reader;
 mod records;
-pub mod session;
-mod sessions;
 mod snapshots;
 mod strangers;
 pub mod survey;
@@ -34,8 +32,7 @@ pub use init::{ChunkerParams, InitOptions, Initialised};
 pub use keyslots::{KeyslotInfo, NewSlot, repository_at};
 pub use open::{Environment, Secret};
 pub use reader::{BadCopy, Location, Reader};
-pub use sessions::{SessionNames, SessionState};
-pub use snapshots::{FailedRun, Forgone, SnapshotList, StoredSnapshot};
+pub use snapshots::{Forgone, SnapshotList, StoredSnapshot};
 pub use strangers::{check_is_free, program_at};
 pub use trees::parts;
 

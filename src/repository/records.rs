@@ -1,10 +1,14 @@
 //! What the repository says and reads through its records.
 
+use std::collections::{BTreeMap, HashSet};
+
 use crate::format::note::{Entry, Value};
 use crate::format::proof::Proof;
-use crate::id::{ObjectHash, SnapshotId};
+use crate::format::session::OpenedStart;
+use crate::id::{ObjectHash, SessionId, SnapshotId};
 use crate::records::Records;
 use crate::records::notes::Notes;
+use crate::records::sessions::{SessionNames, SessionState};
 use crate::records::tombstones::Tombstones;
 use crate::repository::{Repository, RepositoryError};
 use crate::store::{Name, StoreError};
@@ -60,6 +64,70 @@ impl Repository {
     /// The store's; sealing failed.
     pub fn forget(&self, id: SnapshotId, hash: ObjectHash, reason: &str) -> Result<(), RepositoryError> {
         Ok(self.records().forget(id, hash, reason)?)
+    }
+
+    /// Lists `sessions/`.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn session_names(&self) -> Result<BTreeMap<SessionId, SessionNames>, RepositoryError> {
+        Ok(self.records().session_names()?)
+    }
+
+    /// How a session began, if its first record can be read.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn session_start(&self, id: SessionId) -> Result<Option<OpenedStart>, RepositoryError> {
+        Ok(self.records().session_start(id)?)
+    }
+
+    /// Sessions that are not over: they are under way, or dead.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn sessions_under_way(&self) -> Result<Vec<SessionId>, RepositoryError> {
+        Ok(self.records().sessions_under_way()?)
+    }
+
+    /// What the records of a session prove, see [`Records::session_state`].
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn session_state(&self, id: SessionId, listed: &SessionNames) -> Result<SessionState, RepositoryError> {
+        Ok(self.records().session_state(id, listed)?)
+    }
+
+    /// Sessions with a revocation beside their snapshot, see [`Records::revoked_beside`].
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn revoked_beside(&self) -> Result<HashSet<SessionId>, RepositoryError> {
+        Ok(self.records().revoked_beside()?)
+    }
+
+    /// Revokes sessions of this machine whose process is proved to be gone. No prune has to wait for them then. Returns which.
+    ///
+    /// # Errors
+    /// The store's; sealing failed.
+    pub fn revoke_dead_here(&self, mine: Option<SessionId>) -> Result<Vec<SessionId>, RepositoryError> {
+        Ok(self.records().revoke_dead_here(mine, &self.host)?)
+    }
+
+    /// Ends a session, see [`Records::revoke`]. True: it is over and committed nothing; false: it committed.
+    ///
+    /// # Errors
+    /// Those of [`Records::revoke`].
+    pub fn revoke(&self, session: SessionId, reason: &str, host: Option<&str>) -> Result<bool, RepositoryError> {
+        Ok(self.records().revoke(session, reason, host)?)
+    }
+
+    /// The ids of every name below `snapshots/`, in rising order. A name may hold a revocation.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn snapshot_names(&self) -> Result<Vec<SnapshotId>, RepositoryError> {
+        Ok(self.records().snapshot_names()?)
     }
 
     /// Creates a small record that makes room. On a store that is too full for it, the ballast is deleted first.

@@ -1,10 +1,10 @@
 //! Snapshots: listed, opened, found by what a person types.
 
 use crate::clock::Timestamp;
-use crate::format::names::ObjectName;
 use crate::format::snapshot::Snapshot;
 use crate::format::{FormatError, limits, names, revocation, snapshot};
 use crate::id::{ObjectHash, SessionId, SnapshotId};
+use crate::records::revocations::FailedRun;
 use crate::repository::listed::{self, HASH_OF_TOO_LARGE};
 use crate::repository::{Repository, RepositoryError};
 use crate::store::StoreError;
@@ -39,19 +39,6 @@ pub struct SnapshotList {
     pub failed: Vec<FailedRun>,
 }
 
-/// A run that was to take a snapshot and committed nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FailedRun {
-    /// Its session.
-    pub session: SessionId,
-    /// When it ended, or when it was found dead.
-    pub time: Timestamp,
-    /// The host whose snapshot it was to take.
-    pub host: String,
-    /// Why, for a person.
-    pub reason: String,
-}
-
 /// What stands under the name of a snapshot.
 enum Stand {
     Snapshot(Box<StoredSnapshot>),
@@ -70,14 +57,6 @@ pub struct Forgone {
 }
 
 impl Repository {
-    /// Ids of every name under `snapshots/`, revocations among them.
-    pub fn snapshot_names(&self) -> Result<Vec<SnapshotId>, RepositoryError> {
-        let mut ids = Vec::new();
-        self.objects.store.list(names::SNAPSHOTS, &mut |entry| ids.extend(names::parse_snapshot(&entry.name)))?;
-        ids.sort_unstable();
-        Ok(ids)
-    }
-
     /// Opens every snapshot that was not forgotten.
     pub fn snapshots(&self) -> Result<SnapshotList, RepositoryError> {
         self.need_owner("listing snapshots")?;
@@ -88,7 +67,7 @@ impl Repository {
                 Ok(Stand::Snapshot(stored)) => list.snapshots.push(*stored),
                 Ok(Stand::Revocation(object)) => {
                     list.revoked.push(id.into());
-                    list.failed.extend(self.failed_run(id.into(), &object));
+                    list.failed.extend(self.records().failed_run(id.into(), &object));
                 }
                 Err(RepositoryError::Store(error @ StoreError::NotFound(_))) => gone.push((id, error)),
                 Err(error @ RepositoryError::Object { .. }) => list.damaged.push((id, error)),
@@ -142,25 +121,6 @@ impl Repository {
             Stand::Snapshot(stored) => Some(*stored),
             Stand::Revocation(_) => None,
         })
-    }
-
-    /// The failed runs of a store without create-if-absent, whose revocations stand beside; oldest first.
-    pub fn failed_beside(&self) -> Result<Vec<FailedRun>, RepositoryError> {
-        let mut failed = Vec::new();
-        for session in self.revoked_beside()? {
-            let name = ObjectName::Revoked(session).name();
-            let object = self.get_listed(&name, limits::REVOCATION_SIZE_MAX);
-            // A record that cannot be had is a run that nobody hears of; the fence stands all the same.
-            failed.extend(object.ok().flatten().and_then(|object| self.failed_run(session, &object)));
-        }
-        failed.sort_by_key(|run: &FailedRun| (run.time, run.session));
-        Ok(failed)
-    }
-
-    fn failed_run(&self, session: SessionId, object: &[u8]) -> Option<FailedRun> {
-        let opened = revocation::open(&self.objects.opener, session, object).ok()?;
-        let host = opened.failed_host()?.to_owned();
-        Some(FailedRun { session, time: opened.time, host, reason: opened.reason })
     }
 
     fn stand(&self, id: &SnapshotId) -> Result<Stand, RepositoryError> {

@@ -5,7 +5,7 @@
 
 use crate::format::session::Start;
 use crate::id::SessionId;
-use crate::repository::session::{is_dead_here, revoke};
+use crate::records::is_dead_here;
 use crate::repository::{Repository, RepositoryError};
 
 /// A session that is not over.
@@ -40,5 +40,5 @@ pub fn end(repository: &Repository, id: SessionId) -> Result<bool, RepositoryErr
     repository.need_owner(WHAT)?;
     repository.need_write_features()?;
     let start = repository.session_start(id)?;
-    revoke(repository, id, "an owner ended it", start.as_ref().map(|opened| opened.start.host.as_str()))
+    repository.revoke(id, "an owner ended it", start.as_ref().map(|opened| opened.start.host.as_str()))
 }

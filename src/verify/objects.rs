@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::format::config::StoreClass;
 use crate::format::keyslot::Keyslot;
 use crate::format::names::{self, ObjectName};
 use crate::format::session::OpenedStart;
@@ -32,10 +31,7 @@ pub(super) fn check(run: &mut Run<'_>) -> Result<Snapshots, RepositoryError> {
     // Sessions before snapshots: a session that closes in between has its snapshot in the later listing.
     let closed = sessions(run)?;
     // A run that gives up revokes itself before it closes its session.
-    let revoked = match run.repository.config().class {
-        StoreClass::Shared => HashSet::new(),
-        StoreClass::SingleMaintainer => run.repository.revoked_beside()?,
-    };
+    let revoked = run.repository.revoked_beside()?;
     let snapshots = snapshots(run, &closed, &revoked)?;
     records(run)?;
     Ok(snapshots)

@@ -2,16 +2,14 @@
 
 pub mod trust;
 
-use std::collections::HashSet;
-
 use self::trust::{Jump, Runs};
 
 use crate::clock::Timestamp;
-use crate::format::config::StoreClass;
 use crate::format::note::{Entry, Keep, Value};
 use crate::id::SnapshotId;
 use crate::records::notes::{Notes, SnapshotNotes};
-use crate::repository::{FailedRun, Forgone, Repository, RepositoryError, StoredSnapshot};
+use crate::records::revocations::FailedRun;
+use crate::repository::{Forgone, Repository, RepositoryError, StoredSnapshot};
 
 /// Time goes on at most this much after the newest snapshot that is believed, in seconds: see [`Survey::now`].
 const WITHOUT_SNAPSHOTS_MAX: i64 = 2 * 86_400;
@@ -63,10 +61,7 @@ pub fn survey(repository: &Repository) -> Result<Survey, RepositoryError> {
     let list = repository.snapshots()?;
     let mut notes = repository.notes()?;
     let runs = Runs::new(notes.runs().to_vec(), repository.clock().now());
-    let revoked = match repository.config().class {
-        StoreClass::Shared => HashSet::new(),
-        StoreClass::SingleMaintainer => repository.revoked_beside()?,
-    };
+    let revoked = repository.records().revoked_beside()?;
     let (mut snapshots, mut known, mut new) = (Vec::new(), Vec::new(), Vec::new());
     for stored in list.snapshots {
         let of = notes.of(&stored.id);
@@ -98,9 +93,7 @@ pub fn survey(repository: &Repository) -> Result<Survey, RepositoryError> {
     let latest = newest.map(|time| Timestamp { seconds: time.seconds.saturating_add(WITHOUT_SNAPSHOTS_MAX), ..time });
     let now = latest.map_or(runs.now(), |latest| latest.min(runs.now()));
     let mut failed = list.failed;
-    if repository.config().class == StoreClass::SingleMaintainer {
-        failed.extend(repository.failed_beside()?);
-    }
+    failed.extend(repository.records().failed_beside()?);
     let mut ignored = list.ignored;
     ignored.append(&mut notes.ignored);
     Ok(Survey {

@@ -18,8 +18,9 @@ use crate::format::snapshot::{RunFacts, Snapshot};
 use crate::id::{ChunkId, PackId, SnapshotId};
 use crate::monitor::{Monitor, Phase, Stop};
 use crate::planted;
+use crate::records::session::Session;
+use crate::records::{RecordError, Records};
 use crate::repository::packing::{FrameNumber, Packer};
-use crate::repository::session::Session;
 use crate::repository::{Repository, RepositoryError};
 
 /// How long durable packs may wait for their index file.
@@ -147,13 +148,13 @@ impl Writer {
         }
         monitor.begin(Phase::Sync, 0, 0);
         // R10: the session record is durable before anything is listed.
-        let mut session = if options.dry_run { None } else { Some(Session::start(repository)?) };
+        let mut session = if options.dry_run { None } else { Some(Session::start(&repository.records(), &repository.host)?) };
         let catalog = match Self::look_around(repository, after_loss, &mut session, &**monitor) {
             Ok(seen) => seen,
             Err(error) => {
                 // Nothing was written and nothing will be: nobody has to wait for this session.
                 if let Some(session) = session {
-                    let _ = session.give_up(repository);
+                    let _ = session.give_up(&repository.records());
                 }
                 return Err(error);
             }
@@ -183,7 +184,7 @@ impl Writer {
         };
         if let Err(error) = writer.adopt_orphans() {
             if let Some(session) = writer.session.take() {
-                let _ = session.give_up(repository);
+                let _ = session.give_up(&repository.records());
             }
             return Err(error);
         }
@@ -207,7 +208,7 @@ impl Writer {
             repository.check_not_rolled_back(seen.number)?;
         }
         if let Some(session) = session {
-            session.acknowledge(repository, seen.number, &seen.records, &[])?;
+            session.acknowledge(&repository.records(), seen.number, &seen.records, &[])?;
             // For the next prune, which would wait for them; it finds out itself what is not found out here.
             let _ = repository.revoke_dead_here(Some(session.id()));
         }
@@ -371,10 +372,11 @@ impl Writer {
         let Some(session) = self.session.take() else { return Err(RepositoryError::Revoked) };
         if let Err(error) = ready {
             // Nothing was committed and nothing will be: nobody has to wait for this session.
-            let _ = session.fail(&self.repository, host, &error.to_string());
+            let _ = session.fail(&self.repository.records(), host, &error.to_string());
             return Err(error);
         }
-        let (id, stored) = session.commit(&self.repository, &snapshot(&self.totals))?;
+        let (id, stored) = session
+            .commit(&self.repository.records(), &snapshot(&self.totals), |id, hash| self.repository.remember_commit(id, hash))?;
         self.totals.bytes_stored += stored;
         self.monitor.uploaded(stored);
         Ok(Committed { id, totals: self.totals })
@@ -387,10 +389,10 @@ impl Writer {
 
     /// As [`Writer::abandon`], for a snapshot of `host` that failed: the reason is kept in the repository.
     pub fn fail(self, host: &str, reason: &str) {
-        self.end(|session, repository| session.fail(repository, host, reason));
+        self.end(|session, records| session.fail(records, host, reason));
     }
 
-    fn end(mut self, session_ends: impl FnOnce(Session, &Repository) -> Result<(), RepositoryError>) {
+    fn end(mut self, session_ends: impl FnOnce(Session, &Records<'_>) -> Result<(), RecordError>) {
         if self.options.dry_run {
             return;
         }
@@ -398,7 +400,7 @@ impl Writer {
             self.monitor.note(&format!("not everything uploaded could be indexed: {error}"));
         }
         if let Some(session) = self.session.take()
-            && let Err(error) = session_ends(session, &self.repository)
+            && let Err(error) = session_ends(session, &self.repository.records())
         {
             self.monitor.note(&format!("the session could not be closed: {error}"));
         }

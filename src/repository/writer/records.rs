@@ -60,7 +60,7 @@ impl Writer {
         let blocked_at = gc.blocked_at;
         let (condemned, seen) = gc.split();
         self.catalog.condemn(condemned);
-        session.acknowledge(&self.repository, seen.number, &seen.records, &pins)?;
+        session.acknowledge(&self.repository.records(), seen.number, &seen.records, &pins)?;
         self.acknowledged_at = self.repository.objects.clock.monotonic();
         self.rounds_blocked = if blocked_at.is_some() { self.rounds_blocked + 1 } else { 0 };
         match blocked_at {

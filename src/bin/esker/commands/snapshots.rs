@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 use esker::format::note::{Keep, VerifiedHow};
+use esker::records::revocations::FailedRun;
+use esker::repository::StoredSnapshot;
 use esker::repository::survey::{Survey, Surveyed};
-use esker::repository::{FailedRun, StoredSnapshot};
 use serde_json::{Value, json};
 
 use crate::args::Snapshots;

@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use esker::format::snapshot::{Snapshot, SourceStatus};
-use esker::repository::{FailedRun, Forgone, StoredSnapshot};
+use esker::records::revocations::FailedRun;
+use esker::repository::{Forgone, StoredSnapshot};
 use serde_json::{Value, json};
 
 use super::warnings;

@@ -4,9 +4,10 @@ use anyhow::Result;
 use esker::clock::Timestamp;
 use esker::id::PackId;
 use esker::records::ledger::{Ledger, Wrong};
+use esker::records::revocations::FailedRun;
+use esker::repository::Repository;
 use esker::repository::freshness::{self, Damage, Verdict};
 use esker::repository::survey::Survey;
-use esker::repository::{FailedRun, Repository};
 use serde_json::{Value, json};
 
 use crate::args::Status;

@@ -1,16 +1,17 @@
-//! Sessions of others: what their records say, and which of them are over.
+//! Sessions of other runs: what their records say, and which of them are over.
 
 use std::collections::{BTreeMap, HashSet};
 
 use crate::format::names::{self, ObjectName};
 use crate::format::session::{self, OpenedStart};
 use crate::format::{FormatError, limits};
-use crate::id::{ObjectHash, PackId, SessionId};
-use crate::repository::session::{is_dead_here, revoke};
-use crate::repository::{Repository, RepositoryError, listed};
+use crate::id::{ObjectHash, PackId, SessionId, SnapshotId};
+use crate::objects::ObjectError;
+use crate::records::liveness::is_dead_here;
+use crate::records::{RecordError, Records};
 use crate::store::Name;
 
-/// The names of one session's records, as they were listed.
+/// The names of one session's records in a listing.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SessionNames {
     /// Numbers of its records: 0 the start, then acknowledgements.
@@ -24,17 +25,20 @@ pub struct SessionNames {
 pub struct SessionState {
     /// How it began; `None` when that cannot be read.
     pub start: Option<OpenedStart>,
-    /// The highest gc number it acknowledged with a good MAC; 0 none.
+    /// The highest gc number it acknowledged with a good MAC; 0: none.
     pub acknowledged: u64,
-    /// The condemn records it has seen among those that stand under their hash.
+    /// The condemn records it has seen, of those whose names hold their hash.
     pub seen: HashSet<ObjectHash>,
     /// All packs it ever pinned.
     pub pins: HashSet<PackId>,
 }
 
-impl Repository {
+impl Records<'_> {
     /// Lists `sessions/`.
-    pub fn session_names(&self) -> Result<BTreeMap<SessionId, SessionNames>, RepositoryError> {
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn session_names(&self) -> Result<BTreeMap<SessionId, SessionNames>, RecordError> {
         let mut sessions: BTreeMap<SessionId, SessionNames> = BTreeMap::new();
         self.objects.store.list(names::SESSIONS, &mut |entry| match ObjectName::parse(&entry.name) {
             Some(ObjectName::SessionRecord(id, number)) => {
@@ -52,20 +56,23 @@ impl Repository {
         Ok(sessions)
     }
 
-    /// Sessions that something under `revoked/` ends, where create-if-absent cannot be trusted.
-    pub fn revoked_beside(&self) -> Result<HashSet<SessionId>, RepositoryError> {
-        let mut revoked = HashSet::new();
-        self.objects.store.list(names::REVOKED, &mut |entry| {
-            if let Some(ObjectName::Revoked(id)) = ObjectName::parse(&entry.name) {
-                revoked.insert(id);
-            }
-        })?;
-        Ok(revoked)
+    /// The ids of every name below `snapshots/`, in rising order. A name may hold a revocation.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn snapshot_names(&self) -> Result<Vec<SnapshotId>, RecordError> {
+        let mut ids = Vec::new();
+        self.objects.store.list(names::SNAPSHOTS, &mut |entry| ids.extend(names::parse_snapshot(&entry.name)))?;
+        ids.sort_unstable();
+        Ok(ids)
     }
 
-    /// Reads the records of a session. An acknowledgement without a good MAC is somebody else's and counts for nothing; one that cannot be
-    /// read may hold a pin, so then nothing is acknowledged.
-    pub fn session_state(&self, id: SessionId, listed: &SessionNames) -> Result<SessionState, RepositoryError> {
+    /// Reads the records of a session. An acknowledgement without a good MAC is not the session's and counts for nothing. One that cannot
+    /// be read may hold a pin, so then nothing is acknowledged.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn session_state(&self, id: SessionId, listed: &SessionNames) -> Result<SessionState, RecordError> {
         let mut state = SessionState::default();
         if let Some(sealed) = self.session_record(id, 0)? {
             state.start = session::open_start(&self.objects.opener, id, &sealed).ok();
@@ -93,25 +100,32 @@ impl Repository {
         Ok(state)
     }
 
-    fn session_record(&self, id: SessionId, number: u32) -> Result<Option<Vec<u8>>, RepositoryError> {
-        match self.get_listed(&ObjectName::SessionRecord(id, number).name(), limits::SESSION_SIZE_MAX) {
-            // Larger than any record, or unreadable: it opens as little as an empty one.
-            Err(error @ RepositoryError::Object { .. }) => listed::fault(error).map(|_| Some(Vec::new())),
-            other => other,
+    fn session_record(&self, id: SessionId, number: u32) -> Result<Option<Vec<u8>>, RecordError> {
+        match self.objects.get_listed(&ObjectName::SessionRecord(id, number).name(), limits::SESSION_SIZE_MAX) {
+            // Larger than any record, or unreadable: it does not open, as an empty one does not.
+            Err(error @ ObjectError::Object { .. }) => Ok(error.into_fault().map(|_| Some(Vec::new()))?),
+            other => Ok(other?),
         }
     }
 
     /// How a session began, if its first record can be read.
-    pub fn session_start(&self, id: SessionId) -> Result<Option<OpenedStart>, RepositoryError> {
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn session_start(&self, id: SessionId) -> Result<Option<OpenedStart>, RecordError> {
         let sealed = self.session_record(id, 0)?;
         Ok(sealed.and_then(|sealed| session::open_start(&self.objects.opener, id, &sealed).ok()))
     }
 
-    /// Revokes sessions of this machine whose process is proved to be gone, so that nobody waits for them. Returns which.
-    pub fn revoke_dead_here(&self, mine: Option<SessionId>) -> Result<Vec<SessionId>, RepositoryError> {
+    /// Revokes sessions of this machine, with the name `host`, whose process is proved to be gone. No prune has to wait for them then.
+    /// Returns which.
+    ///
+    /// # Errors
+    /// The store's; sealing failed.
+    pub fn revoke_dead_here(&self, mine: Option<SessionId>, host: &str) -> Result<Vec<SessionId>, RecordError> {
         let sessions = self.session_names()?;
-        // A run that closed its session does not live; a backup need not ask what became of it, at the price of three listings. Nothing
-        // is believed because of that: a session stays as alive as it was.
+        // A run that closed its session is not alive. A backup need not find out what became of it, which would cost three listings. Nothing
+        // relies on that: the session is as alive as before.
         let closed = |session: &SessionNames| mine.is_some() && session.names.iter().any(|name| name.last_part() == "closed");
         if sessions.iter().all(|(id, session)| Some(*id) == mine || closed(session)) {
             return Ok(Vec::new());
@@ -120,30 +134,29 @@ impl Repository {
         let mut revoked = Vec::new();
         for id in sessions.into_keys().filter(|id| Some(*id) != mine && !over.contains(id)) {
             let Some(opened) = self.session_start(id)? else { continue };
-            if is_dead_here(&opened.start, &self.host) && revoke(self, id, "its process is gone", Some(&opened.start.host))? {
+            if is_dead_here(&opened.start, host) && self.revoke(id, "its process is gone", Some(&opened.start.host))? {
                 revoked.push(id);
             }
         }
         Ok(revoked)
     }
 
-    /// Sessions that are not over: under way, or dead. Also one that says it is closed, for a prune waits for that too: whoever may write
-    /// can say so of any session.
-    pub fn sessions_under_way(&self) -> Result<Vec<SessionId>, RepositoryError> {
+    /// Sessions that are not over: they are under way, or dead. A session that is marked as closed is among them, because a prune waits
+    /// for it too: the holder of any writer key can mark any session as closed.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn sessions_under_way(&self) -> Result<Vec<SessionId>, RecordError> {
         let sessions = self.session_names()?;
         let over = if sessions.is_empty() { HashSet::new() } else { self.ended_sessions()? };
         Ok(sessions.into_keys().filter(|id| !over.contains(id)).collect())
     }
 
-    /// Sessions that are over by what is listed now: a snapshot or revocation, or a tombstone. Whether a tombstone is good is for an
-    /// owner to check who deletes anything; here it only saves asking about a session.
-    fn ended_sessions(&self) -> Result<HashSet<SessionId>, RepositoryError> {
-        let mut over: HashSet<SessionId> = self.revoked_beside()?;
-        self.objects.store.list(names::FORGOTTEN, &mut |entry| {
-            if let Some(ObjectName::Forgotten(id, _)) = ObjectName::parse(&entry.name) {
-                over.insert(SessionId(id.0));
-            }
-        })?;
+    /// Sessions that are over, as far as names tell: they have a snapshot, a revocation or a tombstone. Whether a tombstone is good is
+    /// checked by the owner who deletes something because of it. Here a tombstone only saves a question about a session.
+    fn ended_sessions(&self) -> Result<HashSet<SessionId>, RecordError> {
+        let mut over: HashSet<SessionId> = self.list_revoked()?;
+        over.extend(self.list_tombstones()?.into_iter().map(|listed| SessionId(listed.id.0)));
         over.extend(self.snapshot_names()?.into_iter().map(|id| SessionId(id.0)));
         Ok(over)
     }
