@@ -2,20 +2,15 @@
 
 use std::collections::HashSet;
 
-use super::book::Book;
 use super::choose::{Choice, choose, facts, share};
 use super::live::Live;
 use super::mark::Mark;
 use super::plan::{PackUse, Plan, plan};
 use super::{ATTEMPTS_MAX, PruneError, Pruner};
 use crate::catalog::{Memo, PackNumber};
-use crate::format::config::StoreClass;
-use crate::format::gc::{self, Condemn};
-use crate::format::limits;
-use crate::format::names::{self, ObjectName};
 use crate::id::PackId;
+use crate::records::gc::Book;
 use crate::repository::RepositoryError;
-use crate::store::StoreError;
 
 /// Packs of one condemn record: some MiB. More go with the next prune.
 const PACKS_MAX: usize = 100_000;
@@ -196,25 +191,8 @@ impl Pruner {
         packs.dedup();
         let mut snapshots: Vec<_> = decision.live.roots.iter().map(|root| (root.id, root.hash)).collect();
         snapshots.sort_unstable_by_key(|(id, _)| *id);
-        let number = decision.book.named + 1;
         let written = self.written.iter().copied().collect();
-        let record = Condemn { number, time: self.repository.clock().now(), packs, written, snapshots, extra: Vec::new() };
-        let sealed = gc::seal_condemn(self.repository.sealer(), &record).map_err(RepositoryError::from)?;
         self.changed = true;
-        if self.repository.config().class == StoreClass::SingleMaintainer {
-            // Whatever a run before this one still has on its way stands beside it, and is acknowledged by nobody.
-            let name = ObjectName::GcCondemnByHash(number, names::hash_of(&[&sealed])).name();
-            self.repository.create_small_same(&name, &sealed)?;
-            return Ok(true);
-        }
-        let name = ObjectName::GcCondemn(number).name();
-        match self.repository.create_small(&name, &sealed) {
-            Ok(()) => Ok(true),
-            // Ours, when the reply was lost.
-            Err(StoreError::AlreadyExists(_)) => {
-                Ok(self.repository.store().get(&name, limits::GC_SIZE_MAX).is_ok_and(|found| found == sealed))
-            }
-            Err(error) => Err(error.into()),
-        }
+        Ok(self.repository.condemn(decision.book.named + 1, packs, written, snapshots)?)
     }
 }

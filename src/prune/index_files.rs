@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use super::book::Book;
 use super::choose::facts;
 use super::{PruneError, Pruner};
 use crate::catalog::Memo;
@@ -11,6 +10,7 @@ use crate::format::pack::PackFacts;
 use crate::format::{limits, names};
 use crate::id::{IndexId, PackId};
 use crate::planted;
+use crate::records::gc::Book;
 use crate::repository::{RepositoryError, listed};
 use crate::store::StoreError;
 

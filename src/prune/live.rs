@@ -4,13 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use super::PruneError;
-use super::book::Book;
 use crate::catalog::Memo;
 use crate::format::names::{self, ObjectName};
 use crate::format::tree::Content;
 use crate::format::{forgotten, limits, revocation, snapshot};
 use crate::id::{ObjectHash, SessionId, SnapshotId};
 use crate::parallel;
+use crate::records::gc::Book;
 use crate::repository::listed::{self, HASH_OF_TOO_LARGE};
 use crate::repository::{Repository, RepositoryError};
 use crate::store::StoreError;

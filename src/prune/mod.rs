@@ -10,7 +10,6 @@
 //! order of the protocol. Never knows how a snapshot is made or restored.
 //! Memory: three bits a chunk, about 200 bytes a pack, 32 bytes a pack ever deleted, and one frame a thread.
 
-mod book;
 mod choose;
 mod condemn;
 mod error;
@@ -34,11 +33,12 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::catalog::Condemned;
 use crate::id::{PackId, SessionId};
 use crate::monitor::{Monitor, Phase, Stop};
 use crate::parallel;
-use crate::prune::book::Book;
 use crate::prune::mark::{Ground, Mark};
+use crate::records::gc::Book;
 use crate::repository::{Reader, Repository, RepositoryError};
 
 /// How often a step begins again because the cache was dropped or somebody took its number.
@@ -222,9 +222,10 @@ impl Pruner {
         self.monitor.begin(Phase::Sync, 0, 0);
         let repository = &self.repository;
         let (book, listed) = self.reader.with_catalog(|catalog| -> Result<_, RepositoryError> {
-            let book = Book::read(repository, catalog)?;
+            let book = repository.gc_book(catalog)?;
+            let condemned = Condemned { bad: Arc::new(book.bad.clone()), deleted: book.deleted.clone() };
             let listed = repository.list_packs()?;
-            catalog.sync(repository.objects(), book.condemned(), listed.clone(), &*self.monitor)?;
+            catalog.sync(repository.objects(), condemned, listed.clone(), &*self.monitor)?;
             Ok((book, listed))
         })?;
         repository.check_not_rolled_back(book.understood)?;

@@ -3,19 +3,15 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-use super::book::{Book, Pending};
 use super::mark::Mark;
 use super::verdict::Deciding;
 use super::{PruneError, Pruner};
 use crate::clock::Timestamp;
-use crate::format::gc::{self, Verdict};
-use crate::format::limits;
 use crate::format::names::{self, ObjectName};
 use crate::id::{ObjectHash, PackId, SessionId};
 use crate::planted;
+use crate::records::gc::{Book, Decided};
 use crate::records::sessions::{SessionNames, SessionState};
-use crate::repository::RepositoryError;
-use crate::store::StoreError;
 
 /// How often live sessions are looked at during the grace.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -35,15 +31,6 @@ pub struct Waiting {
     pub since: Option<Timestamp>,
     /// The number it acknowledged last.
     pub acknowledged: u64,
-}
-
-/// What stands under the name of a verdict after it was put.
-enum Made {
-    Ours,
-    /// Another owner's, or ours whose reply was lost.
-    Theirs(Verdict),
-    /// Nobody's: nothing is deleted by this number, ever.
-    Forged,
 }
 
 /// Live sessions and what they say: B1.
@@ -73,7 +60,7 @@ impl Pruner {
             self.answer(*number, Some(*hash))?;
             // M8: its name holds its hash and can hold nothing else, and no owner was ever bound by it.
             self.monitor.note(&format!("{name} was not made by an owner: it is cleared away"));
-            self.repository.store().delete(name)?;
+            self.repository.delete_forged_gc_record(name)?;
             self.changed = true;
         }
         self.summary.waiting.clear();
@@ -90,7 +77,7 @@ impl Pruner {
         for id in &alive {
             let state = sessions.read.get(id).cloned().unwrap_or_default();
             let missing: Vec<ObjectHash> =
-                book.pending.iter().filter(|pending| !has_acknowledged(&state, pending)).map(|pending| pending.hash).collect();
+                book.pending.iter().filter(|pending| !pending.is_acknowledged_by(&state)).map(|pending| pending.hash).collect();
             if !planted::is("pins-disobeyed") {
                 pins.extend(&state.pins);
             }
@@ -117,25 +104,19 @@ impl Pruner {
             self.check_stop()?;
             let decided =
                 Deciding { reader: &self.reader, mark: &self.mark, book: &book, pins: &pins, stop: &self.stop }.decide(pending)?;
-            let verdict = Verdict {
-                number: pending.number,
-                time: self.repository.clock().now(),
-                condemn: pending.hash,
-                delete: decided.delete,
-                pardon: decided.pardon,
-                extra: Vec::new(),
-            };
             if planted::is("delete-before-verdict") {
-                self.carry_out(&verdict.delete.iter().copied().collect(), &book)?;
+                self.carry_out(&decided.delete.iter().copied().collect(), &book)?;
             }
-            match self.put_verdict(&verdict, pending.by_hash)? {
-                Made::Ours => {
+            self.changed = true;
+            let condemn = (pending.hash, pending.by_hash);
+            match self.repository.decide(pending.number, condemn, decided.delete.clone(), decided.pardon.clone())? {
+                Decided::Ours => {
                     made_one = true;
-                    self.summary.packs_pardoned += verdict.pardon.len() as u64;
-                    deleted.extend(verdict.delete);
+                    self.summary.packs_pardoned += decided.pardon.len() as u64;
+                    deleted.extend(decided.delete);
                 }
-                Made::Theirs(verdict) => deleted.extend(verdict.delete),
-                Made::Forged => {}
+                Decided::Theirs(verdict) => deleted.extend(verdict.delete),
+                Decided::Forged => {}
             }
         }
         if made_one {
@@ -182,49 +163,12 @@ impl Pruner {
         Ok(Sessions { listed, read, revoked_beside })
     }
 
-    /// An empty verdict for a condemn record that cannot be read, or that no owner made.
+    /// An empty verdict for a condemn record that cannot be read, or that no owner wrote.
     fn answer(&mut self, number: u64, by_hash: Option<ObjectHash>) -> Result<(), PruneError> {
-        let name = ObjectName::GcCondemn(number).name();
-        let condemn = match by_hash {
-            Some(hash) => hash,
-            None => match self.repository.store().get(&name, limits::GC_SIZE_MAX) {
-                Ok(sealed) => names::hash_of(&[&sealed]),
-                Err(StoreError::Size { .. }) => ObjectHash([0; 32]),
-                Err(error) => return Err(error.into()),
-            },
-        };
         self.monitor
             .note(&format!("gc record {number} is unreadable or was not made by an owner: it is answered, and deletes nothing"));
-        let time = self.repository.clock().now();
-        let verdict = Verdict { number, time, condemn, delete: Vec::new(), pardon: Vec::new(), extra: Vec::new() };
-        self.put_verdict(&verdict, by_hash.is_some())?;
-        Ok(())
-    }
-
-    /// R3: one verdict for a number. What stands there counts, if an owner made it; else it deletes nothing, for ever. On a record that
-    /// stands under its hash there may be several: each holds, and none makes a pack good again.
-    fn put_verdict(&mut self, verdict: &Verdict, by_hash: bool) -> Result<Made, PruneError> {
-        let sealed = gc::seal_verdict(self.repository.sealer(), verdict).map_err(RepositoryError::from)?;
         self.changed = true;
-        if by_hash {
-            let name = ObjectName::GcVerdictByHash(verdict.number, names::hash_of(&[&sealed])).name();
-            self.repository.create_small_same(&name, &sealed)?;
-            return Ok(Made::Ours);
-        }
-        let name = ObjectName::GcVerdict(verdict.number).name();
-        match self.repository.create_small(&name, &sealed) {
-            Ok(()) => Ok(Made::Ours),
-            Err(StoreError::AlreadyExists(_)) => {
-                let found = match self.repository.store().get(&name, limits::GC_SIZE_MAX) {
-                    Ok(found) => found,
-                    Err(StoreError::Size { .. }) => return Ok(Made::Forged),
-                    Err(error) => return Err(error.into()),
-                };
-                let opened = gc::open_verdict(self.repository.opener(), verdict.number, &found);
-                Ok(opened.map_or(Made::Forged, |opened| Made::Theirs(opened.record)))
-            }
-            Err(error) => Err(error.into()),
-        }
+        Ok(self.repository.answer_gc_record(number, by_hash)?)
     }
 
     /// B6: deletes what is listed and what a verdict lists, and nothing else (I5).
@@ -285,14 +229,6 @@ impl Pruner {
 impl Sessions {
     fn is_over(&self, id: &SessionId, over: &HashSet<SessionId>) -> bool {
         over.contains(id) || self.revoked_beside.contains(id)
-    }
-}
-
-/// M2: a number that was seen says nothing about a record that may have come under it later. Such a record is acknowledged by its hash.
-fn has_acknowledged(state: &SessionState, pending: &Pending) -> bool {
-    match pending.by_hash && !planted::is("records-acknowledged-by-number") {
-        true => state.seen.contains(&pending.hash),
-        false => state.acknowledged >= pending.number,
     }
 }
 

@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 
 use super::PruneError;
-use super::book::{Book, Pending};
 use super::choose::facts;
 use super::mark::Mark;
 use crate::catalog::{PackNumber, StoredCopy, Trust};
@@ -12,6 +11,7 @@ use crate::format::gc::reason;
 use crate::format::pack::{Class, RowEncoding};
 use crate::id::{ChunkId, PackId};
 use crate::monitor::Stop;
+use crate::records::gc::{Book, Pending};
 use crate::repository::{Reader, RepositoryError};
 use crate::store::{ReadUnit, StoreError};
 

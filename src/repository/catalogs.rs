@@ -9,7 +9,7 @@ use crate::format::pack::PackFacts;
 use crate::id::{IndexId, ObjectHash, PackId};
 use crate::monitor::Monitor;
 use crate::planted;
-use crate::records::gc::{self, GcState, SnapshotsSeen};
+use crate::records::gc::{Book, GcState, SnapshotsSeen};
 use crate::repository::{Repository, RepositoryError};
 use crate::store::Entry;
 
@@ -89,7 +89,15 @@ impl Repository {
     /// # Errors
     /// The store's.
     pub fn gc_state(&self, memo: &mut dyn Memo) -> Result<GcState, RepositoryError> {
-        Ok(gc::read(&self.objects, memo)?)
+        Ok(self.records().gc_state(memo)?)
+    }
+
+    /// What all gc records say together.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn gc_book(&self, memo: &mut dyn Memo) -> Result<Book, RepositoryError> {
+        Ok(self.records().gc_book(memo)?)
     }
 
     /// Snapshots that earlier prunes saw, and the hashes of their objects.
@@ -97,7 +105,7 @@ impl Repository {
     /// # Errors
     /// The store's.
     pub fn snapshots_seen_by_prunes(&self, memo: &mut dyn Memo) -> Result<SnapshotsSeen, RepositoryError> {
-        Ok(gc::snapshots_seen(&self.objects, memo)?)
+        Ok(self.records().snapshots_seen(memo)?)
     }
 
     /// What gc records say of packs now.

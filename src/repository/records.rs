@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, HashSet};
 use crate::format::note::{Entry, Value};
 use crate::format::proof::Proof;
 use crate::format::session::OpenedStart;
-use crate::id::{ObjectHash, SessionId, SnapshotId};
+use crate::id::{ObjectHash, PackId, SessionId, SnapshotId};
 use crate::records::Records;
+use crate::records::gc::Decided;
 use crate::records::notes::Notes;
 use crate::records::sessions::{SessionNames, SessionState};
 use crate::records::tombstones::Tombstones;
 use crate::repository::{Repository, RepositoryError};
-use crate::store::{Name, StoreError};
+use crate::store::Name;
 
 impl Repository {
     /// The records of this repository.
@@ -130,20 +131,48 @@ impl Repository {
         Ok(self.records().snapshot_names()?)
     }
 
-    /// Creates a small record that makes room. On a store that is too full for it, the ballast is deleted first.
+    /// A7: condemns these packs, see [`Records::condemn`]. False: another prune took the number.
     ///
     /// # Errors
-    /// The store's.
-    pub fn create_small(&self, name: &Name, sealed: &[u8]) -> Result<(), StoreError> {
-        self.records().create_small(name, sealed)
+    /// Those of [`Records::condemn`].
+    pub fn condemn(
+        &self,
+        number: u64,
+        packs: Vec<PackId>,
+        written: Vec<PackId>,
+        snapshots: Vec<(SnapshotId, ObjectHash)>,
+    ) -> Result<bool, RepositoryError> {
+        Ok(self.records().condemn(number, packs, written, snapshots)?)
     }
 
-    /// As [`Repository::create_small`], for a record that may exist already because a reply was lost.
+    /// R3: decides about a condemn record, see [`Records::decide`].
     ///
     /// # Errors
-    /// The store's; the name is taken by other bytes.
-    pub fn create_small_same(&self, name: &Name, sealed: &[u8]) -> Result<(), RepositoryError> {
-        Ok(self.records().create_small_same(name, sealed)?)
+    /// Those of [`Records::decide`].
+    pub fn decide(
+        &self,
+        number: u64,
+        condemn: (ObjectHash, bool),
+        delete: Vec<PackId>,
+        pardon: Vec<(PackId, u8)>,
+    ) -> Result<Decided, RepositoryError> {
+        Ok(self.records().decide(number, condemn, delete, pardon)?)
+    }
+
+    /// Answers a condemn record that cannot be read, or that no owner wrote, see [`Records::answer`].
+    ///
+    /// # Errors
+    /// Those of [`Records::answer`].
+    pub fn answer_gc_record(&self, number: u64, by_hash: Option<ObjectHash>) -> Result<(), RepositoryError> {
+        Ok(self.records().answer(number, by_hash)?)
+    }
+
+    /// M8: deletes a gc record that no owner wrote, see [`Records::delete_forged`].
+    ///
+    /// # Errors
+    /// Those of [`Records::delete_forged`].
+    pub fn delete_forged_gc_record(&self, name: &Name) -> Result<(), RepositoryError> {
+        Ok(self.records().delete_forged(name)?)
     }
 
     /// Writes the ballast to a local store that has none. A store without room for it is no error.

@@ -1,59 +1,74 @@
-//! What all gc records say together, for whoever decides: the book.
+//! The book: what all gc records say together, for the prune that decides.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
-use crate::catalog::{Condemned, Memo};
+use super::{Numbered, Slot, SnapshotsSeen};
+use crate::cache::Memo;
 use crate::format::names::ObjectName;
 use crate::id::{ObjectHash, PackId};
-use crate::records::gc::{self, Numbered, Slot, SnapshotsSeen};
-use crate::repository::{Repository, RepositoryError};
+use crate::planted;
+use crate::records::sessions::SessionState;
+use crate::records::{RecordError, Records};
 use crate::store::Name;
 
 /// A good condemn record without a verdict.
 #[derive(Clone, Debug)]
-pub(super) struct Pending {
+pub struct Pending {
     /// Its number.
     pub number: u64,
     /// BLAKE3 of its object.
     pub hash: ObjectHash,
-    /// It stands under its hash: a session has acknowledged it when it names it, whatever number it acknowledges.
+    /// Its name holds its hash: a session has acknowledged it when it names it, whatever number it acknowledges.
     pub by_hash: bool,
     /// What it condemns.
     pub packs: Vec<PackId>,
-    /// What its run wrote to save the rest of them; every chunk in these was rebuilt and its id recomputed before.
+    /// The packs that its run wrote to save the chunks that are still used. Each chunk was rebuilt and its id recomputed before.
     pub written: Vec<PackId>,
 }
 
-/// See the top of this file. 32 bytes for each pack ever deleted.
+/// See the top of this file. Memory: 32 bytes for each pack ever deleted.
 #[derive(Debug, Default)]
-pub(super) struct Book {
-    /// The highest n for which every one of 1..=n has a name: the next condemn record takes n + 1.
+pub struct Book {
+    /// The highest n for which each of 1..=n has a name. The next condemn record takes n + 1.
     pub named: u64,
-    /// The highest of them up to which everything was understood.
+    /// The highest number up to which everything was understood.
     pub understood: u64,
-    /// In rising order.
+    /// Condemn records without a verdict, in rising order of numbers.
     pub pending: Vec<Pending>,
-    /// Condemn records that are unreadable or forged, and have no verdict: number, and the hash if it stands under that.
+    /// Condemn records that are unreadable or forged and have no verdict: the number, and the hash if it is in the name.
     pub unanswered: Vec<(u64, Option<ObjectHash>)>,
-    /// Records under their hash that no owner made. Nobody obeys them but writers, and their names can hold nothing else.
+    /// Records with a hash in their names that no owner wrote. Only writers obey them, and their names can hold nothing else.
     pub forged: Vec<(u64, ObjectHash, Name)>,
-    /// Packs nobody may rely on.
+    /// Packs that no run may rely on.
     pub bad: HashSet<PackId>,
-    /// Those that verdicts list.
+    /// Packs that verdicts delete.
     pub deleted: HashSet<PackId>,
-    /// Those that are bad for ever although no verdict deletes them: the verdict cannot be read, or the record stands under its hash and
-    /// spared them. They can only go, or be saved, under another record.
+    /// Packs that are bad for ever although no verdict deletes them: the verdict cannot be read, or the record has its hash in its name and
+    /// its verdict pardons them. Only another record can save or delete them.
     pub stuck: HashSet<PackId>,
-    /// Every snapshot that a run before saw: id, and the hashes of its object.
+    /// Every snapshot that an earlier prune saw: its id, and the hashes of its object.
     pub seen: SnapshotsSeen,
 }
 
-impl Book {
-    /// Reads it: lists `gc/`, gets what the cache does not hold.
-    pub fn read(repository: &Repository, memo: &mut dyn Memo) -> Result<Self, RepositoryError> {
-        let mut book = Self::default();
-        book.named = gc::for_each(repository.objects(), memo, &mut |numbered| {
+impl Pending {
+    /// Has a session with these records acknowledged it? M2: having seen a number proves nothing about a record that may have got this
+    /// number later. A record with a hash in its name is acknowledged by its hash.
+    pub fn is_acknowledged_by(&self, state: &SessionState) -> bool {
+        match self.by_hash && !planted::is("records-acknowledged-by-number") {
+            true => state.seen.contains(&self.hash),
+            false => state.acknowledged >= self.number,
+        }
+    }
+}
+
+impl Records<'_> {
+    /// Reads the book: lists `gc/`, and gets the records that `memo` does not hold.
+    ///
+    /// # Errors
+    /// Those of [`Records::gc_state`].
+    pub fn gc_book(&self, memo: &mut dyn Memo) -> Result<Book, RecordError> {
+        let mut book = Book::default();
+        book.named = super::for_each(self.objects, memo, &mut |numbered| {
             if numbered.number == book.understood + 1 && numbered.is_understood() {
                 book.understood = numbered.number;
             }
@@ -77,7 +92,9 @@ impl Book {
         book.stuck.retain(|pack| !book.deleted.contains(pack));
         Ok(book)
     }
+}
 
+impl Book {
     fn take_by_hash(&mut self, numbered: &Numbered) {
         let number = numbered.number;
         for (hash, slot) in &numbered.condemns_by_hash {
@@ -100,10 +117,5 @@ impl Book {
                 self.forged.push((number, *hash, ObjectName::GcVerdictByHash(number, *hash).name()));
             }
         }
-    }
-
-    /// What it says of packs.
-    pub fn condemned(&self) -> Condemned {
-        Condemned { bad: Arc::new(self.bad.clone()), deleted: self.deleted.clone() }
     }
 }

@@ -1,12 +1,18 @@
-//! What gc records mean to everybody: a number, and which packs are bad (`format-spec/protocol.md`).
+//! Gc records: which packs are bad, by number (`format-spec/protocol.md`).
 //!
-//! A record never changes and its name never becomes free, so what was read stands in the caller's cache and nobody reads it twice; but
-//! for the newest, which tells whether the store still has the past that the cache knows.
+//! A record never changes and its name never becomes free, so a memo keeps what was read, and nothing is read twice except the newest
+//! record. That one tells whether the store still has the past that the memo knows.
 //!
-//! Where create-if-absent cannot be trusted (class single maintainer), the names of records hold their hash (M1): a record that a dead run
-//! sent and that lands late takes no other record's place. There may be several records of a number. Each is acknowledged and decided by
-//! its hash, and what one of them condemned stays bad whatever is decided (M3), because another verdict may land late. Both forms are
-//! always read, whatever the class: a writer cannot tell who wrote a config.
+//! Where names can be overwritten (class single maintainer), the names of records hold their hash (M1): a record that arrives late, from a
+//! run that is dead, replaces no other record. A number can then have several records. Each is acknowledged and decided by its hash.
+//! What one of them condemned stays bad whatever is decided (M3), because another verdict may arrive late. Both forms are always read,
+//! whatever the class: a writer cannot tell who wrote a config.
+
+mod book;
+mod write;
+
+pub use book::{Book, Pending};
+pub use write::Decided;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -18,25 +24,25 @@ use crate::format::{FormatError, gc, limits};
 use crate::id::{ObjectHash, PackId, SnapshotId};
 use crate::objects::{ObjectError, Objects};
 use crate::planted;
-use crate::records::RecordError;
+use crate::records::{RecordError, Records};
 use crate::store::{Name, StoreError};
 
-/// What stands under a name in `gc/`.
+/// The state of a name in `gc/`.
 #[derive(Debug)]
 pub enum Slot<T> {
-    /// Nothing was listed.
+    /// The name is not listed.
     Free,
-    /// Something that does not open: damaged, of a newer program or generation, too large.
+    /// The record does not open: it is damaged, too large, or of a newer program or generation.
     Unreadable(FormatError),
-    /// Opens, but not with the owner's mark (R15): for an owner it condemns and deletes nothing, for ever, and its name is taken. (A
-    /// writer cannot tell, and obeys.)
+    /// The record opens, but does not bear the owner's mark (R15). For an owner it condemns and deletes nothing, ever, and its name is
+    /// taken. (A writer cannot tell, and obeys.)
     Forged,
-    /// What it says, and the BLAKE3 of its object.
+    /// The record, and the BLAKE3 of its object.
     Read(T, ObjectHash),
 }
 
 impl<T> Slot<T> {
-    /// What it says, if it can be read.
+    /// The record, if it can be read.
     pub fn read(&self) -> Option<&T> {
         match self {
             Self::Read(record, _) => Some(record),
@@ -58,30 +64,30 @@ pub struct Numbered {
     pub condemn: Slot<Condemn>,
     /// What was decided.
     pub verdict: Slot<Verdict>,
-    /// Condemn records whose names hold their hash.
+    /// Condemn records with a hash in their names.
     pub condemns_by_hash: Vec<(ObjectHash, Slot<Condemn>)>,
-    /// Verdicts whose names hold their hash.
+    /// Verdicts with a hash in their names.
     pub verdicts_by_hash: Vec<(ObjectHash, Slot<Verdict>)>,
 }
 
 impl Numbered {
-    /// Packs nobody may rely on because of this number: the verdict's list, or without a verdict everything condemned; by records that
-    /// stand under their hash everything condemned, for ever.
+    /// Packs that no run may rely on because of this number: the packs that the verdict deletes, or all condemned packs while there is no
+    /// verdict. For records with a hash in their names: all condemned packs, for ever.
     pub fn bad(&self) -> impl Iterator<Item = &PackId> {
         let plain: &[PackId] = match (&self.verdict, &self.condemn) {
             (Slot::Read(verdict, _), _) => &verdict.delete,
-            // A forged verdict deletes nothing, for ever; one that is only damaged may be carried out by somebody who read it before.
+            // A forged verdict deletes nothing, ever. One that is only damaged may be carried out by a run that read it before.
             (Slot::Forged, _) => &[],
             (_, Slot::Read(condemn, _)) => &condemn.packs,
             _ => &[],
         };
-        // Another verdict on a record may be on its way, and may delete what the one that is there pardons.
+        // Another verdict on the same record may arrive, and may delete what this one pardons.
         let stays_bad = |hash: &ObjectHash| !planted::is("pardons-by-hash-believed") || !self.is_decided(hash);
         let condemned = self.condemns_by_hash.iter().filter(move |(hash, _)| stays_bad(hash)).filter_map(|(_, slot)| slot.read());
         plain.iter().chain(condemned.flat_map(|condemn| &condemn.packs)).chain(self.deleted_by_hash())
     }
 
-    /// Packs that a verdict lists: bad for ever, whoever lists them deletes them.
+    /// Packs that a verdict deletes. They are bad for ever, and any prune that lists one deletes it.
     pub fn deleted(&self) -> impl Iterator<Item = &PackId> {
         self.verdict.read().into_iter().flat_map(|verdict| &verdict.delete).chain(self.deleted_by_hash())
     }
@@ -96,12 +102,12 @@ impl Numbered {
         self.condemn.read().into_iter().chain(by_hash).flat_map(|condemn| &condemn.snapshots)
     }
 
-    /// Is there a verdict on the condemn record that stands under this hash?
+    /// Is there a verdict on the condemn record with this hash in its name?
     pub fn is_decided(&self, condemn: &ObjectHash) -> bool {
         self.verdicts_by_hash.iter().filter_map(|(_, slot)| slot.read()).any(|verdict| verdict.condemn == *condemn)
     }
 
-    /// Does it say all that a writer must know before it acknowledges this number?
+    /// Is all known that a writer must know before it acknowledges this number?
     pub fn is_understood(&self) -> bool {
         let plain = match (&self.condemn, &self.verdict) {
             (Slot::Free, Slot::Free) => true,
@@ -120,54 +126,62 @@ pub struct GcState {
     pub number: u64,
     /// The first number that has a name and is not understood.
     pub blocked_at: Option<u64>,
-    /// Packs nobody may rely on.
+    /// Packs that no run may rely on.
     pub bad: HashSet<PackId>,
-    /// Those of them that a verdict lists: bad for ever.
+    /// Those of them that a verdict deletes: bad for ever.
     pub deleted: HashSet<PackId>,
-    /// Condemn records without a verdict that were read under their hash: an acknowledgement names them.
+    /// Condemn records with a hash in their names that have no verdict. An acknowledgement names them.
     pub seen: Vec<ObjectHash>,
-}
-
-/// Lists and reads `gc/`.
-///
-/// Bad is the union over numbers of the verdict's delete list, or, without a verdict, all packs of the condemn record. A record of an
-/// older generation counts as read and empty for a writer: it names no pack of the writer's generation.
-pub fn read(objects: &Objects, memo: &mut dyn Memo) -> Result<GcState, RecordError> {
-    let mut state = GcState::default();
-    for_each(objects, memo, &mut |numbered| {
-        let follows = (state.blocked_at.is_none() && numbered.number == state.number + 1) || planted::is("gap-in-numbers-skipped");
-        if follows && numbered.is_understood() {
-            state.number = numbered.number;
-        } else if follows {
-            state.blocked_at = Some(numbered.number);
-        }
-        state.bad.extend(numbered.bad());
-        state.deleted.extend(numbered.deleted());
-        let read = numbered.condemns_by_hash.iter().filter(|(_, slot)| slot.is_read()).map(|(hash, _)| *hash);
-        state.seen.extend(read.filter(|hash| !numbered.is_decided(hash)));
-        Ok(())
-    })?;
-    Ok(state)
 }
 
 /// Snapshots that any earlier prune saw, and the hashes of their objects.
 pub type SnapshotsSeen = HashMap<SnapshotId, HashSet<ObjectHash>>;
 
-/// Lists and reads `gc/` for the snapshots that earlier prunes saw.
-pub fn snapshots_seen(objects: &Objects, memo: &mut dyn Memo) -> Result<SnapshotsSeen, RecordError> {
-    let mut seen = SnapshotsSeen::new();
-    for_each(objects, memo, &mut |numbered| {
-        for (id, hash) in numbered.snapshots() {
-            seen.entry(*id).or_default().insert(*hash);
-        }
-        Ok(())
-    })?;
-    Ok(seen)
+impl Records<'_> {
+    /// Lists and reads `gc/`.
+    ///
+    /// For a writer, a record of an older generation counts as read and empty: it names no pack of the writer's generation.
+    ///
+    /// # Errors
+    /// The store's; no cache can be kept; a record of a later generation than this run's.
+    pub fn gc_state(&self, memo: &mut dyn Memo) -> Result<GcState, RecordError> {
+        let mut state = GcState::default();
+        for_each(self.objects, memo, &mut |numbered| {
+            let follows =
+                (state.blocked_at.is_none() && numbered.number == state.number + 1) || planted::is("gap-in-numbers-skipped");
+            if follows && numbered.is_understood() {
+                state.number = numbered.number;
+            } else if follows {
+                state.blocked_at = Some(numbered.number);
+            }
+            state.bad.extend(numbered.bad());
+            state.deleted.extend(numbered.deleted());
+            let read = numbered.condemns_by_hash.iter().filter(|(_, slot)| slot.is_read()).map(|(hash, _)| *hash);
+            state.seen.extend(read.filter(|hash| !numbered.is_decided(hash)));
+            Ok(())
+        })?;
+        Ok(state)
+    }
+
+    /// Lists and reads `gc/` for the snapshots that earlier prunes saw.
+    ///
+    /// # Errors
+    /// Those of [`Records::gc_state`].
+    pub fn snapshots_seen(&self, memo: &mut dyn Memo) -> Result<SnapshotsSeen, RecordError> {
+        let mut seen = SnapshotsSeen::new();
+        for_each(self.objects, memo, &mut |numbered| {
+            for (id, hash) in numbered.snapshots() {
+                seen.entry(*id).or_default().insert(*hash);
+            }
+            Ok(())
+        })?;
+        Ok(seen)
+    }
 }
 
-/// Lists `gc/` and hands over every number that has a name, in rising order. Returns the number of the listing: the highest n for which
-/// every one of 1..=n has a name in it, whatever stands there.
-pub fn for_each(
+/// Lists `gc/` and passes every number that has a name to `each`, in rising order. Returns the number of the listing: the highest n for
+/// which each of 1..=n has a name in it, readable or not.
+fn for_each(
     objects: &Objects,
     memo: &mut dyn Memo,
     each: &mut dyn FnMut(Numbered) -> Result<(), RecordError>,
@@ -208,7 +222,7 @@ struct Listed {
     verdicts: Vec<(ObjectHash, Name)>,
 }
 
-/// Both kinds of record, as far as reading them is the same.
+/// What reading needs to know of either kind of record.
 trait Record: Sized {
     fn open(objects: &Objects, number: u64, sealed: &[u8]) -> Result<gc::Opened<Self>, FormatError>;
     fn encode(&self) -> Result<Vec<u8>, FormatError>;
@@ -248,20 +262,20 @@ impl Record for Verdict {
     }
 }
 
-/// Where the cache keeps what stands under a name. The location is in it because a repository may have been copied, and both go on.
-fn note(objects: &Objects, past: u64, name: &Name) -> Vec<u8> {
-    // What an owner took for good was checked against the owner's mark; a writer's note of the same record was not.
+/// The memo's key of the record with this name. It holds the location, because a repository may have been copied, and both copies go on.
+fn memo_key(objects: &Objects, past: u64, name: &Name) -> Vec<u8> {
+    // An owner has checked the owner's mark of what it keeps; a writer has not.
     let role = if objects.keys.is_owner() { "owner" } else { "writer" };
     format!("{role} {past} {name} {}", objects.store.location()).into_bytes()
 }
 
-/// Which of the pasts this cache has seen the store has now. A store that was rolled back, or a copy under the same place, gives the same
-/// names to other records: then the one made last is another than the one that was kept, and nothing that was kept is believed again.
+/// Which of the pasts that this memo has seen the store has now. In a store that was rolled back, or a copy at the same place, the same
+/// names belong to other records. Then the newest record differs from the one that was kept, and nothing that was kept is used again.
 fn past(objects: &Objects, memo: &mut dyn Memo, newest: &[Option<Name>; 2]) -> Result<u64, RecordError> {
     const PAST: &[u8] = b"gc past";
     let past = memo.recall(PAST)?.and_then(|kept| Some(u64::from_le_bytes(kept.try_into().ok()?))).unwrap_or(0);
     for name in newest.iter().flatten() {
-        let Some(kept) = memo.recall(&note(objects, past, name))? else { continue };
+        let Some(kept) = memo.recall(&memo_key(objects, past, name))? else { continue };
         let same = match objects.get_listed(name, limits::GC_SIZE_MAX) {
             Ok(Some(sealed)) => kept.starts_with(&names::hash_of(&[&sealed]).0),
             Ok(None) => return Err(StoreError::NotFound(name.clone()).into()),
@@ -284,8 +298,8 @@ fn load<T: Record>(
     expected: Option<ObjectHash>,
 ) -> Result<Slot<T>, RecordError> {
     let Some(name) = name else { return Ok(Slot::Free) };
-    let note = note(objects, past, &name);
-    if let Some(kept) = memo.recall(&note)?
+    let key = memo_key(objects, past, &name);
+    if let Some(kept) = memo.recall(&key)?
         && let Some((hash, body)) = kept.split_first_chunk::<32>()
         && let Ok(record) = T::decode(body)
     {
@@ -294,7 +308,7 @@ fn load<T: Record>(
     let sealed = match objects.get_listed(&name, limits::GC_SIZE_MAX) {
         Ok(Some(sealed)) => sealed,
         Ok(None) => return Err(StoreError::NotFound(name).into()),
-        // As unreadable as one that does not open, and no reason to stop every command.
+        // It is as unreadable as one that does not open, and no reason to stop every command.
         Err(ObjectError::Object { source, .. }) => return Ok(Slot::Unreadable(source)),
         Err(error) => return Err(error.into()),
     };
@@ -303,11 +317,11 @@ fn load<T: Record>(
         return Ok(Slot::Unreadable(FormatError::field("gc record", "bytes", "do not hash to the name")));
     }
     match T::open(objects, number, &sealed) {
-        // Only an owner opens it, who opened the repository before a rotation. What it would decide, writers of the new generation would not
-        // read, and what it would store, nobody would believe.
+        // Only an owner who opened the repository before a rotation gets here. Writers of the new generation would not read what this run
+        // decides, and no run would trust what it stores.
         Ok(opened) if opened.sealed_in > objects.keys.generation() => Err(RecordError::rotated_meanwhile()),
         Ok(gc::Opened { record, .. }) => {
-            memo.remember(&note, Some(&[&hash.0[..], &record.encode()?].concat()))?;
+            memo.remember(&key, Some(&[&hash.0[..], &record.encode()?].concat()))?;
             Ok(Slot::Read(record, hash))
         }
         Err(FormatError::OtherGeneration { generation, .. }) if generation < objects.keys.generation() => {
@@ -318,7 +332,7 @@ fn load<T: Record>(
     }
 }
 
-/// Those that stand under their hash. What does not hash to its name is damaged.
+/// The records with these hashes in their names. A record that does not hash to its name is damaged.
 fn load_by_hash<T: Record>(
     objects: &Objects,
     memo: &mut dyn Memo,
@@ -330,7 +344,7 @@ fn load_by_hash<T: Record>(
     let mut slots = Vec::with_capacity(names.len());
     for (hash, name) in names {
         match load(objects, memo, past, number, Some(name), Some(hash)) {
-            // A forged one that a prune cleared away meanwhile; a session names only what it has read.
+            // It was forged, and a prune has deleted it since the listing. A session names only what it has read.
             Err(RecordError::Object(ObjectError::Store(StoreError::NotFound(_)))) => {}
             slot => slots.push((hash, slot?)),
         }
