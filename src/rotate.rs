@@ -6,7 +6,6 @@
 //! before the first config changed nothing that counts; one that was cut off after it is finished by the next.
 
 use crate::format::keyslot::Level;
-use crate::format::names::ObjectName;
 use crate::format::note::Value;
 use crate::id::{ObjectHash, SessionId, SnapshotId};
 use crate::planted;
@@ -66,9 +65,7 @@ pub fn rotate(repository: &Repository, dry_run: bool) -> Result<Rotation, Reposi
             repository.name_next_generation()?;
         }
     }
-    for id in &rotation.keyslots {
-        repository.store().delete(&ObjectName::Keyslot(*id).name())?;
-    }
+    repository.delete_keyslots(&rotation.keyslots)?;
     repository.change_config(|_| {})?;
     Ok(rotation)
 }

@@ -14,10 +14,22 @@ use crate::format::names::{self, ObjectName};
 use crate::id::SessionId;
 use crate::store::Name;
 
+/// May a name that is taken be overwritten, so that no create decides anything?
+pub fn has_no_fences(class: StoreClass) -> bool {
+    class == StoreClass::SingleMaintainer
+}
+
+/// The name of a config.
+pub(super) fn config_name(class: StoreClass, number: u32, sealed: &[u8]) -> Name {
+    match has_no_fences(class) {
+        true => ObjectName::ConfigByHash(number, names::hash_of(&[sealed])).name(),
+        false => ObjectName::Config(number).name(),
+    }
+}
+
 impl Records<'_> {
-    /// May a name that is taken be overwritten, so that no create decides anything?
     pub(super) fn has_no_fences(&self) -> bool {
-        self.class == StoreClass::SingleMaintainer
+        has_no_fences(self.class)
     }
 
     /// The name of the condemn record with this number, and whether creating it decides who gets the number.

@@ -2,6 +2,7 @@
 
 use crate::cache::CacheError;
 use crate::clock::RngError;
+use crate::crypto::CryptoError;
 use crate::format::FormatError;
 use crate::objects::ObjectError;
 use crate::store::StoreError;
@@ -21,6 +22,31 @@ pub enum RecordError {
     /// A writer key cannot do this.
     #[error("{0} needs an owner key; this is a writer key, which can only take snapshots")]
     NeedsOwner(&'static str),
+    /// There is no config at this place.
+    #[error("there is no esker repository at {0}")]
+    NoRepository(String),
+    /// No keyslot opened with this password or key.
+    #[error("wrong password or key: none of {slots} keyslots opened")]
+    WrongSecret {
+        /// How many were tried.
+        slots: usize,
+    },
+    /// The key belongs to another repository.
+    #[error("this key belongs to repository {key}, and {location} is another one (or its {object} is damaged)")]
+    ForeignKey {
+        /// The repository of the key.
+        key: String,
+        /// The place.
+        location: String,
+        /// The config that did not open.
+        object: String,
+    },
+    /// A keyslot could not be found, or may not be removed.
+    #[error("{0}")]
+    Keyslot(String),
+    /// Keys could not be made or read.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
     /// Another run revoked this session: nothing was committed.
     #[error("this run was revoked by another one before it could commit; nothing was committed")]
     Revoked,
@@ -45,7 +71,7 @@ impl RecordError {
     }
 
     /// The store answered, but not in a way that allows a decision.
-    pub(super) fn inconclusive(why: impl Into<String>) -> Self {
+    pub(crate) fn inconclusive(why: impl Into<String>) -> Self {
         Self::Object(ObjectError::Inconclusive(why.into()))
     }
 }

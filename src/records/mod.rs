@@ -7,9 +7,11 @@
 //! the waist passes on what the records say about packs.
 
 mod class;
+pub mod configs;
 mod error;
 pub mod gc;
 pub mod host_state;
+pub mod keyslots;
 pub mod ledger;
 mod liveness;
 pub mod notes;
@@ -19,6 +21,7 @@ pub mod sessions;
 mod small;
 pub mod tombstones;
 
+pub use class::has_no_fences;
 pub use error::RecordError;
 pub use liveness::is_dead_here;
 

@@ -18,11 +18,12 @@ use crate::format::config::{self, Config, StoreClass};
 use crate::format::names::{self, ObjectName};
 use crate::id::ObjectHash;
 use crate::planted;
-use crate::repository::keyslots::{self, NewSlot};
-use crate::repository::open::{config_name, is_config};
+use crate::records::configs::{FirstConfig, create_first_config};
+use crate::records::has_no_fences;
+use crate::records::keyslots::{self, NewSlot};
 use crate::repository::probe::{self, Probe, ProbeOptions};
 use crate::repository::{Environment, Repository, RepositoryError};
-use crate::store::{ReadUnit, Store, StoreError};
+use crate::store::{ReadUnit, Store};
 
 /// How a repository cuts: two with the same share every boundary between chunks.
 #[derive(Debug)]
@@ -101,7 +102,7 @@ impl Repository {
         for slot in [NewSlot::password("password", password, options.cost), NewSlot::recovery("recovery key", &recovery)] {
             own.push(keyslots::put(&*store, &*environment.rng, &keys, &slot, now)?);
         }
-        if class == StoreClass::SingleMaintainer
+        if has_no_fences(class)
             && keyslots::are_of_several(&*store, &keys.repository_id())?
             && !planted::is("another-root-overlooked")
         {
@@ -112,10 +113,16 @@ impl Repository {
         let sealer = Sealer::new(Arc::clone(&keys), Arc::clone(&environment.rng))?;
         let config = first_config(now, class, options);
         let sealed = config::seal(&sealer, &config)?;
-        if !create_first_config(&*store, config.class, &sealed)? {
-            // Nobody will ever need them: an `init` that goes on with the same root has keyslots of its own.
-            keyslots::delete(&*store, &own);
-            return Err(RepositoryError::AlreadyExists(store.location()));
+        match create_first_config(&*store, config.class, &sealed)? {
+            FirstConfig::Ours => {}
+            FirstConfig::Taken => {
+                // No run will need these keyslots: an `init` that goes on with the same root has its own.
+                keyslots::delete(&*store, &own);
+                return Err(RepositoryError::AlreadyExists(store.location()));
+            }
+            // Neither is deleted: both have the same root, and either may be in use already.
+            FirstConfig::Both if has_no_fences(class) => return Err(RepositoryError::MadeMeanwhile(store.location())),
+            FirstConfig::Both => return Err(RepositoryError::AlreadyExists(store.location())),
         }
         // Made before there was a config, so by nobody who can still finish. Their recovery keys were never shown.
         keyslots::delete(&*store, &left);
@@ -138,27 +145,6 @@ fn left_by_init(store: &dyn Store) -> Result<Vec<ObjectHash>, RepositoryError> {
         })?;
     }
     if others { Err(RepositoryError::AlreadyExists(store.location())) } else { Ok(slots) }
-}
-
-/// Is config 1 ours now? Looks again after it was created: a store that takes a name twice must not make two owners.
-fn create_first_config(store: &dyn Store, class: StoreClass, sealed: &[u8]) -> Result<bool, RepositoryError> {
-    let name = config_name(class, 1, sealed);
-    match store.create(&name, &[sealed]) {
-        // A reply that was lost may have been ours.
-        Ok(()) | Err(StoreError::AlreadyExists(_)) => {}
-        Err(error) => return Err(error.into()),
-    }
-    if !is_config(store, &name, sealed)? {
-        return Ok(false);
-    }
-    let mut configs = Vec::new();
-    store.list(names::CONFIG, &mut |entry| configs.push(entry.name))?;
-    match configs == [name] {
-        true => Ok(true),
-        // Both stand for the same root, and either may have been seen alone and told of: neither is taken away.
-        false if class == StoreClass::SingleMaintainer => Err(RepositoryError::MadeMeanwhile(store.location())),
-        false => Err(RepositoryError::AlreadyExists(store.location())),
-    }
 }
 
 fn first_config(now: Timestamp, class: StoreClass, options: &InitOptions) -> Config {

@@ -6,11 +6,10 @@
 //! Leans on `catalog`, `objects`, `format`, `crypto`. Never knows what a source is, how files are restored, or who asks.
 
 mod catalogs;
-mod configs;
 mod error;
 pub mod freshness;
 mod init;
-mod keyslots;
+mod keys;
 pub mod latest;
 pub mod listed;
 mod open;
@@ -29,7 +28,7 @@ pub mod writer;
 pub use catalogs::GcSeen;
 pub use error::{RepositoryError, is_damage};
 pub use init::{ChunkerParams, InitOptions, Initialised};
-pub use keyslots::{KeyslotInfo, NewSlot, repository_at};
+pub use keys::repository_at;
 pub use open::{Environment, Secret};
 pub use reader::{BadCopy, Location, Reader};
 pub use snapshots::{Forgone, SnapshotList, StoredSnapshot};

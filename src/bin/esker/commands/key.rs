@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use esker::format::keyslot::{Kdf, Level};
 use esker::id::SnapshotId;
-use esker::repository::{KeyslotInfo, NewSlot};
+use esker::records::keyslots::{KeyslotInfo, NewSlot};
 use esker::rotate::{self, Rotation};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
