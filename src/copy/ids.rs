@@ -37,7 +37,7 @@ pub(super) struct Ids {
 impl Ids {
     pub fn open(from: &Repository, to: &Repository) -> Result<Self, RepositoryError> {
         let memo = to.open_copy_memo(from)?;
-        Ok(Self { memo, generation: to.keys().generation().to_le_bytes(), waiting: HashMap::new() })
+        Ok(Self { memo, generation: to.generation().to_le_bytes(), waiting: HashMap::new() })
     }
 
     /// What a data chunk is called here.

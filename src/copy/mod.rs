@@ -130,7 +130,7 @@ pub fn run(
     monitor.begin(Phase::Sync, 0, 0);
     let ids = Ids::open(from, to)?;
     let there = There::read(to)?;
-    let note_number = match to.keys().is_owner() {
+    let note_number = match to.is_owner() {
         true => to.notes()?.next_number(),
         false => 0,
     };
@@ -227,7 +227,7 @@ impl Run<'_> {
         if repository == self.to.id() && self.there.0.contains_key(&(self.to.id(), id)) {
             return Ok(Some(id));
         }
-        match self.to.keys().is_owner() {
+        match self.to.is_owner() {
             true => Ok(None),
             false => self.ids.snapshot_still_there(self.to, repository, id),
         }
@@ -278,7 +278,7 @@ impl Run<'_> {
         snapshot.tags = original.notes.tags(&snapshot.tags);
         snapshot.previous = self.previous(&old.snapshot);
         snapshot.set_original(Some(first(self.from, original)));
-        if self.to.keys().is_owner() {
+        if self.to.is_owner() {
             // Before the commit: a note about a snapshot that never comes says nothing.
             let entries = self.notes(original, snapshot.id);
             if !entries.is_empty() {
@@ -356,7 +356,7 @@ impl There {
     /// A writer key opens no snapshots: then nothing is known here.
     fn read(to: &Repository) -> Result<Self, RepositoryError> {
         let mut there = HashMap::new();
-        if to.keys().is_owner() {
+        if to.is_owner() {
             for stored in to.snapshots()?.snapshots {
                 let place = stored.snapshot.original().unwrap_or((to.id(), stored.id));
                 there.insert(place, (stored.id, Some(stored.hash)));

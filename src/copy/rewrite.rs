@@ -147,7 +147,7 @@ impl Work<'_> {
     /// A chunk that the second pass did not bring, or whose pack was condemned since.
     fn read_and_place(&mut self, old: &ChunkId, homes: &mut Homes) -> Result<ChunkId, RepositoryError> {
         let bytes = read_old(self.reader, ChunkType::Data, old)?;
-        let new = self.to.keys().chunk_id(ChunkType::Data, &bytes);
+        let new = self.to.data_id(&bytes);
         let placed = self.writer.place(&[Named { chunk_type: ChunkType::Data, id: new, bytes: &bytes }])?;
         placed.first().into_iter().for_each(|placed| homes.add(placed.home));
         self.ids.put_data(old, &new)?;

@@ -49,10 +49,10 @@ impl Work<'_> {
         let Some(node) = node.filter(|node| node.kind == NodeKind::File) else {
             return Err(wrong(stream, "is no file in its snapshot"));
         };
-        let Some(before) = self.reader.repository().keys().stream_mac_at(old.generation) else {
+        let Some(before) = self.reader.repository().stream_mac_at(old.generation) else {
             return Err(RepositoryError::NeedsOwner("copying snapshots out of a repository"));
         };
-        let mut macs = [before, self.to.keys().stream_mac()];
+        let mut macs = [before, self.to.stream_mac()];
         let length = self.through(&node.content, &mut macs)?;
         let [before, after] = macs.map(|mac| *mac.finalize().as_bytes());
         if length != stream.bytes || before != stream.mac {
@@ -112,7 +112,7 @@ impl Work<'_> {
                     let bytes = text.into_inner().unwrap_or_default();
                     feed(macs, &bytes);
                     length += bytes.len() as u64;
-                    let new = self.to.keys().chunk_id(ChunkType::Data, &bytes);
+                    let new = self.to.data_id(&bytes);
                     self.writer.place(&[Named { chunk_type: ChunkType::Data, id: new, bytes: &bytes }])?;
                     self.ids.put_data(&id, &new)?;
                     self.chunks_read += 1;

@@ -85,7 +85,7 @@ fn read(reader: &Reader, to: &Repository, pack: PackNumber, rows: &[u32]) -> Res
             Err(error) if hits_one_snapshot(&error) => continue,
             Err(error) => return Err(error),
         };
-        moved.push(Moved { old, new: to.keys().chunk_id(ChunkType::Data, &bytes), bytes });
+        moved.push(Moved { old, new: to.data_id(&bytes), bytes });
     }
     Ok(moved)
 }

@@ -40,7 +40,7 @@ pub(super) fn share(directory: &Directory, row: u32) -> u64 {
 /// this run's records for empty, so none of these records may name a pack that they use.
 pub(super) fn facts(reader: &Reader, pack: PackNumber) -> Result<Option<PackFacts>, PruneError> {
     let facts = reader.with_catalog(|catalog| catalog.facts(pack))?;
-    let is_later = |facts: &PackFacts| facts.generation() > reader.repository().keys().generation();
+    let is_later = |facts: &PackFacts| facts.generation() > reader.repository().generation();
     match facts.as_ref().is_some_and(is_later) && !planted::is("later-generation-condemned") {
         true => Err(RepositoryError::rotated_meanwhile().into()),
         false => Ok(facts),

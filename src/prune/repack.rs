@@ -88,7 +88,7 @@ impl Pruner {
     /// A sealer of that generation: ids and bases of a pack are of the generation in its header.
     fn packer(&self, generation: u32) -> Result<Packer, RepositoryError> {
         let repository = &self.repository;
-        let sealer = if generation == repository.keys().generation() {
+        let sealer = if generation == repository.generation() {
             Arc::clone(repository.sealer())
         } else {
             let Some(root) = repository.keys().root() else { return Err(RepositoryError::NeedsOwner("repacking")) };

@@ -100,7 +100,7 @@ impl Search<'_> {
 
     fn lost_rows(&mut self, facts: &PackFacts, counts: impl Fn(&RowEncoding) -> bool) -> Result<(), RepositoryError> {
         // A session stores in its own generation: what an older one named is named otherwise now.
-        if facts.generation() != self.writer.repository().keys().generation() {
+        if facts.generation() != self.writer.repository().generation() {
             self.summary.unknown += 1;
             return Ok(());
         }
@@ -204,7 +204,7 @@ fn find_in(
             Err(RepositoryError::Stopped) => return Err(RepositoryError::Stopped),
             Err(_) => continue,
         };
-        let id = repository.keys().chunk_id(ChunkType::Data, &bytes);
+        let id = repository.data_id(&bytes);
         if wanted.contains(&id) {
             found.push((id, bytes));
         }

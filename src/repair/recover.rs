@@ -244,7 +244,7 @@ impl Search<'_> {
     fn metadata_packs(&self) -> Result<Vec<PackNumber>, RepositoryError> {
         let mut packs: Vec<PackNumber> = self.reader.view().iter().map(|(number, _)| number).collect();
         packs.sort_unstable();
-        let generation = self.reader.repository().keys().generation();
+        let generation = self.reader.repository().generation();
         let mut found = Vec::new();
         for number in packs {
             let facts = self.reader.facts(number)?;

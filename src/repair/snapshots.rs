@@ -96,7 +96,7 @@ pub fn run(
             continue;
         }
         let before = list.snapshots.iter().find(|other| is_repaired_from(&other.snapshot, stored)).map(|other| other.id);
-        let other_generation = Some(stored.generation).filter(|generation| *generation != repository.keys().generation());
+        let other_generation = Some(stored.generation).filter(|generation| *generation != repository.generation());
         let new = match (before, other_generation) {
             (None, None) if !options.dry_run => look.commit(repository, stored)?,
             _ => None,

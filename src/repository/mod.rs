@@ -12,6 +12,7 @@ mod init;
 mod keys;
 pub mod latest;
 pub mod listed;
+mod naming;
 mod open;
 pub mod packing;
 mod parity;
@@ -29,6 +30,7 @@ pub use catalogs::GcSeen;
 pub use error::{RepositoryError, is_damage};
 pub use init::{ChunkerParams, InitOptions, Initialised};
 pub use keys::repository_at;
+pub use naming::Namer;
 pub use open::{Environment, Secret};
 pub use reader::{BadCopy, Location, Reader};
 pub use snapshots::{Forgone, SnapshotList, StoredSnapshot};
@@ -41,12 +43,11 @@ use std::sync::{Arc, Mutex};
 use crate::cache::Cache;
 use crate::chunker::Sizes;
 use crate::clock::{Clock, Rng};
-use crate::crypto::{ChunkType, Keys, Secret as Secret32};
+use crate::crypto::{Keys, Secret as Secret32};
 use crate::format::config::Config;
 use crate::format::names;
-use crate::format::pack::PackFacts;
 use crate::format::{Opener, Sealer};
-use crate::id::{ChunkId, ObjectHash, RepositoryId, SnapshotId};
+use crate::id::{ObjectHash, RepositoryId, SnapshotId};
 use crate::objects::Objects;
 use crate::records::host_state::HostState;
 use crate::store::{Store, StoreError};
@@ -155,11 +156,6 @@ impl Repository {
             0 => Ok(()),
             unknown => Err(RepositoryError::NewerFeatures(unknown)),
         }
-    }
-
-    /// The id a chunk of this pack must have: under the keys of the pack's generation.
-    pub fn chunk_id_in(&self, facts: &PackFacts, chunk_type: ChunkType, bytes: &[u8]) -> Option<ChunkId> {
-        self.objects.keys.chunk_id_at(facts.generation(), chunk_type, bytes)
     }
 
     /// The local cache; without a folder for it, one that lives as long as this process.

@@ -2,27 +2,16 @@
 
 use std::ops::Range;
 
-use crate::crypto::{ChunkType, Keys};
 use crate::filesystem::{FilesystemError, NewFile, OpenFile, Segment};
 use crate::format::tree::Node;
 use crate::id::ChunkId;
+use crate::repository::Namer;
 use crate::restore::plan::Piece;
 
 /// Bytes read at once where a hole should be.
 const READ_BYTES: usize = 64 << 10;
 /// Longest chunk of the format; a piece that claims more cannot be one.
 const CHUNK_LENGTH_MAX: u64 = 16 << 20;
-
-/// Names bytes as chunks were named, whatever generation that was.
-pub struct Namer<'a>(pub &'a Keys);
-
-impl Namer<'_> {
-    /// Do these bytes give this id?
-    pub fn gives(&self, id: &ChunkId, bytes: &[u8]) -> bool {
-        let Self(keys) = self;
-        (1..=keys.generation()).rev().any(|generation| keys.chunk_id_at(generation, ChunkType::Data, bytes) == Some(*id))
-    }
-}
 
 /// Something with bytes at offsets.
 pub trait ReadAt {
@@ -45,7 +34,7 @@ impl ReadAt for NewFile {
 /// Is this chunk where it should be? The buffer is only lent.
 pub fn holds_chunk(
     file: &impl ReadAt,
-    namer: &Namer<'_>,
+    namer: &Namer,
     id: &ChunkId,
     piece: &Piece,
     buffer: &mut Vec<u8>,
@@ -58,7 +47,7 @@ pub fn holds_chunk(
 }
 
 /// Do these pieces of an open file hold what they should? Its size is not looked at.
-pub fn holds_pieces(file: &OpenFile, namer: &Namer<'_>, pieces: &[Piece]) -> Result<bool, FilesystemError> {
+pub fn holds_pieces(file: &OpenFile, namer: &Namer, pieces: &[Piece]) -> Result<bool, FilesystemError> {
     let mut buffer = Vec::new();
     // Where data is: asked for only when there are holes to be checked.
     let mut data: Option<Vec<Range<u64>>> = None;

@@ -7,8 +7,9 @@ use crate::filesystem::{FilesystemError, NewFile, Target};
 use crate::format::tree::Node;
 use crate::id::ChunkId;
 use crate::parallel;
+use crate::repository::Namer;
 use crate::repository::RepositoryError;
-use crate::restore::compare::{Namer, holds_chunk, holds_pieces, same_metadata, zero_runs};
+use crate::restore::compare::{holds_chunk, holds_pieces, same_metadata, zero_runs};
 use crate::restore::file::{FileJob, Handles, Way};
 use crate::restore::plan::{Action, Piece, Segment, Window};
 use crate::restore::tally::add;
@@ -32,7 +33,7 @@ pub struct Executor<'a> {
     pub(super) run: Run<'a>,
     pub(super) target: &'a Target,
     pub(super) handles: Handles<'a>,
-    pub(super) namer: Namer<'a>,
+    pub(super) namer: Namer,
     /// Files of this window, and the one that goes on in the next: what is not settled when the restore stops is removed.
     under_way: Mutex<Vec<Arc<FileJob>>>,
 }
@@ -40,7 +41,7 @@ pub struct Executor<'a> {
 impl<'a> Executor<'a> {
     /// Nothing under way yet.
     pub fn new(run: Run<'a>, target: &'a Target) -> Self {
-        let namer = Namer(run.reader.repository().keys());
+        let namer = run.reader.repository().namer();
         Self { run, target, handles: Handles::new(target), namer, under_way: Mutex::default() }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::filesystem::FilesystemError;
 use crate::format::tree::NodeKind;
-use crate::restore::compare::{Namer, holds_pieces};
+use crate::restore::compare::holds_pieces;
 use crate::restore::execute::pieces;
 use crate::restore::file::FileJob;
 use crate::restore::plan::{Action, LinkJob, Piece, Window};
@@ -63,7 +63,7 @@ impl Pretended<'_> {
                 let folder = target.folder(&job.folder)?;
                 let Some(mut found) = folder.look_up(&job.node.name)? else { return Ok(false) };
                 let file = folder.open_file(&mut found)?;
-                Ok(found.node.size == job.node.size && holds_pieces(&file, &Namer(self.0.reader.repository().keys()), pieces)?)
+                Ok(found.node.size == job.node.size && holds_pieces(&file, &self.0.reader.repository().namer(), pieces)?)
             }
             _ => Ok(false),
         }

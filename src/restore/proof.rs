@@ -25,7 +25,7 @@ impl StreamProof {
     /// Those of all streams of a snapshot.
     pub fn all(repository: &Repository, stored: &StoredSnapshot) -> Vec<Self> {
         // An owner has the keys of every generation, and nobody else opens snapshots.
-        let Some(keyed) = repository.keys().stream_mac_at(stored.generation) else { return Vec::new() };
+        let Some(keyed) = repository.stream_mac_at(stored.generation) else { return Vec::new() };
         let streams = stored.snapshot.sources.iter().flat_map(|source| &source.streams);
         streams.map(|stream| Self { stream: stream.clone(), keyed: keyed.clone() }).collect()
     }

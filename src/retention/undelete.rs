@@ -63,7 +63,7 @@ pub fn run(
     stop: &Stop,
 ) -> Result<Option<SnapshotId>, UndeleteError> {
     let old = &forgone.stored;
-    let (id, current) = (old.id, repository.keys().generation());
+    let (id, current) = (old.id, repository.generation());
     if old.generation != current {
         return Err(UndeleteError::OtherGeneration { id, found: old.generation, current });
     }

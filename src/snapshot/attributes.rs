@@ -22,7 +22,7 @@ pub fn make_fit(writer: &mut Writer, node: &mut Node) -> Result<Vec<Home>, Snaps
         if bytes.is_empty() {
             break;
         }
-        let id = writer.repository().keys().chunk_id(ChunkType::Data, bytes);
+        let id = writer.repository().data_id(bytes);
         let placed = writer.place(&[Named { chunk_type: ChunkType::Data, id, bytes }])?;
         homes.extend(placed.iter().map(|placed| placed.home));
         total -= bytes.len();

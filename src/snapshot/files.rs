@@ -4,9 +4,9 @@ use std::io::Read;
 use std::sync::Arc;
 
 use crate::chunker::{Chunker, Sizes};
-use crate::crypto::{ChunkType, Keys};
 use crate::filesystem::{FilesystemError, Folder, Found, OpenFile, Owners};
 use crate::id::ChunkId;
+use crate::repository::Namer;
 
 /// Files up to this size are read whole by one worker; larger ones, and those with holes, stream through the pipeline.
 pub const WHOLE_BYTES_MAX: u64 = 2 << 20;
@@ -104,7 +104,7 @@ pub struct Whole {
 /// What every worker needs.
 pub struct Workshop {
     /// Names chunks.
-    pub keys: Arc<Keys>,
+    pub namer: Namer,
     /// Cuts them.
     pub chunker: Chunker,
     /// Sizes of the class "files".
@@ -139,7 +139,7 @@ impl Workshop {
         while at < bytes.len() {
             // With `end` there is always a cut.
             let length = self.chunker.cut(&self.sizes, &bytes[at..], true).unwrap_or(bytes.len() - at);
-            chunks.push((length, self.keys.chunk_id(ChunkType::Data, &bytes[at..at + length])));
+            chunks.push((length, self.namer.id(&bytes[at..at + length])));
             at += length;
         }
         Ok(Outcome::Whole(Whole { bytes, chunks, trust }))

@@ -3,14 +3,14 @@
 use std::io::Read;
 
 use crate::chunker::{Chunker, Sizes};
-use crate::crypto::{ChunkType, Keys};
+use crate::crypto::ChunkType;
 use crate::format::content::{Builder, Leaves};
 use crate::format::tree::{Content, Item};
 use crate::id::ChunkId;
 use crate::monitor::{Monitor, Stop};
 use crate::parallel::{self, Feed, cores};
-use crate::repository::RepositoryError;
 use crate::repository::writer::{Home, Named, Writer};
+use crate::repository::{Namer, RepositoryError};
 use crate::snapshot::SnapshotError;
 
 /// Bytes read, cut and named together.
@@ -72,13 +72,13 @@ impl Sink {
         monitor: &dyn Monitor,
         stop: &Stop,
     ) -> Result<(), SnapshotError> {
-        let keys = std::sync::Arc::clone(writer.repository().keys());
+        let namer = writer.repository().namer();
         let StreamPlan { chunker, sizes, mac } = plan;
         parallel::pipeline(
             cores(),
             BATCHES_IN_FLIGHT,
             move |feed: &Feed<Batch, NamedBatch>| produce(input, chunker, sizes, mac, stop, feed),
-            |batch: Batch| name(&keys, batch),
+            |batch: Batch| name(&namer, batch),
             |named: NamedBatch| self.consume(writer, &named, monitor),
         )
     }
@@ -169,8 +169,8 @@ fn produce(
     Ok(())
 }
 
-fn name(keys: &Keys, batch: Batch) -> NamedBatch {
-    let ids = pieces(&batch).map(|piece| keys.chunk_id(ChunkType::Data, piece)).collect();
+fn name(namer: &Namer, batch: Batch) -> NamedBatch {
+    let ids = pieces(&batch).map(|piece| namer.id(piece)).collect();
     NamedBatch { batch, ids }
 }
 

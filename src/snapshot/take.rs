@@ -75,7 +75,7 @@ pub fn all(
     let clock = Arc::clone(repository.clock());
     let start = clock.now();
     let workshop = Arc::new(Workshop {
-        keys: Arc::clone(repository.keys()),
+        namer: repository.namer(),
         chunker: Chunker::new(&repository.cut_key()),
         sizes: repository.sizes_of_files(),
         owners: Arc::new(Owners::new()),
@@ -311,7 +311,7 @@ impl Run<'_> {
         let repository = Arc::clone(self.writer.repository());
         let began = repository.clock().now();
         let mut running = source.open(number)?;
-        let mut mac = repository.keys().stream_mac();
+        let mut mac = repository.stream_mac();
         let mut plan = StreamPlan { chunker: &self.workshop.chunker, sizes: repository.sizes_of_streams(), mac: Some(&mut mac) };
         let mut sink = Sink::default();
         match sink.append(self.writer, &mut running, &mut plan, self.monitor, self.stop) {

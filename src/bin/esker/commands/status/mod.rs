@@ -52,7 +52,7 @@ struct Packs {
 /// Looks, tells, and gives the exit code that monitoring goes by.
 pub fn run(options: &Status, context: &mut Context) -> Result<ExitCode> {
     let repository = context.open()?;
-    if !repository.keys().is_owner() {
+    if !repository.is_owner() {
         let code = writer::run(options, &repository, context)?;
         if let Some(path) = &options.metrics {
             metrics::write(path, None, code, context)?;
