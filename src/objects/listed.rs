@@ -3,7 +3,7 @@
 use super::{ObjectError, Objects};
 use crate::format::FormatError;
 use crate::id::ObjectHash;
-use crate::store::{Name, ReadUnit, Store, StoreError};
+use crate::store::{Entry, Name, ReadUnit, Store, StoreError};
 
 /// What a tombstone names in place of a hash when the object is larger than any snapshot: nobody reads such an object to hash it.
 pub const HASH_OF_TOO_LARGE: ObjectHash = ObjectHash([0; 32]);
@@ -46,6 +46,27 @@ impl ObjectError {
 }
 
 impl Objects {
+    /// Is the store far away? Then a read costs a round trip, and a read that fails says nothing about the object.
+    pub fn is_remote(&self) -> bool {
+        self.store.read_unit() == ReadUnit::Window
+    }
+
+    /// Lists every object below a folder, or with an empty name of the folder the whole store.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn list(&self, folder: &str, each: &mut dyn FnMut(Entry)) -> Result<(), StoreError> {
+        self.store.list(folder, each)
+    }
+
+    /// All bytes of an object, for verification: what is wrong with it in the eyes of the store is a finding.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn get(&self, name: &Name, size_max: u64) -> Result<Vec<u8>, StoreError> {
+        self.store.get(name, size_max)
+    }
+
     /// As [`get`], from this store.
     ///
     /// # Errors

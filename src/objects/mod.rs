@@ -6,6 +6,7 @@
 mod create;
 mod error;
 mod listed;
+mod packs;
 mod parity;
 
 pub use create::{create_same, unless_same};

@@ -5,9 +5,8 @@ use std::collections::HashSet;
 use super::choose::facts;
 use super::{PruneError, Pruner};
 use crate::catalog::Memo;
-use crate::format::index;
+use crate::format::limits;
 use crate::format::pack::PackFacts;
-use crate::format::{limits, names};
 use crate::id::{IndexId, PackId};
 use crate::planted;
 use crate::records::gc::Book;
@@ -38,7 +37,7 @@ impl Pruner {
         let all_named = self.name_orphans(&listed, &book)?;
         // What is needed of the packs they named stands in readable ones now.
         for id in rotten.iter().filter(|_| all_named) {
-            self.repository.store().delete(&names::index_name(*id))?;
+            self.repository.objects().delete_index_file(id)?;
             self.summary.index_files_replaced += 1;
         }
         if !self.changed {
@@ -72,7 +71,7 @@ impl Pruner {
             Err(error) => return Err(error.into()),
         }
         for id in &whole {
-            self.repository.store().delete(&names::index_name(*id))?;
+            self.repository.objects().delete_index_file(id)?;
             self.summary.index_files_replaced += 1;
         }
         Ok(())
@@ -134,7 +133,7 @@ impl Pruner {
                         }
                     };
                     // One that is whole and does not open may be of a newer program; its packs are known from themselves.
-                    let Ok(file) = index::open(self.repository.opener(), id, &sealed) else {
+                    let Ok(file) = self.repository.objects().open_index_file(id, &sealed) else {
                         rotten.extend((*blake3::hash(&sealed).as_bytes() != id.0).then_some(id));
                         continue;
                     };

@@ -39,7 +39,7 @@ impl Pruner {
     fn listings(&self) -> Result<Vec<u8>, PruneError> {
         let mut sums = [0u128; FOLDERS.len()];
         for (sum, folder) in sums.iter_mut().zip(FOLDERS) {
-            self.repository.store().list(folder, &mut |entry| {
+            self.repository.objects().list(folder, &mut |entry| {
                 let hash = blake3::hash(format!("{} {}", entry.name, entry.size).as_bytes());
                 let mut part = [0; 16];
                 part.copy_from_slice(&hash.as_bytes()[..16]);

@@ -7,7 +7,6 @@ use super::mark::Mark;
 use super::verdict::Deciding;
 use super::{PruneError, Pruner};
 use crate::clock::Timestamp;
-use crate::format::names::{self, ObjectName};
 use crate::id::{ObjectHash, PackId, SessionId};
 use crate::planted;
 use crate::records::gc::{Book, Decided};
@@ -183,7 +182,7 @@ impl Pruner {
         self.monitor.begin(crate::monitor::Phase::Delete, going.len() as u64, going.iter().map(|(_, size)| size).sum());
         for (id, size) in going {
             self.check_stop()?;
-            self.repository.store().delete(&names::pack_name(id))?;
+            self.repository.objects().delete_pack(&id)?;
             self.listed.remove(&id);
             self.summary.packs_deleted += 1;
             self.summary.bytes_deleted += size;
@@ -194,14 +193,14 @@ impl Pruner {
 
     fn delete_parity(&mut self, of: &dyn Fn(&PackId) -> bool) -> Result<(), PruneError> {
         let mut going = Vec::new();
-        self.repository.store().list(names::PARITY, &mut |entry| {
-            if matches!(ObjectName::parse(&entry.name), Some(ObjectName::Parity(pack, _)) if of(&pack)) {
-                going.push(entry);
+        self.repository.objects().list_parity(&mut |pack, hash, size| {
+            if of(&pack) {
+                going.push((pack, hash, size));
             }
         })?;
-        for entry in going {
-            self.repository.store().delete(&entry.name)?;
-            self.summary.bytes_deleted += entry.size;
+        for (pack, hash, size) in going {
+            self.repository.objects().delete_parity(&pack, &hash)?;
+            self.summary.bytes_deleted += size;
         }
         Ok(())
     }

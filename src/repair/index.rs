@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use crate::catalog::NoMemo;
 use crate::format::pack::PackFacts;
-use crate::format::{index, limits};
 use crate::id::PackId;
 use crate::monitor::{Monitor, Phase, Stop};
 use crate::repair::{RepairError, check_stop};
@@ -84,8 +83,8 @@ fn indexed_packs(repository: &Repository, summary: &mut IndexSummary, stop: &Sto
     for (id, entry) in repository.list_index_files()? {
         let name = entry.name;
         check_stop(stop)?;
-        let opened = match repository.store().get(&name, limits::INDEX_SIZE_MAX) {
-            Ok(sealed) => index::open(repository.opener(), id, &sealed).map_err(|error| error.to_string()),
+        let opened = match repository.objects().index_file_bytes(&id) {
+            Ok(sealed) => repository.objects().open_index_file(id, &sealed).map_err(|error| error.to_string()),
             Err(StoreError::NotFound(_)) => continue,
             Err(error) => match error.into() {
                 error if is_damage(repository, &error) => Err(error.to_string()),

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::catalog::NoMemo;
 use crate::format::config::DAMAGED_PACKS_MAX;
-use crate::format::names::{self, ObjectName};
+use crate::format::names::{self};
 use crate::format::{limits, parity};
 use crate::id::PackId;
 use crate::monitor::{Monitor, Phase, Stop};
@@ -161,7 +161,7 @@ impl Run<'_> {
 
     /// The whole pack, if all of it can be read.
     fn read(&self, id: &PackId) -> Result<Option<Vec<u8>>, RepositoryError> {
-        match self.repository.store().get(&names::pack_name(*id), limits::PACK_SIZE_MAX) {
+        match self.repository.objects().pack_bytes(id) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) => match error.into() {
                 error if is_damage(self.repository, &error) => Ok(None),
@@ -193,10 +193,9 @@ impl Run<'_> {
 
     /// Makes damaged parity objects of a good pack again: the same bytes under the same name.
     fn mend_parity(&self, id: &PackId, bytes: &[u8]) -> Result<(), RepositoryError> {
-        let store = self.repository.store();
+        let objects = self.repository.objects();
         for (hash, size) in self.repository.parity_of(id)? {
-            let name = ObjectName::Parity(*id, hash).name();
-            let is_good = match store.get(&name, limits::PARITY_SIZE_MAX) {
+            let is_good = match objects.parity_bytes(id, &hash) {
                 Ok(object) => names::hash_of(&[&object]) == hash,
                 Err(error) => match error.into() {
                     error if is_damage(self.repository, &error) => false,
@@ -213,7 +212,7 @@ impl Run<'_> {
                 let (again, object) = parity::make(*id, &[bytes], percent)?;
                 if again == hash {
                     if !self.options.dry_run {
-                        store.replace(&name, &[&object])?;
+                        objects.replace_parity(id, &hash, &object)?;
                     }
                     self.note(|summary| summary.parity_mended += 1);
                 }
@@ -247,9 +246,9 @@ pub fn put_back(repository: &Repository, id: PackId, bytes: &[u8]) -> Result<(),
     if repository.gc_state(&mut NoMemo)?.deleted.contains(&id) && !planted::is("deleted-pack-put-back") {
         return Err(RepositoryError::Inconclusive(format!("{name} is not put back: it was deleted meanwhile")));
     }
-    repository.store().replace(&name, &[bytes])?;
+    repository.objects().replace_pack(&id, bytes)?;
     // A disk that lost the pack once may lose it again at once.
-    match repository.store().get(&name, limits::PACK_SIZE_MAX) {
+    match repository.objects().pack_bytes(&id) {
         Ok(found) if found == bytes => Ok(()),
         Ok(_) => Err(RepositoryError::Inconclusive(format!("{name} was put back and does not read back as it was written"))),
         Err(error) => Err(error.into()),

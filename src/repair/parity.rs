@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use crate::catalog::NoMemo;
-use crate::format::limits;
-use crate::format::names::{self, ObjectName};
+use crate::format::names::{self};
 use crate::id::PackId;
 use crate::monitor::{Monitor, Phase, Problem, Stop};
 use crate::repair::{RepairError, check_stop};
 use crate::repository::{Repository, RepositoryError, is_damage};
-use crate::store::{Name, StoreError};
+use crate::store::StoreError;
 
 /// What `add` did.
 #[derive(Clone, Debug, Default)]
@@ -50,7 +49,7 @@ pub fn add(
     monitor.begin(Phase::VerifyData, packs.len() as u64, packs.iter().map(|(_, size)| size).sum());
     for (id, size) in packs {
         check_stop(stop)?;
-        let bytes = match repository.store().get(&names::pack_name(id), limits::PACK_SIZE_MAX) {
+        let bytes = match repository.objects().pack_bytes(&id) {
             Ok(bytes) => bytes,
             Err(StoreError::NotFound(_)) => continue,
             Err(error) => match error.into() {
@@ -77,19 +76,13 @@ pub fn add(
 pub fn remove(repository: &Repository, dry_run: bool, stop: &Stop) -> Result<(u64, u64), RepairError> {
     repository.need_owner("deleting parity")?;
     repository.need_write_features()?;
-    let mut found: Vec<(Name, u64)> = Vec::new();
-    repository
-        .store()
-        .list(names::PARITY, &mut |entry| {
-            if let Some(ObjectName::Parity(..)) = ObjectName::parse(&entry.name) {
-                found.push((entry.name, entry.size));
-            }
-        })
-        .map_err(RepositoryError::from)?;
-    let bytes = found.iter().map(|(_, size)| size).sum();
-    for (name, _) in found.iter().filter(|_| !dry_run) {
+    let mut found = Vec::new();
+    let listed = repository.objects().list_parity(&mut |pack, hash, size| found.push((pack, hash, size)));
+    listed.map_err(RepositoryError::from)?;
+    let bytes = found.iter().map(|(_, _, size)| size).sum();
+    for (pack, hash, _) in found.iter().filter(|_| !dry_run) {
         check_stop(stop)?;
-        repository.store().delete(name).map_err(RepositoryError::from)?;
+        repository.objects().delete_parity(pack, hash).map_err(RepositoryError::from)?;
     }
     Ok((found.len() as u64, bytes))
 }

@@ -10,7 +10,7 @@ use crate::id::ChunkId;
 use crate::objects::ObjectError;
 use crate::records::RecordError;
 use crate::repository::Repository;
-use crate::store::{ReadUnit, StoreError};
+use crate::store::StoreError;
 
 /// An operation on a repository failed.
 #[derive(Debug, thiserror::Error)]
@@ -224,7 +224,7 @@ pub fn is_damage(repository: &Repository, error: &RepositoryError) -> bool {
         RepositoryError::Object { .. } | RepositoryError::Format(_) | RepositoryError::ChunkDamaged { .. } => true,
         RepositoryError::Store(StoreError::Size { .. }) => true,
         // On a local disk a failed read is a bad sector, or the wrong mode of this one file.
-        RepositoryError::Store(StoreError::Io(_) | StoreError::Denied(_)) => repository.store().read_unit() == ReadUnit::Exact,
+        RepositoryError::Store(StoreError::Io(_) | StoreError::Denied(_)) => !repository.is_remote(),
         _ => false,
     }
 }

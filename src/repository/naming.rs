@@ -30,6 +30,11 @@ impl Repository {
         self.objects.keys.is_owner()
     }
 
+    /// Is the store far away? Then a read costs a round trip, and a read that fails says nothing about the object.
+    pub fn is_remote(&self) -> bool {
+        self.objects.is_remote()
+    }
+
     /// The generation in which this run writes.
     pub fn generation(&self) -> u32 {
         self.objects.keys.generation()

@@ -35,7 +35,6 @@ use crate::format::tree::{Content, LeftOut, NodeKind};
 use crate::monitor::{Monitor, Phase, Quiet, Stop};
 use crate::parallel::{self, Feed, cores};
 use crate::repository::{Reader, Repository, RepositoryError};
-use crate::store::ReadUnit;
 
 use self::coverage::{Coverage, Covered, Why};
 use self::deletions::{Deletions, Doom, Kept, Protected};
@@ -337,10 +336,7 @@ fn open_target(path: &Path, create: bool) -> Result<Option<Target>, RestoreError
 }
 
 fn threads(reader: &Reader) -> usize {
-    match reader.repository().store().read_unit() {
-        ReadUnit::Exact => cores(),
-        ReadUnit::Window => REMOTE_READS,
-    }
+    if reader.repository().is_remote() { REMOTE_READS } else { cores() }
 }
 
 /// Where the walk begins.

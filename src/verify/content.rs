@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::clock::{self, Rng, RngError};
 use crate::crypto::ChunkType;
 use crate::format::names::ObjectName;
-use crate::format::pack::{self, ChunkRow, Head, PackFacts, RowEncoding, recipe};
-use crate::format::{limits, names, parity};
+use crate::format::pack::{ChunkRow, PackFacts, RowEncoding, recipe};
+use crate::format::{names, parity};
 use crate::id::{ChunkId, PackId};
 use crate::monitor::{Monitor, Stop};
 use crate::parallel;
@@ -140,7 +140,8 @@ impl Pack<'_> {
     /// Its size, unless it cannot be read at all. Frames are opened where they lie: one pack and one frame in memory.
     fn check(&mut self) -> Result<Option<u64>, RepositoryError> {
         let repository = self.lookup.reader.repository();
-        let mut bytes = match repository.store().get(&names::pack_name(self.id), limits::PACK_SIZE_MAX) {
+        let objects = repository.objects();
+        let mut bytes = match objects.pack_bytes(&self.id) {
             Ok(bytes) => bytes,
             Err(error) => {
                 let (kind, detail) = self.lookup.damage_or_error(error.into())?.of_pack();
@@ -150,7 +151,7 @@ impl Pack<'_> {
             }
         };
         let is_named_right = *blake3::hash(&bytes).as_bytes() == self.id.0;
-        let facts = match own_facts(repository, self.id, &bytes) {
+        let facts = match objects.own_facts_in(self.id, &bytes) {
             Ok(facts) => Some(std::sync::Arc::new(facts)),
             Err(error) => {
                 let detail = format!("its own directory cannot be read: {error}");
@@ -164,7 +165,7 @@ impl Pack<'_> {
         self.check_parity()?;
         if let Some(facts) = facts {
             let is_whole = self.check_frames(repository, &facts, &mut bytes);
-            match check_padding(repository, &facts, &bytes) {
+            match objects.check_padding(&facts, &bytes) {
                 Ok(()) if is_whole && !is_named_right => {
                     let detail = "its bytes do not hash to its name";
                     self.lookup.damage().cause(FindingKind::PackDamaged, self.name.clone(), detail);
@@ -183,7 +184,7 @@ impl Pack<'_> {
         let repository = self.lookup.reader.repository();
         for hash in self.lookup.parity.get(&self.id).into_iter().flatten() {
             let name = ObjectName::Parity(self.id, *hash).name();
-            let detail = match repository.store().get(&name, limits::PARITY_SIZE_MAX) {
+            let detail = match repository.objects().parity_bytes(&self.id, hash) {
                 Ok(object) => match parity::check(&object) {
                     Ok(pack) if pack != self.id => Some("it belongs to another pack".to_owned()),
                     Ok(_) if names::hash_of(&[&object]) != *hash => Some("its bytes do not hash to its name".to_owned()),
@@ -227,7 +228,7 @@ impl Pack<'_> {
             let rows = groups.next_if(|rows| facts.directory.chunks[rows[0] as usize].frame == frame).unwrap_or_default();
             let opened = match within(place.range()).and_then(|range| bytes.get_mut(range)) {
                 Some(sealed) => {
-                    pack::open_frame(repository.opener(), &facts.header, frame, place, sealed).map_err(|error| error.to_string())
+                    repository.objects().open_frame(&facts.header, frame, place, sealed).map_err(|error| error.to_string())
                 }
                 None => Err("it lies beyond the end of the pack".to_owned()),
             };
@@ -273,25 +274,6 @@ impl Pack<'_> {
         }
         is_whole
     }
-}
-
-/// What the pack says of itself.
-fn own_facts(repository: &Repository, id: PackId, bytes: &[u8]) -> Result<PackFacts, String> {
-    let opener = repository.opener();
-    let head = pack::read_head(opener, bytes).map_err(|error| error.to_string())?;
-    let (offset, length) = head.directory_range();
-    let sealed = slice(bytes, offset..offset + u64::from(length)).ok_or("it lies beyond the end of the pack")?;
-    let directory = pack::read_directory(opener, &head, &mut sealed.to_vec()).map_err(|error| error.to_string())?;
-    Ok(head.facts(id, directory))
-}
-
-/// The padding opens, is all zeros, and ends the file.
-fn check_padding(repository: &Repository, facts: &PackFacts, bytes: &[u8]) -> Result<(), String> {
-    let head = Head::from_facts(facts).map_err(|error| error.to_string())?;
-    let (offset, length) = head.pad_range();
-    let sealed = slice(bytes, offset..offset + u64::from(length)).ok_or("it lies beyond the end of the pack")?;
-    pack::check_pad(repository.opener(), &head, &mut sealed.to_vec()).map_err(|error| error.to_string())?;
-    if head.size() == bytes.len() as u64 { Ok(()) } else { Err("it does not end the pack".to_owned()) }
 }
 
 fn check_literal(repository: &Repository, facts: &PackFacts, chunk: &ChunkRow, raw: &[u8]) -> Result<(), &'static str> {
@@ -354,10 +336,6 @@ fn read_base(reader: &Reader, lookup: &Lookup, id: &ChunkId) -> Result<Option<Ve
         }
     }
     Ok(None)
-}
-
-fn slice(file: &[u8], range: Range<u64>) -> Option<&[u8]> {
-    file.get(within(range)?)
 }
 
 fn within(range: Range<u64>) -> Option<Range<usize>> {

@@ -12,8 +12,8 @@ use crate::crypto::ChunkType;
 use crate::format::names;
 use crate::format::pack::PackFacts;
 use crate::id::{ChunkId, ObjectHash, PackId};
-use crate::repository::{Location, Reader, RepositoryError};
-use crate::store::{ReadUnit, StoreError};
+use crate::repository::{Location, Reader, Repository, RepositoryError};
+use crate::store::StoreError;
 use crate::verify::damage::{CauseNumber, Damage};
 use crate::verify::findings::FindingKind;
 
@@ -130,7 +130,7 @@ impl Lookup {
     }
 
     fn store_harm(&self, error: StoreError) -> Result<Harm, StoreError> {
-        store_harm(self.reader.repository().store().read_unit(), error)
+        store_harm(self.reader.repository(), error)
     }
 
     fn is_good(&self, pack: PackNumber, row: u32, composed: bool) -> Result<bool, RepositoryError> {
@@ -307,11 +307,11 @@ impl Harm {
 }
 
 /// On a local disk a failed read is a bad sector or a wrong mode of this one object; a remote store that fails says nothing about any.
-pub(super) fn store_harm(unit: ReadUnit, error: StoreError) -> Result<Harm, StoreError> {
+pub(super) fn store_harm(repository: &Repository, error: StoreError) -> Result<Harm, StoreError> {
     match error {
         StoreError::NotFound(_) => Ok(Harm::Missing),
         StoreError::Size { .. } => Ok(Harm::Frame(error.to_string())),
-        StoreError::Io(_) | StoreError::Denied(_) if unit == ReadUnit::Exact => Ok(Harm::Unreadable(error.to_string())),
+        StoreError::Io(_) | StoreError::Denied(_) if !repository.is_remote() => Ok(Harm::Unreadable(error.to_string())),
         other => Err(other),
     }
 }

@@ -162,7 +162,7 @@ pub fn run(
 /// Names below `gc/`: another verdict shows there before anything is deleted by it.
 fn gc_names(repository: &Repository) -> Result<Vec<Name>, RepositoryError> {
     let mut found = Vec::new();
-    repository.store().list(names::GC, &mut |entry| found.push(entry.name))?;
+    repository.objects().list(names::GC, &mut |entry| found.push(entry.name))?;
     found.sort_unstable();
     Ok(found)
 }
@@ -270,11 +270,10 @@ impl Run<'_> {
     /// A small object that was listed. What is wrong with it in the eyes of the store is a finding of `kind`; gone since then is nothing.
     fn get(&mut self, name: &Name, size_max: u64, kind: FindingKind) -> Result<Option<Vec<u8>>, RepositoryError> {
         self.check_stop()?;
-        let store = self.repository.store();
-        match store.get(name, size_max) {
+        match self.repository.objects().get(name, size_max) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) => {
-                match store_harm(store.read_unit(), error)? {
+                match store_harm(self.repository, error)? {
                     Harm::Missing => {}
                     Harm::Unreadable(detail) => {
                         self.found(Finding::new(FindingKind::ObjectUnreadable, name.as_str(), detail));

@@ -40,7 +40,7 @@ pub(super) fn check(run: &mut Run<'_>) -> Result<Snapshots, RepositoryError> {
 fn names(run: &mut Run<'_>) -> Result<(), RepositoryError> {
     let mut unknown = Vec::new();
     let mut more = 0u64;
-    run.repository.store().list("", &mut |entry| {
+    run.repository.objects().list("", &mut |entry| {
         if is_known(&entry.name) {
         } else if unknown.len() < UNKNOWN_MAX {
             unknown.push(entry.name);
@@ -66,7 +66,7 @@ fn is_known(name: &Name) -> bool {
 /// All names of ours below a folder, in order.
 fn list(run: &Run<'_>, folder: &str) -> Result<Vec<(ObjectName, Name)>, RepositoryError> {
     let mut names = Vec::new();
-    run.repository.store().list(folder, &mut |entry| {
+    run.repository.objects().list(folder, &mut |entry| {
         if let Some(parsed) = ObjectName::parse(&entry.name) {
             names.push((parsed, entry.name));
         }
@@ -195,7 +195,7 @@ fn snapshots(run: &mut Run<'_>, closed: &HashSet<SessionId>, revoked: &HashSet<S
             // A revocation: this session never committed.
             Ok(None) => {}
             Err(RepositoryError::Object { source, .. }) => run.found(damaged(source.to_string())),
-            Err(RepositoryError::Store(error)) => match store_harm(run.repository.store().read_unit(), error)? {
+            Err(RepositoryError::Store(error)) => match store_harm(run.repository, error)? {
                 // Forgotten and pruned since it was listed.
                 Harm::Missing => {}
                 Harm::Unreadable(detail) | Harm::Frame(detail) | Harm::Chunk(detail) => run.found(damaged(detail)),

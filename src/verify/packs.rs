@@ -7,9 +7,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
 use crate::catalog::{Catalog, NoMemo, View};
-use crate::format::names::ObjectName;
 use crate::format::pack::PackFacts;
-use crate::format::{index, limits, names};
+use crate::format::{limits, names};
 use crate::id::{IndexId, ObjectHash, PackId};
 use crate::parallel::{self, Feed};
 use crate::repository::{Reader, Repository, RepositoryError};
@@ -127,7 +126,7 @@ impl Known {
     ) -> Result<CauseNumber, RepositoryError> {
         let name = names::pack_name(*id).to_string();
         let (kind, detail) = match error {
-            RepositoryError::Store(error) => store_harm(repository.store().read_unit(), error)?.of_pack(),
+            RepositoryError::Store(error) => store_harm(repository, error)?.of_pack(),
             RepositoryError::Object { source, .. } | RepositoryError::Format(source) => {
                 (FindingKind::PackDamaged, format!("its own directory cannot be read: {source}"))
             }
@@ -144,7 +143,7 @@ impl Known {
             // It may open all the same; but then its facts are those of another file, which is listed under its own name.
             return Ok(());
         }
-        let file = match index::open(repository.opener(), *id, &sealed) {
+        let file = match repository.objects().open_index_file(*id, &sealed) {
             Ok(file) => file,
             Err(error) => {
                 run.found(Finding::new(FindingKind::IndexDamaged, name.as_str(), error.to_string()));
@@ -208,10 +207,10 @@ impl Known {
     /// pack in its place, and the index file still knows the one that is gone.
     fn is_another_pack(&mut self, repository: &Repository, id: &PackId) -> Result<bool, RepositoryError> {
         let name = names::pack_name(*id);
-        let (kind, detail) = match repository.store().get(&name, limits::PACK_SIZE_MAX) {
+        let (kind, detail) = match repository.objects().pack_bytes(id) {
             Ok(bytes) if *blake3::hash(&bytes).as_bytes() == id.0 => return Ok(false),
             Ok(_) => (FindingKind::PackDamaged, "another pack's bytes stand under its name".to_owned()),
-            Err(error) => store_harm(repository.store().read_unit(), error)?.of_pack(),
+            Err(error) => store_harm(repository, error)?.of_pack(),
         };
         let cause = self.damage.cause(kind, name.to_string(), detail);
         self.damage.bad_pack(*id, cause);
@@ -227,11 +226,7 @@ impl Known {
     fn into_lookup(self, repository: &std::sync::Arc<Repository>) -> Result<Lookup, RepositoryError> {
         let mut view = View::with_bad(self.bad.clone());
         let mut parity: HashMap<PackId, Vec<ObjectHash>> = HashMap::new();
-        repository.store().list(names::PARITY, &mut |entry| {
-            if let Some(ObjectName::Parity(pack, hash)) = ObjectName::parse(&entry.name) {
-                parity.entry(pack).or_default().push(hash);
-            }
-        })?;
+        repository.objects().list_parity(&mut |pack, hash, _| parity.entry(pack).or_default().push(hash))?;
         let mut absent = HashMap::new();
         let mut unindexed = HashSet::new();
         let mut with_facts = HashSet::new();

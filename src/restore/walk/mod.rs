@@ -19,7 +19,6 @@ use crate::restore::plan::{Action, FirstName, FolderJob, LinkJob, Piece, Place, 
 use crate::restore::select::Selected;
 use crate::restore::tally::count;
 use crate::restore::{Failure, IN_THE_WAY, Overwrite, RestoreError, Run, Start, is_damage};
-use crate::store::ReadUnit;
 
 pub use forecast::Forecast;
 
@@ -75,7 +74,7 @@ pub struct Walker<'a> {
 
 impl<'a> Walker<'a> {
     pub fn new(run: Run<'a>, send: &'a mut Send<'a>) -> Self {
-        let far = run.reader.repository().store().read_unit() == ReadUnit::Window;
+        let far = run.reader.repository().is_remote();
         let (window, size) = (Window::default(), WindowSize::first(far));
         Self {
             run,
