@@ -6,11 +6,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::catalog::{Memo, PackNumber};
 use crate::crypto::ChunkType;
-use crate::format::names;
 use crate::format::tree::{Content, Item};
 use crate::id::{ChunkId, RepositoryId, SnapshotId};
 use crate::repository::{Repository, RepositoryError};
-use crate::store::StoreError;
 
 /// Names that wait to be written together.
 const BATCH: usize = 4096;
@@ -86,11 +84,7 @@ impl Ids {
     ) -> Result<Option<SnapshotId>, RepositoryError> {
         let value = self.get(&self.key(Of::Snapshot, &[&repository.0[..], &old.0].concat()))?;
         let Some(id) = value.and_then(|value| Some(SnapshotId(value.try_into().ok()?))) else { return Ok(None) };
-        match to.store().size(&names::snapshot_name(id)) {
-            Ok(_) => Ok(Some(id)),
-            Err(StoreError::NotFound(_)) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        Ok(to.has_snapshot_object(&id)?.then_some(id))
     }
 
     pub fn put_snapshot(&mut self, repository: RepositoryId, old: SnapshotId, new: SnapshotId) {

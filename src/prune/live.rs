@@ -5,15 +5,14 @@ use std::sync::{Mutex, PoisonError};
 
 use super::PruneError;
 use crate::catalog::Memo;
-use crate::format::names::{self, ObjectName};
+use crate::format::names;
 use crate::format::tree::Content;
-use crate::format::{forgotten, limits, revocation, snapshot};
 use crate::id::{ObjectHash, SessionId, SnapshotId};
 use crate::parallel;
 use crate::records::gc::Book;
+use crate::records::snapshots::SnapshotObject;
 use crate::repository::listed::{self, HASH_OF_TOO_LARGE};
 use crate::repository::{Repository, RepositoryError};
-use crate::store::StoreError;
 
 /// Objects read side by side.
 const READERS: usize = 8;
@@ -62,7 +61,7 @@ pub(super) fn list(
     book: &Book,
 ) -> Result<Live, PruneError> {
     let ids = repository.snapshot_names()?;
-    let forgotten = list_forgotten(repository, memo)?;
+    let forgotten = repository.good_tombstones(memo)?;
     read(repository, known, ids.iter().filter(|id| !known.0.contains_key(id)).copied().collect())?;
     let mut live = Live { forgotten, ..Live::default() };
     let buried: HashSet<SnapshotId> = live.forgotten.iter().map(|(id, _)| *id).collect();
@@ -108,17 +107,13 @@ pub(super) fn list(
 fn read(repository: &Repository, known: &mut Known, ids: Vec<SnapshotId>) -> Result<(), RepositoryError> {
     let found = Mutex::new(Vec::new());
     parallel::for_each(READERS.min(ids.len()), ids.into_iter(), |id| -> Result<(), RepositoryError> {
-        let stand = match repository.get_listed(&names::snapshot_name(id), limits::SNAPSHOT_SIZE_MAX) {
-            Ok(Some(sealed)) if revocation::stands_here(&sealed) => Stand::Revocation,
-            Ok(Some(sealed)) => {
-                let opened = snapshot::open(repository.opener(), id, &sealed);
-                Stand::Snapshot(
-                    names::hash_of(&[&sealed]),
-                    opened.map(|opened| opened.snapshot.root).map_err(|error| error.to_string()),
-                )
+        let stand = match repository.snapshot_object(&id) {
+            Ok(Some(SnapshotObject::Revocation(_))) => Stand::Revocation,
+            Ok(Some(SnapshotObject::Snapshot(hash, opened))) => {
+                Stand::Snapshot(hash, opened.map(|opened| opened.snapshot.root).map_err(|error| error.to_string()))
             }
             Ok(None) => return Ok(()),
-            // An owner forgets what is too large under this hash; what the disk cannot read has none, and no tombstone fits it.
+            // An owner forgets what is too large under this hash. What the disk cannot read has no hash, and no tombstone fits it.
             Err(error) => Stand::Snapshot(HASH_OF_TOO_LARGE, Err(listed::fault(error)?)),
         };
         found.lock().unwrap_or_else(PoisonError::into_inner).push((id, stand));
@@ -126,35 +121,4 @@ fn read(repository: &Repository, known: &mut Known, ids: Vec<SnapshotId>) -> Res
     })?;
     known.0.extend(found.into_inner().unwrap_or_else(PoisonError::into_inner));
     Ok(())
-}
-
-/// Good tombstones. Their names hold the hash of what stands there, so a good one is read once and then known by its name.
-fn list_forgotten(repository: &Repository, memo: &mut dyn Memo) -> Result<HashSet<(SnapshotId, ObjectHash)>, RepositoryError> {
-    let mut listed = Vec::new();
-    repository.store().list(names::FORGOTTEN, &mut |entry| listed.push(entry.name))?;
-    let mut good = HashSet::new();
-    for name in listed {
-        let Some(ObjectName::Forgotten(id, hash)) = ObjectName::parse(&name) else { continue };
-        let note = format!("good {name}").into_bytes();
-        if let Some(of) = memo.recall(&note)?.and_then(|kept| ObjectHash::from_slice(&kept)) {
-            good.insert((id, of));
-            continue;
-        }
-        let sealed = match repository.get_listed(&name, limits::FORGOTTEN_SIZE_MAX) {
-            Ok(Some(sealed)) => sealed,
-            Ok(None) => return Err(StoreError::NotFound(name).into()),
-            Err(error) => {
-                listed::fault(error)?;
-                continue;
-            }
-        };
-        // Without a good owner_mac it forgets nothing: a thief with a writer key could have made it.
-        if names::hash_of(&[&sealed]) == hash
-            && let Ok((record, _)) = forgotten::open(repository.opener(), id, &sealed)
-        {
-            memo.remember(&note, Some(record.hash.as_bytes()))?;
-            good.insert((record.snapshot, record.hash));
-        }
-    }
-    Ok(good)
 }

@@ -2,14 +2,12 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::Arc;
 
 use super::choose::Choice;
 use super::plan::PackUse;
 use super::{PruneError, Pruner};
-use crate::crypto::Keys;
 use crate::format::pack::PackFacts;
-use crate::format::{FormatError, Sealer, names};
+use crate::format::{FormatError, names};
 use crate::monitor::{Phase, Problem};
 use crate::repository::RepositoryError;
 use crate::repository::packing::Packer;
@@ -51,7 +49,7 @@ impl Pruner {
             self.changed = true;
             let packer = match packers.entry(pack.generation) {
                 Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(new) => new.insert(self.packer(pack.generation)?),
+                Entry::Vacant(new) => new.insert(self.repository.packer_of(pack.generation)?),
             };
             match self.copy_chosen(pack, choice, packer) {
                 Ok(()) => done.push(*pack),
@@ -83,20 +81,6 @@ impl Pruner {
         self.repository.put_index_files(facts.clone(), &[])?;
         self.reader.with_catalog(|catalog| catalog.learn(&facts, true))?;
         Ok(())
-    }
-
-    /// A sealer of that generation: ids and bases of a pack are of the generation in its header.
-    fn packer(&self, generation: u32) -> Result<Packer, RepositoryError> {
-        let repository = &self.repository;
-        let sealer = if generation == repository.generation() {
-            Arc::clone(repository.sealer())
-        } else {
-            let Some(root) = repository.keys().root() else { return Err(RepositoryError::NeedsOwner("repacking")) };
-            let keys = Arc::new(Keys::owner(root.duplicate(), generation));
-            Arc::new(Sealer::new(keys, Arc::clone(repository.rng()))?)
-        };
-        let config = repository.config();
-        Ok(Packer::new(Arc::clone(repository.store()), sealer, config.level, config.parity_percent()))
     }
 
     fn copy_chosen(&self, pack: &PackUse, choice: &Choice, packer: &mut Packer) -> Result<(), RepositoryError> {

@@ -32,7 +32,7 @@ impl Pruner {
     pub fn tidy(&mut self) -> Result<(), PruneError> {
         for name in std::mem::take(&mut self.cleared_next) {
             self.check_stop()?;
-            self.repository.store().delete(&name)?;
+            self.repository.clear_away(&name)?;
             self.changed = true;
             self.summary.objects_cleared += 1;
         }
@@ -42,13 +42,11 @@ impl Pruner {
 
     /// What hosts tried the store with and could not delete. Only what an earlier prune saw too: a trial may be under way.
     fn clear_probes(&mut self) -> Result<(), PruneError> {
-        let mut listed = Vec::new();
-        self.repository.store().list(names::PROBE, &mut |entry| listed.push(entry.name))?;
-        for name in listed {
+        for name in self.repository.list_probes()? {
             let note = format!("probe {name}").into_bytes();
             let seen = self.reader.with_catalog(|catalog| catalog.recall(&note)).map_err(RepositoryError::from)?.is_some();
             if seen {
-                self.repository.store().delete(&name)?;
+                self.repository.delete_probe(&name)?;
             }
             let note_now = if seen { None } else { Some(&b"seen"[..]) };
             self.reader.with_catalog(|catalog| catalog.remember(&note, note_now)).map_err(RepositoryError::from)?;

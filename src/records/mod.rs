@@ -15,10 +15,13 @@ pub mod keyslots;
 pub mod ledger;
 mod liveness;
 pub mod notes;
+mod opening;
+mod probes;
 pub mod revocations;
 pub mod session;
 pub mod sessions;
 mod small;
+pub mod snapshots;
 pub mod tombstones;
 
 pub use class::has_no_fences;

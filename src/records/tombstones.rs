@@ -1,6 +1,6 @@
 //! Tombstones: which snapshots an owner has forgotten.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{RecordError, Records};
 use crate::cache::Memo;
@@ -8,7 +8,7 @@ use crate::format::forgotten::{self, Forgotten};
 use crate::format::limits;
 use crate::format::names::{self, ObjectName};
 use crate::id::{ObjectHash, SnapshotId};
-use crate::store::Name;
+use crate::store::{Name, StoreError};
 
 /// A name below `forgotten/`.
 #[derive(Debug)]
@@ -82,6 +82,38 @@ impl Records<'_> {
             }
         }
         Ok(tombstones)
+    }
+
+    /// Lists and reads `forgotten/`: the forgotten snapshots, with the hashes of their objects. `memo` is one to which only owners can write,
+    /// so that a tombstone which was good once is not read again.
+    ///
+    /// # Errors
+    /// The store's; no cache can be kept.
+    pub fn good_tombstones(&self, memo: &mut dyn Memo) -> Result<HashSet<(SnapshotId, ObjectHash)>, RecordError> {
+        let mut good = HashSet::new();
+        for ListedTombstone { name, id, hash } in self.list_tombstones()? {
+            let key = format!("good {name}").into_bytes();
+            if let Some(of) = memo.recall(&key)?.and_then(|kept| ObjectHash::from_slice(&kept)) {
+                good.insert((id, of));
+                continue;
+            }
+            let sealed = match self.objects.get_listed(&name, limits::FORGOTTEN_SIZE_MAX) {
+                Ok(Some(sealed)) => sealed,
+                Ok(None) => return Err(StoreError::NotFound(name).into()),
+                Err(error) => {
+                    error.into_fault()?;
+                    continue;
+                }
+            };
+            // Without a good owner_mac it forgets nothing: a thief with a writer key could have made it.
+            if names::hash_of(&[&sealed]) == hash
+                && let Ok((record, _)) = forgotten::open(&self.objects.opener, id, &sealed)
+            {
+                memo.remember(&key, Some(record.hash.as_bytes()))?;
+                good.insert((record.snapshot, record.hash));
+            }
+        }
+        Ok(good)
     }
 
     /// Forgets one snapshot. A prune frees its space; until then `undelete` brings the snapshot back. Owners only.

@@ -1,11 +1,15 @@
 //! Who may open this repository, and in which generation it is written.
 
-use crate::crypto::{Argon2Cost, Passphrase};
+use std::sync::Arc;
+
+use crate::crypto::{Argon2Cost, Keys, Passphrase};
+use crate::format::Sealer;
 use crate::format::config::Config;
 use crate::format::keyslot::Level;
 use crate::id::{ObjectHash, RepositoryId};
 use crate::records::RecordError;
 use crate::records::keyslots::{self, KeyslotInfo, NewSlot};
+use crate::repository::packing::Packer;
 use crate::repository::{Repository, RepositoryError};
 use crate::store::Store;
 
@@ -84,6 +88,21 @@ impl Repository {
             (Level::Owner, None) => Err(RepositoryError::NeedsOwner("exporting the owner key")),
             (Level::Writer, _) => Ok(self.objects.keys.writer_key().to_line()),
         }
+    }
+
+    /// A packer that stores in this generation. Ids and bases of a pack are of the generation in its header.
+    ///
+    /// # Errors
+    /// [`RepositoryError::NeedsOwner`] for another generation than that of this run, without the owner's key; no randomness.
+    pub(crate) fn packer_of(&self, generation: u32) -> Result<Packer, RepositoryError> {
+        let objects = &self.objects;
+        let sealer = if generation == objects.keys.generation() {
+            Arc::clone(&objects.sealer)
+        } else {
+            let Some(root) = objects.keys.root() else { return Err(RepositoryError::NeedsOwner("repacking")) };
+            Arc::new(Sealer::new(Arc::new(Keys::owner(root.duplicate(), generation)), Arc::clone(&objects.rng))?)
+        };
+        Ok(Packer::new(Arc::clone(&objects.store), sealer, self.config.level, self.config.parity_percent()))
     }
 
     /// Adds a config to the chain: the one in force, changed. This run goes on with the config it was opened with. Returns the new number.

@@ -50,7 +50,7 @@ use crate::format::{Opener, Sealer};
 use crate::id::{ObjectHash, RepositoryId, SnapshotId};
 use crate::objects::Objects;
 use crate::records::host_state::HostState;
-use crate::store::{Store, StoreError};
+use crate::store::{Entry, Store, StoreError};
 
 /// An opened repository.
 pub struct Repository {
@@ -79,9 +79,21 @@ impl Repository {
     pub fn id(&self) -> RepositoryId {
         self.objects.keys.repository_id()
     }
-    /// Its objects, for the rooms below and for what is about objects.
+    /// The door to its objects, for the rooms below and for operations that are about objects as such: verify, repair and prune handle whole
+    /// packs, parity objects and index files by the verbs of [`Objects`].
     pub(crate) fn objects(&self) -> &Objects {
         &self.objects
+    }
+    /// The door for `mirror`, which copies every object as it is and opens none.
+    pub fn all_objects(&self) -> &dyn Store {
+        &*self.objects.store
+    }
+    /// Lists every object below a folder, to count them.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn list_objects(&self, folder: &str, each: &mut dyn FnMut(Entry)) -> Result<(), StoreError> {
+        self.objects.list(folder, each)
     }
     /// Names to bytes.
     pub fn store(&self) -> &Arc<dyn Store> {

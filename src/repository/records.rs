@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use crate::cache::Memo;
 use crate::format::note::{Entry, Value};
 use crate::format::proof::Proof;
 use crate::format::session::OpenedStart;
@@ -10,6 +11,7 @@ use crate::records::Records;
 use crate::records::gc::Decided;
 use crate::records::notes::Notes;
 use crate::records::sessions::{SessionNames, SessionState};
+use crate::records::snapshots::SnapshotObject;
 use crate::records::tombstones::Tombstones;
 use crate::repository::{Repository, RepositoryError};
 use crate::store::Name;
@@ -129,6 +131,62 @@ impl Repository {
     /// The store's.
     pub fn snapshot_names(&self) -> Result<Vec<SnapshotId>, RepositoryError> {
         Ok(self.records().snapshot_names()?)
+    }
+
+    /// Reads the object with the name of this snapshot, see [`Records::snapshot_object`].
+    ///
+    /// # Errors
+    /// [`RepositoryError::Object`] when it is too large or cannot be read; the store's.
+    pub(crate) fn snapshot_object(&self, id: &SnapshotId) -> Result<Option<SnapshotObject>, RepositoryError> {
+        Ok(self.records().snapshot_object(id)?)
+    }
+
+    /// Does a snapshot have this name, rather than a revocation? See [`Records::is_committed`].
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn is_committed(&self, id: &SnapshotId) -> Result<bool, RepositoryError> {
+        Ok(self.records().is_committed(id)?)
+    }
+
+    /// Is there an object with the name of this snapshot?
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) fn has_snapshot_object(&self, id: &SnapshotId) -> Result<bool, RepositoryError> {
+        Ok(self.records().has_snapshot_object(id)?)
+    }
+
+    /// The forgotten snapshots, see [`Records::good_tombstones`].
+    ///
+    /// # Errors
+    /// Those of [`Records::good_tombstones`].
+    pub(crate) fn good_tombstones(&self, memo: &mut dyn Memo) -> Result<HashSet<(SnapshotId, ObjectHash)>, RepositoryError> {
+        Ok(self.records().good_tombstones(memo)?)
+    }
+
+    /// R14: deletes what a verdict allows to clear away, see [`Records::clear_away`].
+    ///
+    /// # Errors
+    /// Those of [`Records::clear_away`].
+    pub(crate) fn clear_away(&self, name: &Name) -> Result<(), RepositoryError> {
+        Ok(self.records().clear_away(name)?)
+    }
+
+    /// Lists objects with which hosts tried the store.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) fn list_probes(&self) -> Result<Vec<Name>, RepositoryError> {
+        Ok(self.records().list_probes()?)
+    }
+
+    /// Deletes one of them.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) fn delete_probe(&self, name: &Name) -> Result<(), RepositoryError> {
+        Ok(self.records().delete_probe(name)?)
     }
 
     /// A7: condemns these packs, see [`Records::condemn`]. False: another prune took the number.

@@ -2,10 +2,11 @@
 
 use crate::clock::Timestamp;
 use crate::format::snapshot::Snapshot;
-use crate::format::{FormatError, limits, names, revocation, snapshot};
+use crate::format::{names, snapshot};
 use crate::id::{ObjectHash, SessionId, SnapshotId};
 use crate::records::revocations::FailedRun;
-use crate::repository::listed::{self, HASH_OF_TOO_LARGE};
+use crate::records::snapshots::SnapshotObject;
+use crate::repository::listed::{self};
 use crate::repository::{Repository, RepositoryError};
 use crate::store::StoreError;
 
@@ -103,16 +104,12 @@ impl Repository {
         Ok(list)
     }
 
-    /// BLAKE3 of the object under its name, whether it opens or not; [`HASH_OF_TOO_LARGE`] when it is larger than any
-    /// snapshot.
+    /// BLAKE3 of the object with the name of this snapshot, see [`Records::snapshot_hash`](crate::records::Records::snapshot_hash).
+    ///
+    /// # Errors
+    /// [`RepositoryError::Object`] when it cannot be read; the store's, also when there is none.
     pub fn snapshot_hash(&self, id: &SnapshotId) -> Result<ObjectHash, RepositoryError> {
-        let name = names::snapshot_name(*id);
-        match self.get_listed(&name, limits::SNAPSHOT_SIZE_MAX) {
-            Ok(Some(sealed)) => Ok(names::hash_of(&[&sealed])),
-            Ok(None) => Err(StoreError::NotFound(name).into()),
-            Err(RepositoryError::Object { source: FormatError::TooLong { .. }, .. }) => Ok(HASH_OF_TOO_LARGE),
-            Err(error) => Err(error),
-        }
+        Ok(self.records().snapshot_hash(id)?)
     }
 
     /// Opens one; `None` when a revocation stands under its name.
@@ -125,14 +122,14 @@ impl Repository {
 
     fn stand(&self, id: &SnapshotId) -> Result<Stand, RepositoryError> {
         let name = names::snapshot_name(*id);
-        let sealed = self.get_listed(&name, limits::SNAPSHOT_SIZE_MAX)?.ok_or(StoreError::NotFound(name.clone()))?;
-        let hash = ObjectHash(*blake3::hash(&sealed).as_bytes());
-        if revocation::stands_here(&sealed) {
-            return Ok(Stand::Revocation(sealed));
+        match self.records().snapshot_object(id)? {
+            None => Err(StoreError::NotFound(name).into()),
+            Some(SnapshotObject::Revocation(object)) => Ok(Stand::Revocation(object)),
+            Some(SnapshotObject::Snapshot(hash, opened)) => {
+                let snapshot::Opened { snapshot, generation } = *opened.map_err(RepositoryError::object(&name))?;
+                Ok(Stand::Snapshot(Box::new(StoredSnapshot { id: *id, snapshot, generation, hash })))
+            }
         }
-        let opened = snapshot::open(&self.objects.opener, *id, &sealed).map_err(RepositoryError::object(&name))?;
-        let stored = StoredSnapshot { id: *id, snapshot: opened.snapshot, generation: opened.generation, hash };
-        Ok(Stand::Snapshot(Box::new(stored)))
     }
 
     /// The snapshot of this id, unless it was forgotten. Opens no other one.

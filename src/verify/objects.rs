@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::format::keyslot::Keyslot;
+use crate::format::limits;
 use crate::format::names::{self, ObjectName};
 use crate::format::session::OpenedStart;
-use crate::format::{config, forgotten, gc, limits, note, revocation, session};
 use crate::id::{ObjectHash, SessionId, SnapshotId};
 use crate::repository::{RepositoryError, StoredSnapshot};
 use crate::store::Name;
@@ -102,7 +102,7 @@ fn configs(run: &mut Run<'_>) -> Result<(), RepositoryError> {
         if hash.is_some_and(|hash| hash != found) {
             wrong.push("its bytes do not hash to its name".to_owned());
         }
-        match config::open(run.repository.opener(), number, &sealed) {
+        match run.repository.records().open_config(number, &sealed) {
             Ok(opened) if number > 1 && !before.is_empty() && !before.contains(&opened.config.previous) => {
                 wrong.push("it does not follow the config before it".to_owned());
             }
@@ -145,17 +145,17 @@ fn sessions(run: &mut Run<'_>) -> Result<HashSet<SessionId>, RepositoryError> {
     // In this order starts come before the rest, which only they can prove.
     for (parsed, name) in list(run, names::SESSIONS)? {
         let Some(sealed) = run.get(&name, limits::SESSION_SIZE_MAX, FindingKind::RecordDamaged)? else { continue };
-        let opener = run.repository.opener();
+        let records = run.repository.records();
         let opened = match parsed {
-            ObjectName::SessionRecord(session, 0) => session::open_start(opener, session, &sealed).map(|start| {
+            ObjectName::SessionRecord(session, 0) => records.open_start(session, &sealed).map(|start| {
                 starts.insert(session, start);
             }),
             ObjectName::SessionRecord(session, number) => match starts.get(&session) {
-                Some(start) => session::open_acknowledgement(opener, start, number, &sealed).map(|_| ()),
+                Some(start) => records.check_acknowledgement(start, number, &sealed),
                 None => Ok(()),
             },
             ObjectName::SessionClosed(session) => match starts.get(&session) {
-                Some(start) => session::open_closed(opener, start, &sealed).map(|_| {
+                Some(start) => records.check_closed(start, &sealed).map(|()| {
                     closed.insert(session);
                 }),
                 None => Ok(()),
@@ -220,8 +220,8 @@ fn snapshots(run: &mut Run<'_>, closed: &HashSet<SessionId>, revoked: &HashSet<S
 fn gave_up(run: &mut Run<'_>, session: SessionId) -> Result<bool, RepositoryError> {
     let name = ObjectName::Revoked(session).name();
     let Some(sealed) = run.get(&name, limits::REVOCATION_SIZE_MAX, FindingKind::RecordDamaged)? else { return Ok(false) };
-    match revocation::open(run.repository.opener(), session, &sealed) {
-        Ok(_) => Ok(true),
+    match run.repository.records().check_revocation(session, &sealed) {
+        Ok(()) => Ok(true),
         Err(error) => {
             record_damaged(run, &name, &error);
             Ok(false)
@@ -299,9 +299,9 @@ fn tombstones(run: &mut Run<'_>) -> Result<HashSet<(SnapshotId, ObjectHash)>, Re
     for (parsed, name) in list(run, names::FORGOTTEN)? {
         let ObjectName::Forgotten(snapshot, hash) = parsed else { continue };
         let Some(sealed) = run.get(&name, limits::FORGOTTEN_SIZE_MAX, FindingKind::RecordDamaged)? else { continue };
-        match forgotten::open(run.repository.opener(), snapshot, &sealed) {
+        match run.repository.records().open_tombstone(snapshot, &sealed) {
             Ok(_) if names::hash_of(&[&sealed]) != hash => record_damaged(run, &name, &"its bytes do not hash to its name"),
-            Ok((record, _)) => drop(forgotten.insert((record.snapshot, record.hash))),
+            Ok(of) => drop(forgotten.insert(of)),
             Err(error) => record_damaged(run, &name, &error),
         }
     }
@@ -313,16 +313,7 @@ fn records(run: &mut Run<'_>) -> Result<(), RepositoryError> {
     for (parsed, name) in list(run, names::GC)?.into_iter().chain(list(run, names::NOTES)?) {
         let size_max = if matches!(parsed, ObjectName::Note(_)) { limits::NOTE_SIZE_MAX } else { limits::GC_SIZE_MAX };
         let Some(sealed) = run.get(&name, size_max, FindingKind::RecordDamaged)? else { continue };
-        let opener = run.repository.opener();
-        let opened = match parsed {
-            ObjectName::GcCondemn(number) | ObjectName::GcCondemnByHash(number, _) => {
-                gc::open_condemn(opener, number, &sealed).map(|_| ())
-            }
-            ObjectName::GcVerdict(number) | ObjectName::GcVerdictByHash(number, _) => {
-                gc::open_verdict(opener, number, &sealed).map(|_| ())
-            }
-            _ => note::open(opener, &sealed).map(|_| ()),
-        };
+        let opened = run.repository.records().check_gc_record_or_note(&parsed, &sealed);
         match (opened, parsed) {
             (Err(error), _) => record_damaged(run, &name, &error),
             (Ok(()), ObjectName::Note(hash) | ObjectName::GcCondemnByHash(_, hash) | ObjectName::GcVerdictByHash(_, hash))

@@ -71,7 +71,7 @@ fn delete_too(
     let tombstones = repository.tombstones()?;
     let is_forgotten = |id: SnapshotId, hash: ObjectHash| tombstones.of(id, hash).is_some();
     let how = MirrorOptions { dry_run, delete: Some(Deleted { packs: deleted, is_forgotten: &is_forgotten }) };
-    Ok(mirror::run(&**repository.store(), to, &how, &*context.monitor(), &context.stop)?)
+    Ok(mirror::run(repository.all_objects(), to, &how, &*context.monitor(), &context.stop)?)
 }
 
 fn print(summary: &MirrorSummary, place: &str, dry_run: bool, seconds: f64, context: &mut Context) -> Result<()> {

@@ -47,7 +47,7 @@ pub fn run(options: &Stats, context: &mut Context) -> Result<ExitCode> {
         context.check_stop()?;
         let (mut count, mut size) = (0u64, 0u64);
         let mut fences = (0u64, 0u64);
-        repository.store().list(folder, &mut |entry| {
+        repository.list_objects(folder, &mut |entry| {
             let is_fence = names::parse_snapshot(&entry.name).is_some_and(|id| revoked.contains(&id.into()));
             let (count, size) = if is_fence { (&mut fences.0, &mut fences.1) } else { (&mut count, &mut size) };
             *count += 1;

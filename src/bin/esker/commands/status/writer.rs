@@ -2,11 +2,8 @@
 
 use anyhow::Result;
 use esker::clock::{Clock, SystemClock, Timestamp};
-use esker::format::names::ObjectName;
-use esker::format::{Header, ObjectType};
 use esker::id::SnapshotId;
 use esker::repository::Repository;
-use esker::store::StoreError;
 use serde_json::{Value, json};
 
 use super::age;
@@ -125,22 +122,11 @@ fn newest(repository: &Repository, host: &str, this_host: bool) -> Result<Option
         }
         let Some(start) = repository.session_start(id)?.filter(|opened| opened.start.host == host) else { continue };
         let time = Some(start.start.time);
-        if newest.as_ref().is_none_or(|newest| newest.time < time) && is_commit(repository, snapshot)? {
+        if newest.as_ref().is_none_or(|newest| newest.time < time) && repository.is_committed(&snapshot)? {
             newest = Some(Committed { id: snapshot, time });
         }
     }
     // Its records may be gone by now; this machine remembers that it committed.
     let remembered = repository.last_commit().map(|(id, _)| id).filter(|id| this_host && there.binary_search(id).is_ok());
     Ok(newest.or(remembered.map(|id| Committed { id, time: None })))
-}
-
-/// Does a snapshot stand there, rather than a revocation? Its header says so to everybody; a store that shows a host only its own
-/// objects leaves it open, and then it counts as none.
-fn is_commit(repository: &Repository, id: SnapshotId) -> Result<bool> {
-    let header = match repository.store().get_range(&ObjectName::Snapshot(id).name(), 0, esker::format::envelope::HEADER_SIZE) {
-        Ok(header) => header,
-        Err(StoreError::NotFound(_) | StoreError::Denied(_) | StoreError::Size { .. }) => return Ok(false),
-        Err(error) => return Err(error.into()),
-    };
-    Ok(Header::parse(&header, ObjectType::Snapshot).is_ok())
 }
