@@ -19,6 +19,31 @@ pub fn has_no_fences(class: StoreClass) -> bool {
     class == StoreClass::SingleMaintainer
 }
 
+/// Is a store of class `found` good enough for a repository of class `needed`?
+pub fn is_enough(found: StoreClass, needed: StoreClass) -> bool {
+    !has_no_fences(found) || has_no_fences(needed)
+}
+
+/// What a class means for the user of the repository, in one sentence.
+pub fn meaning(class: StoreClass) -> &'static str {
+    match has_no_fences(class) {
+        false => "any number of hosts may take snapshots, forget and prune at the same time",
+        true => {
+            "any number of hosts may take snapshots at the same time, but only one at a time may run forget, prune, repair, key or parity"
+        }
+    }
+}
+
+/// The name of a class for a person.
+pub fn title(class: StoreClass) -> &'static str {
+    if has_no_fences(class) { "single maintainer" } else { "shared" }
+}
+
+/// The name of a class for a script.
+pub fn word(class: StoreClass) -> &'static str {
+    if has_no_fences(class) { "single_maintainer" } else { "shared" }
+}
+
 /// The name of a config.
 pub(super) fn config_name(class: StoreClass, number: u32, sealed: &[u8]) -> Name {
     match has_no_fences(class) {

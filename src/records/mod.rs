@@ -6,7 +6,7 @@
 //! Leans on `objects`, `format` and `crypto`. It knows nothing of packs and chunks (`catalog` does), and `catalog` knows nothing of records:
 //! the waist passes on what the records say about packs.
 
-mod class;
+pub mod class;
 pub mod configs;
 mod error;
 pub mod gc;
@@ -24,7 +24,6 @@ mod small;
 pub mod snapshots;
 pub mod tombstones;
 
-pub use class::has_no_fences;
 pub use error::RecordError;
 pub use liveness::is_dead_here;
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Rng};
 use crate::format::config::StoreClass;
+use crate::records::class::is_enough;
 use crate::records::host_state::PlaceHash;
 use crate::repository::{Repository, RepositoryError};
 use crate::store::{ReadUnit, Store};
@@ -175,30 +176,12 @@ impl Unfit {
     }
 }
 
-/// What a class means for whoever uses the repository, in one sentence.
-pub fn meaning(class: StoreClass) -> &'static str {
-    match class {
-        StoreClass::Shared => "any number of hosts may take snapshots, forget and prune at the same time",
-        StoreClass::SingleMaintainer => {
-            "any number of hosts may take snapshots at the same time, but only one at a time may run forget, prune, repair, key or parity"
-        }
-    }
-}
-
-/// What a class is called.
-pub fn class_name(class: StoreClass) -> &'static str {
-    match class {
-        StoreClass::Shared => "shared",
-        StoreClass::SingleMaintainer => "single maintainer",
-    }
-}
-
 impl Repository {
     /// Once for each host and place, before anything is written: does this host find what the config counts on? What it found is in the
     /// file of host states; without one, and on a local disk, nothing is tried.
     pub fn try_store_once(&self) -> Result<(), RepositoryError> {
         let (place, of_place) = (self.objects.store.location(), self.place_hash());
-        let enough = |class: StoreClass| class == StoreClass::Shared || self.config.class == StoreClass::SingleMaintainer;
+        let enough = |found: StoreClass| is_enough(found, self.config.class);
         let before = self.seen.lock().ok().and_then(|seen| seen.tried).filter(|(_, place)| *place == of_place);
         if self.objects.store.read_unit() == ReadUnit::Exact
             || self.state.is_none()

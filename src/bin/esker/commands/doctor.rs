@@ -2,13 +2,13 @@
 
 use anyhow::Result;
 use esker::clock::{SystemClock, SystemRng};
+use esker::records::class as store_class;
 use esker::repository::probe::{self, Deletes, Probe, ProbeOptions, Shown};
 use serde_json::{Value, json};
 
 use crate::args::{Doctor, DoctorStore, DoctorWhat};
 use crate::context::{Context, holds_config};
 use crate::exit_code::ExitCode;
-use crate::shared::class::class_json;
 use crate::terminal::words;
 
 /// Checks what was asked for, or says what can be checked.
@@ -45,8 +45,8 @@ fn check_store(options: &DoctorStore, context: &mut Context) -> Result<ExitCode>
 fn show(found: &Probe, place: &str, holds_repository: bool, context: &mut Context) -> Result<()> {
     match found.class() {
         Some(class) => {
-            context.out.line(&format!("{place}: class {}", probe::class_name(class)))?;
-            context.out.line(&format!("  {}", probe::meaning(class)))?;
+            context.out.line(&format!("{place}: class {}", store_class::title(class)))?;
+            context.out.line(&format!("  {}", store_class::meaning(class)))?;
         }
         None => context.out.line(&format!("{place}: UNFIT to hold a repository"))?,
     }
@@ -89,8 +89,8 @@ fn as_json(found: &Probe, place: &str, holds_repository: bool) -> Value {
         "repository": place,
         "holds_repository": holds_repository,
         "fit": found.class().is_some(),
-        "class": found.class().map(class_json),
-        "meaning": found.class().map(probe::meaning),
+        "class": found.class().map(store_class::word),
+        "meaning": found.class().map(store_class::meaning),
         "reasons": found.reasons(),
         "remarks": found.remarks(),
         "racers": found.racers,

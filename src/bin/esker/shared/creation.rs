@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use esker::crypto::Argon2Cost;
+use esker::records::class as store_class;
 use esker::repository::probe::Probe;
 use esker::repository::{ChunkerParams, InitOptions, Repository, RepositoryError, check_is_free, program_at};
 use esker::retention::policy::Period;
@@ -74,7 +75,7 @@ pub fn create(
             "id": id.to_hex(),
             "repository": location,
             "recovery_key": *created.recovery_key,
-            "class": class::class_json(created.repository.config().class),
+            "class": store_class::word(created.repository.config().class),
         }))?;
     } else {
         // The key is a result, not a remark: -q must not lose it.

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use esker::clock::Timestamp;
 use esker::id::PackId;
+use esker::records::class as store_class;
 use esker::records::ledger::{Ledger, Wrong};
 use esker::records::revocations::FailedRun;
 use esker::repository::Repository;
@@ -81,7 +82,7 @@ pub fn run(options: &Status, context: &mut Context) -> Result<ExitCode> {
     match context.out.json {
         true => {
             let mut line = as_json(&look, code);
-            line["class"] = class::class_json(repository.config().class).into();
+            line["class"] = store_class::word(repository.config().class).into();
             context.out.json(&line)?;
         }
         false => {
