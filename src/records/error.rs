@@ -47,6 +47,9 @@ pub enum RecordError {
     /// Keys could not be made or read.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
+    /// A safety brake: continuing could lose something.
+    #[error("stopped by a safety brake: {0}")]
+    Brake(String),
     /// Another run revoked this session: nothing was committed.
     #[error("this run was revoked by another one before it could commit; nothing was committed")]
     Revoked,

@@ -1,12 +1,18 @@
-//! What this host saw last. A store that shows less now was rolled back, and a backup must not hide that (K5).
+//! What this host saw last of a store. A store that shows less now was rolled back, and a backup must not hide that (K5).
 //!
-//! A small file of its own beside the cache, because a cache may be deleted at any time. Losing it costs only this warning (I7).
+//! It is a small file of its own, because a cache may be deleted at any time. Losing the file costs only this warning (I7).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
+use super::{RecordError, Records};
+
+use crate::crypto::Secret;
 use crate::format::config::StoreClass;
+use crate::format::names;
 use crate::id::{ObjectHash, RepositoryId, SnapshotId};
 use crate::private;
+use crate::store::StoreError;
 
 const MAGIC: &[u8; 8] = b"ESKERST2";
 const SIZE: usize = 8 + 4 + 8 + 1 + 16 + 32 + 1 + 16 + 32;
@@ -20,21 +26,21 @@ pub struct HostState {
     pub gc: u64,
     /// Last snapshot committed from here, and the BLAKE3 of its object.
     pub last: Option<(SnapshotId, ObjectHash)>,
-    /// What this host found when it tried the store, and of which place.
+    /// What this host found when it tried the store, and at which place.
     pub tried: Option<(StoreClass, PlaceHash)>,
 }
 
-/// Which place was tried: the first bytes of the BLAKE3 of how it is called.
+/// Which place was tried: the first bytes of the BLAKE3 of its name.
 pub type PlaceHash = [u8; 16];
 
 impl HostState {
-    /// Reads the file; missing, foreign or damaged is the empty state.
-    pub fn load(path: &Path, repository: &RepositoryId, key: &[u8; 32]) -> Self {
+    /// Reads the file. A missing, foreign or damaged one is the empty state.
+    fn load(path: &Path, repository: &RepositoryId, key: &[u8; 32]) -> Self {
         private::read(path, SIZE as u64).ok().and_then(|bytes| Self::decode(&bytes, repository, key)).unwrap_or_default()
     }
 
-    /// Replaces the file, atomically; failing costs only the warning.
-    pub fn save(&self, path: &Path, repository: &RepositoryId, key: &[u8; 32]) -> std::io::Result<()> {
+    /// Replaces the file, atomically.
+    fn save(&self, path: &Path, repository: &RepositoryId, key: &[u8; 32]) -> std::io::Result<()> {
         private::replace(path, &self.encode(repository, key))
     }
 
@@ -77,6 +83,88 @@ impl HostState {
                 _ => None,
             },
         })
+    }
+}
+
+/// The state of this host, in memory and in its file.
+#[derive(Debug)]
+pub struct HostMemory {
+    path: Option<PathBuf>,
+    repository: RepositoryId,
+    key: Secret,
+    state: Mutex<HostState>,
+}
+
+impl HostMemory {
+    /// Reads the file of this repository in the folder of host states. Without a folder, nothing outlives this run.
+    pub fn open(folder: Option<&Path>, repository: RepositoryId, key: [u8; 32]) -> Self {
+        let path = folder.map(|folder| folder.join(format!("{repository}.state")));
+        let state = path.as_deref().map(|path| HostState::load(path, &repository, &key)).unwrap_or_default();
+        Self { path, repository, key: Secret::new(key), state: Mutex::new(state) }
+    }
+
+    /// What was seen so far.
+    pub fn state(&self) -> HostState {
+        self.state.lock().map(|state| *state).unwrap_or_default()
+    }
+
+    /// Does it outlive this run?
+    pub fn is_kept(&self) -> bool {
+        self.path.is_some()
+    }
+
+    /// Changes what was seen, also in the file. A file that cannot be written costs only a warning about a store that was rolled back.
+    pub fn remember(&self, change: impl FnOnce(&mut HostState)) {
+        let Ok(mut state) = self.state.lock() else { return };
+        let before = *state;
+        change(&mut state);
+        if let Some(path) = &self.path
+            && *state != before
+        {
+            let _ = state.save(path, &self.repository, self.key.expose());
+        }
+    }
+
+    fn advice(&self) -> String {
+        match &self.path {
+            Some(path) => format!(" (if that was you, remove {})", path.display()),
+            None => String::new(),
+        }
+    }
+}
+
+impl Records<'_> {
+    /// Does the store still show what this host saw of it last? A snapshot that was forgotten may be gone. `gc_number` is the highest gc number
+    /// without a gap that was understood.
+    ///
+    /// # Errors
+    /// [`RecordError::Brake`] when it was rolled back; the store's.
+    pub fn check_not_rolled_back(&self, host: &HostMemory, gc_number: u64) -> Result<(), RecordError> {
+        let seen = host.state();
+        if gc_number < seen.gc {
+            return Err(RecordError::Brake(format!(
+                "the store shows gc records up to {gc_number}, this host has seen {}: it was rolled back{}",
+                seen.gc,
+                host.advice()
+            )));
+        }
+        host.remember(|seen| seen.gc = gc_number);
+        let Some((id, _)) = seen.last else { return Ok(()) };
+        // A store that does not answer here proves nothing.
+        if !matches!(self.objects.store.size(&names::snapshot_name(id)), Err(StoreError::NotFound(_))) {
+            return Ok(());
+        }
+        let mut was_forgotten = false;
+        self.objects.store.list(&format!("{}/{id}", names::FORGOTTEN), &mut |_| was_forgotten = true)?;
+        if !was_forgotten {
+            return Err(RecordError::Brake(format!(
+                "snapshot {} that this host committed last is gone and was not forgotten: the store was rolled back or somebody deleted \
+                 it{}",
+                id.short(),
+                host.advice()
+            )));
+        }
+        Ok(())
     }
 }
 

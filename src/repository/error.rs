@@ -187,6 +187,7 @@ impl From<RecordError> for RepositoryError {
             RecordError::Rng(error) => Self::Rng(error),
             RecordError::NeedsOwner(what) => Self::NeedsOwner(what),
             RecordError::Revoked => Self::Revoked,
+            RecordError::Brake(why) => Self::Brake(why),
             RecordError::NoRepository(place) => Self::NoRepository(place),
             RecordError::WrongSecret { slots } => Self::WrongSecret { slots },
             RecordError::ForeignKey { key, location, object } => Self::ForeignKey { key, location, object },

@@ -141,7 +141,7 @@ impl Repository {
         self.need_write_features()?;
         self.try_store_once()?;
         let number = self.records().next_config(change)?;
-        self.remember(|seen| seen.config = number);
+        self.host_memory.remember(|seen| seen.config = number);
         Ok(number)
     }
 }

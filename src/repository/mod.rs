@@ -38,18 +38,17 @@ pub use strangers::{check_is_free, program_at};
 pub use trees::parts;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::cache::Cache;
 use crate::chunker::Sizes;
 use crate::clock::{Clock, Rng};
 use crate::crypto::{Keys, Secret as Secret32};
 use crate::format::config::Config;
-use crate::format::names;
 use crate::format::{Opener, Sealer};
 use crate::id::{ObjectHash, RepositoryId, SnapshotId};
 use crate::objects::Objects;
-use crate::records::host_state::HostState;
+use crate::records::host_state::HostMemory;
 use crate::store::{Entry, Store, StoreError};
 
 /// An opened repository.
@@ -61,8 +60,7 @@ pub struct Repository {
     host: String,
     opened_with: Option<ObjectHash>,
     cache: Option<PathBuf>,
-    state: Option<PathBuf>,
-    seen: Mutex<HostState>,
+    host_memory: HostMemory,
 }
 
 impl std::fmt::Debug for Repository {
@@ -181,58 +179,18 @@ impl Repository {
 
     /// The last snapshot committed from this host.
     pub fn last_commit(&self) -> Option<(SnapshotId, ObjectHash)> {
-        self.seen.lock().ok().and_then(|seen| seen.last)
+        self.host_memory.state().last
     }
 
-    /// Does the store still show what this host saw of it last? A snapshot that was forgotten may be gone. `gc_number` is the highest
-    /// number without a gap that was understood.
+    /// Does the store still show what this host saw of it last? `gc_number` is the highest gc number without a gap that was understood.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Brake`] when the store was rolled back; the store's.
     pub fn check_not_rolled_back(&self, gc_number: u64) -> Result<(), RepositoryError> {
-        let seen = self.seen.lock().map(|seen| *seen).unwrap_or_default();
-        if gc_number < seen.gc {
-            return Err(RepositoryError::Brake(format!(
-                "the store shows gc records up to {gc_number}, this host has seen {}: it was rolled back{}",
-                seen.gc,
-                self.state_advice()
-            )));
-        }
-        self.remember(|seen| seen.gc = gc_number);
-        let Some((id, _)) = seen.last else { return Ok(()) };
-        let missing = matches!(self.objects.store.size(&names::snapshot_name(id)), Err(StoreError::NotFound(_)));
-        if missing {
-            let mut explained = false;
-            self.objects.store.list(&format!("{}/{id}", names::FORGOTTEN), &mut |_| explained = true)?;
-            if !explained {
-                return Err(RepositoryError::Brake(format!(
-                    "snapshot {} that this host committed last is gone and was not forgotten: the store was rolled back or somebody \
-                     deleted it{}",
-                    id.short(),
-                    self.state_advice()
-                )));
-            }
-        }
-        Ok(())
-    }
-
-    fn state_advice(&self) -> String {
-        match &self.state {
-            Some(path) => format!(" (if that was you, remove {})", path.display()),
-            None => String::new(),
-        }
+        Ok(self.records().check_not_rolled_back(&self.host_memory, gc_number)?)
     }
 
     fn remember_commit(&self, id: SnapshotId, hash: ObjectHash) {
-        self.remember(|seen| seen.last = Some((id, hash)));
-    }
-
-    fn remember(&self, change: impl FnOnce(&mut HostState)) {
-        let Ok(mut seen) = self.seen.lock() else { return };
-        let before = *seen;
-        change(&mut seen);
-        if let Some(path) = &self.state
-            && *seen != before
-        {
-            // Losing it costs only a warning about a store that was rolled back.
-            let _ = seen.save(path, &self.id(), &self.objects.keys.host_state_key());
-        }
+        self.host_memory.remember(|seen| seen.last = Some((id, hash)));
     }
 }

@@ -1,7 +1,7 @@
 //! Opening a repository.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::clock::{Clock, Rng};
 use crate::crypto::{Keys, OWNER_TAG, Passphrase, RootKey, WRITER_TAG, WriterKey};
@@ -10,7 +10,7 @@ use crate::format::{FormatError, Opener};
 use crate::id::ObjectHash;
 use crate::objects::Objects;
 use crate::records::configs::{InForce, newest_config};
-use crate::records::host_state::HostState;
+use crate::records::host_state::HostMemory;
 use crate::records::keyslots;
 use crate::repository::{Repository, RepositoryError, strangers};
 use crate::store::Store;
@@ -91,8 +91,8 @@ impl Repository {
             return Err(RepositoryError::Object { object: ObjectName::Config(number).name().to_string(), source });
         }
         let id = keys.repository_id();
-        let state = states.map(|folder| folder.join(format!("{id}.state")));
-        let seen = state.as_deref().map(|path| HostState::load(path, &id, &keys.host_state_key())).unwrap_or_default();
+        let host_memory = HostMemory::open(states.as_deref(), id, keys.host_state_key());
+        let seen = host_memory.state();
         if number < seen.config {
             return Err(RepositoryError::Brake(format!(
                 "the store shows config {number}, but this host has seen config {}: it was rolled back",
@@ -107,10 +107,9 @@ impl Repository {
             host,
             opened_with,
             cache: caches.map(|folder| folder.join(id.to_hex())),
-            state,
-            seen: Mutex::new(seen),
+            host_memory,
         };
-        repository.remember(|seen| seen.config = number);
+        repository.host_memory.remember(|seen| seen.config = number);
         Ok(repository)
     }
 }

@@ -182,9 +182,9 @@ impl Repository {
     pub fn try_store_once(&self) -> Result<(), RepositoryError> {
         let (place, of_place) = (self.objects.store.location(), self.place_hash());
         let enough = |found: StoreClass| is_enough(found, self.config.class);
-        let before = self.seen.lock().ok().and_then(|seen| seen.tried).filter(|(_, place)| *place == of_place);
+        let before = self.host_memory.state().tried.filter(|(_, place)| *place == of_place);
         if self.objects.store.read_unit() == ReadUnit::Exact
-            || self.state.is_none()
+            || !self.host_memory.is_kept()
             || before.is_some_and(|(class, _)| enough(class))
         {
             return Ok(());
@@ -204,7 +204,7 @@ impl Repository {
 
     /// What this host found.
     pub(super) fn store_was_tried(&self, class: StoreClass) {
-        self.remember(|seen| seen.tried = Some((class, self.place_hash())));
+        self.host_memory.remember(|seen| seen.tried = Some((class, self.place_hash())));
     }
 
     fn place_hash(&self) -> PlaceHash {
