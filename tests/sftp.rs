@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use esker::store::sftp::{SftpAddress, SftpOptions, SftpStore};
-use esker::store::{Store, StoreError};
+use esker::store::{Store, StoreError, StoreErrorKind};
 
 #[path = "contract/mod.rs"]
 mod contract;
@@ -82,7 +82,7 @@ fn of_64_threads_on_four_stores_exactly_one_wins() {
                 start.wait();
                 match store.create(&name("new/folder/object"), &[&[n; 5000]]) {
                     Ok(()) => Some(n),
-                    Err(StoreError::AlreadyExists(_)) => None,
+                    Err(StoreError { kind: StoreErrorKind::Exists, .. }) => None,
                     Err(error) => panic!("{error}"),
                 }
             })
@@ -132,16 +132,19 @@ fn what_keeps_us_out_is_said_at_once_and_in_words() {
         ("changed_host", "is not the one it had: another machine may be posing as it"),
     ] {
         let error = said(client);
-        assert!(matches!(&error, StoreError::Denied(text) if text.contains(part)), "{client}: {error}");
+        assert!(error.kind == StoreErrorKind::Denied && error.detail().contains(part), "{client}: {error}");
     }
     let port = servers::free_port();
     let address = SftpAddress::parse(&format!("//127.0.0.1:{port}/x")).unwrap();
     let nobody = SftpStore::open(address, SftpOptions { args: server.ssh_arguments("ssh_config"), ..SftpOptions::default() });
     let error = nobody.list("", &mut |_| ()).unwrap_err();
-    assert!(matches!(&error, StoreError::Io(text) if text.contains("Connection refused")), "{error}");
+    assert!(error.kind == StoreErrorKind::Failed && error.detail().contains("Connection refused"), "{error}");
     let missing = SftpOptions { command: vec!["/no/such/program".to_owned()], ..SftpOptions::default() };
     let error = store_of(&server, "store", "ssh_config", missing).size(&name("x")).unwrap_err();
-    assert!(matches!(&error, StoreError::Io(text) if text.contains("cannot start /no/such/program: No such file")), "{error}");
+    assert!(
+        error.kind == StoreErrorKind::Failed && error.detail().contains("cannot start /no/such/program: No such file"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -198,7 +201,7 @@ fn without_hard_links_a_rename_that_replaces_nothing_publishes() {
     let folder = tempfile::tempdir().unwrap();
     let store = store_behind(folder.path(), "exec $SERVER -P hardlink", impatient());
     store.create(&name("gc/1"), &[b"one"]).unwrap();
-    assert!(matches!(store.create(&name("gc/1"), &[b"two"]), Err(StoreError::AlreadyExists(_))));
+    assert!(matches!(store.create(&name("gc/1"), &[b"two"]), Err(StoreError { kind: StoreErrorKind::Exists, .. })));
     assert_eq!(store.get(&name("gc/1"), 3).unwrap(), b"one");
     assert_eq!(files_below(folder.path()), 1);
 }
@@ -221,7 +224,7 @@ fn a_place_that_may_not_be_written_says_so() {
     let options = SftpOptions { without_fsync: true, ..impatient() };
     let reader = store_behind(folder.path(), "exec $SERVER -R", options);
     for outcome in [reader.create(&name("gc/2"), &[b"x"]), reader.delete(&name("gc/1"))] {
-        assert!(matches!(outcome, Err(StoreError::Denied(_))), "{outcome:?}");
+        assert!(matches!(outcome, Err(StoreError { kind: StoreErrorKind::Denied, .. })), "{outcome:?}");
     }
     assert_eq!(reader.get(&name("gc/1"), 9).unwrap(), b"x");
 }
@@ -340,14 +343,17 @@ fn a_connection_cut_anywhere_changes_no_outcome() {
             let store = cut_once(folder.path(), n * step, answers);
             store.create_place().unwrap();
             store.create(&name("gc/1"), &[b"one"]).unwrap();
-            assert!(matches!(store.create(&name("gc/1"), &[b"other"]), Err(StoreError::AlreadyExists(_))), "{n}");
+            assert!(
+                matches!(store.create(&name("gc/1"), &[b"other"]), Err(StoreError { kind: StoreErrorKind::Exists, .. })),
+                "{n}"
+            );
             if answers {
                 store.replace(&name("gc/1"), &[b"two"]).unwrap();
                 assert_eq!(store.get(&name("gc/1"), 3).unwrap(), b"two");
                 store.create(&name("packs/00/big"), &[&big[..100], &big[100..]]).unwrap();
                 assert_eq!(listed(&store, ""), BTreeSet::from([("gc/1".into(), 3), ("packs/00/big".into(), 300_000)]));
                 store.delete(&name("gc/1")).unwrap();
-                assert!(matches!(store.size(&name("gc/1")), Err(StoreError::NotFound(_))));
+                assert!(matches!(store.size(&name("gc/1")), Err(StoreError { kind: StoreErrorKind::Missing, .. })));
             }
             drop(store);
             let left = files_below(&folder.path().join("store/tmp"));
@@ -379,7 +385,10 @@ fn another_writers_object_is_not_ours_even_after_a_lost_answer() {
         other.create_place().unwrap();
         other.create(&name("snapshots/s"), &[b"theirs"]).unwrap();
         let store = cut_once(folder.path(), bytes, true);
-        assert!(matches!(store.create(&name("snapshots/s"), &[b"mine!!"]), Err(StoreError::AlreadyExists(_))), "{bytes}");
+        assert!(
+            matches!(store.create(&name("snapshots/s"), &[b"mine!!"]), Err(StoreError { kind: StoreErrorKind::Exists, .. })),
+            "{bytes}"
+        );
         assert_eq!(store.get(&name("snapshots/s"), 6).unwrap(), b"theirs");
     }
 }
@@ -394,7 +403,7 @@ fn a_server_that_stands_still_is_an_error_in_time() {
     for shell in [sleep.clone(), format!("$SERVER | (dd bs=1 count=300 status=none; {sleep})")] {
         let store = store_behind(folder.path(), &shell, options());
         let error = store.create(&name("a"), &[&[7; 3_000_000]]).unwrap_err();
-        assert!(matches!(&error, StoreError::Io(text) if text.contains("has not answered for 0.3 s")), "{error}");
+        assert!(error.kind == StoreErrorKind::Failed && error.detail().contains("has not answered for 0.3 s"), "{error}");
         drop(store);
     }
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
@@ -443,7 +452,8 @@ fn a_server_that_is_gone_for_good_is_an_error() {
     drop(server);
     let error = store.create(&name("b"), &[b"x"]).unwrap_err();
     assert!(
-        matches!(&error, StoreError::Io(text) if text.contains("Connection refused") || text.contains("cannot reach")),
+        error.kind == StoreErrorKind::Failed
+            && (error.detail().contains("Connection refused") || error.detail().contains("cannot reach")),
         "{error}"
     );
 }
@@ -466,7 +476,7 @@ fn a_full_disk_is_named_so_and_leaves_nothing_behind() {
                 store.create(&name("packs/00/large"), &[&[2; 500_000], &[3; 500_000]]),
                 store.replace(&name("packs/00/small"), &[&[2; 1_000_000]]),
             ] {
-                if !matches!(outcome, Err(StoreError::Full(_))) {
+                if !matches!(outcome, Err(StoreError { kind: StoreErrorKind::Full, .. })) {
                     return Err(format!("{outcome:?}"));
                 }
             }

@@ -132,7 +132,7 @@ enum Fate {
 }
 
 fn broken() -> StoreError {
-    StoreError::Io("simulated".to_owned())
+    StoreError::failed("simulated")
 }
 
 impl Seen {

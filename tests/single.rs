@@ -23,7 +23,7 @@ use esker::prune::{self, MaxUnused, PruneOptions, PruneSummary};
 use esker::repository::writer::{Named, Writer, WriterOptions};
 use esker::repository::{Environment, InitOptions, Reader, Repository, RepositoryError, Secret};
 use esker::store::faults::{Condition, FaultyStore, Verb};
-use esker::store::{MemoryStore, Name, ReadUnit, Store, StoreError};
+use esker::store::{MemoryStore, Name, ReadUnit, Store, StoreError, StoreErrorKind};
 use esker::verify::ReadData;
 use small::{Files, chunk_id, noise};
 use zeroize::Zeroizing;
@@ -227,7 +227,10 @@ fn a_host_tries_the_store_once_and_stops_where_it_finds_less_than_the_repository
 fn a_store_that_does_not_answer_the_trial_stops_the_run_without_a_verdict() {
     let place = Place::new(Condition::Kept);
     place.store.stop_after(Some(3));
-    assert!(matches!(place.try_begin("b", &place.owner), Err(RepositoryError::Store(StoreError::Io(_)))));
+    assert!(matches!(
+        place.try_begin("b", &place.owner),
+        Err(RepositoryError::Store(StoreError { kind: StoreErrorKind::Failed, .. }))
+    ));
 }
 
 // -- what dead runs sent ------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use esker::store::faults::{Condition, FaultyStore, Verb};
-use esker::store::{LocalStore, MemoryStore, Name, ReadUnit, Store, StoreError};
+use esker::store::{LocalStore, MemoryStore, Name, ReadUnit, Store, StoreError, StoreErrorKind};
 
 mod contract;
 use contract::{Race, listed, name, race};
@@ -95,7 +95,7 @@ fn a_second_handle_sees_the_same_store() {
     let (one, other) = (LocalStore::open(folder.path()), LocalStore::open(folder.path()));
     one.create(&name("a/b/c"), &[b"x"]).unwrap();
     assert_eq!(other.get(&name("a/b/c"), 1).unwrap(), b"x");
-    assert!(matches!(other.create(&name("a/b/c"), &[b"y"]), Err(StoreError::AlreadyExists(_))));
+    assert!(matches!(other.create(&name("a/b/c"), &[b"y"]), Err(StoreError { kind: StoreErrorKind::Exists, .. })));
     assert_eq!((one.read_unit(), one.location()), (ReadUnit::Exact, folder.path().display().to_string()));
 }
 
@@ -186,8 +186,14 @@ fn a_full_disk_is_named_so_and_leaves_nothing_behind() {
     let store = LocalStore::open(disk.0.path());
     store.create(&name("packs/00/small"), &[&[1; 300_000]]).unwrap();
     for _ in 0..3 {
-        assert!(matches!(store.create(&name("packs/00/large"), &[&[2; 500_000], &[3; 500_000]]), Err(StoreError::Full(_))));
-        assert!(matches!(store.replace(&name("packs/00/small"), &[&[2; 1_000_000]]), Err(StoreError::Full(_))));
+        assert!(matches!(
+            store.create(&name("packs/00/large"), &[&[2; 500_000], &[3; 500_000]]),
+            Err(StoreError { kind: StoreErrorKind::Full, .. })
+        ));
+        assert!(matches!(
+            store.replace(&name("packs/00/small"), &[&[2; 1_000_000]]),
+            Err(StoreError { kind: StoreErrorKind::Full, .. })
+        ));
     }
     assert_eq!(listed(&store, ""), BTreeSet::from([("packs/00/small".into(), 300_000)]));
     assert_eq!(files_below(disk.0.path()), 1, "temporary files were left on the full disk");
@@ -206,7 +212,7 @@ fn a_place_that_may_not_be_written_says_so() {
     let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(disk.0.path()).status().unwrap();
     assert!(remounted.success());
     for outcome in [store.create(&name("gc/2"), &[b"x"]), store.replace(&name("gc/1"), &[b"y"]), store.delete(&name("gc/1"))] {
-        assert!(matches!(outcome, Err(StoreError::Denied(_))), "{outcome:?}");
+        assert!(matches!(outcome, Err(StoreError { kind: StoreErrorKind::Denied, .. })), "{outcome:?}");
     }
     assert_eq!(store.get(&name("gc/1"), 9).unwrap(), b"x");
 }
@@ -282,7 +288,7 @@ fn writes_until_it_is_killed() {
     for n in 0u64.. {
         let bytes = vec![n as u8; OBJECT_SIZE];
         match store.create(&name(&format!("packs/{:02x}/{n}", n % 7)), &[&bytes[..1000], &bytes[1000..]]) {
-            Ok(()) | Err(StoreError::AlreadyExists(_)) => {}
+            Ok(()) | Err(StoreError { kind: StoreErrorKind::Exists, .. }) => {}
             Err(error) => panic!("{error}"),
         }
     }

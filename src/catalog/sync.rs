@@ -18,7 +18,7 @@ use crate::monitor::{Monitor, Problem};
 use crate::objects::{ObjectError, Objects};
 use crate::parallel::{self, Feed};
 use crate::planted;
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreErrorKind};
 
 /// How often an index file that vanished between its listing and its reading makes sync begin again: a prune merges index files.
 const PASSES_MAX: usize = 5;
@@ -65,8 +65,11 @@ impl Catalog {
             match view {
                 // A damaged cache was dropped on the way. It is empty now, and another pass fills it.
                 Err(CatalogError::Cache(CacheError::Reset(_))) | Ok(_) if self.cache.resets() != drops && passes < PASSES_MAX => {}
-                Err(CatalogError::Object(ObjectError::Store(StoreError::NotFound(name))))
-                    if passes < PASSES_MAX && names::parse_index(&name).is_some() => {}
+                Err(CatalogError::Object(ObjectError::Store(StoreError {
+                    kind: StoreErrorKind::Missing,
+                    name: Some(name),
+                    ..
+                }))) if passes < PASSES_MAX && names::parse_index(&name).is_some() => {}
                 view => {
                     self.view = view?;
                     self.filled_at = self.cache.resets();
@@ -148,7 +151,7 @@ fn read_index_files(objects: &Objects, cache: &mut Cache, monitor: &dyn Monitor)
         };
         let sealed = match objects.get_listed(&entry.name, limits::INDEX_SIZE_MAX) {
             Ok(Some(sealed)) => sealed,
-            Ok(None) => return Err(StoreError::NotFound(entry.name).into()),
+            Ok(None) => return Err(StoreError::missing(entry.name).into()),
             Err(error) => {
                 ignored(&error.into_fault()?);
                 continue;
@@ -302,14 +305,8 @@ fn learn_packs(objects: &Objects, cache: &mut Cache, view: &mut View, monitor: &
                     batch.push(facts);
                 }
                 // Deleted since it was listed.
-                Err(CatalogError::Object(ObjectError::Store(StoreError::NotFound(_)))) => {}
-                Err(
-                    error @ CatalogError::Object(ObjectError::Store(
-                        StoreError::Io(_) | StoreError::Denied(_) | StoreError::NoStore(_),
-                    )),
-                ) => {
-                    return Err(error);
-                }
+                Err(CatalogError::Object(ObjectError::Store(StoreError { kind: StoreErrorKind::Missing, .. }))) => {}
+                Err(CatalogError::Object(ObjectError::Store(error))) if error.is_about_the_store() => return Err(error.into()),
                 Err(error) => {
                     ignore_pack(monitor, &id, &error);
                     view.without_facts.push((id, size));
@@ -338,7 +335,7 @@ fn read_directories(objects: &Objects, cache: &mut Cache, view: &mut View, monit
             Ok((facts, _)) => Ok(facts),
             Err(error) if error.is_damage(objects) => Err(error),
             // Deleted since it was listed.
-            Err(CatalogError::Object(ObjectError::Store(StoreError::NotFound(_)))) => continue,
+            Err(CatalogError::Object(ObjectError::Store(StoreError { kind: StoreErrorKind::Missing, .. }))) => continue,
             Err(error) => return Err(error),
         };
         match facts {

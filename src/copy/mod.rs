@@ -34,7 +34,7 @@ use crate::id::{ChunkId, ObjectHash, RepositoryId, SnapshotId};
 use crate::monitor::{Monitor, Phase, Problem, Stop};
 use crate::records::notes::SnapshotNotes;
 use crate::repository::writer::{Writer, WriterOptions, WriterTotals};
-use crate::repository::{Reader, Repository, RepositoryError, StoredSnapshot, is_damage};
+use crate::repository::{Reader, Repository, RepositoryError, StoredSnapshot};
 
 /// Nothing more was copied; what was copied until then stays.
 #[derive(Debug, thiserror::Error)]
@@ -390,7 +390,7 @@ fn hits_one_snapshot(error: &RepositoryError) -> bool {
 /// A chunk. What its disk cannot read is told apart from a store here that does not answer.
 fn read_old(reader: &Reader, kind: ChunkType, id: &ChunkId) -> Result<Vec<u8>, RepositoryError> {
     reader.read_chunk(kind, id).map_err(|error| match error {
-        RepositoryError::Store(_) if is_damage(reader.repository(), &error) => {
+        RepositoryError::Store(_) if reader.repository().is_damage(&error) => {
             RepositoryError::ChunkDamaged { id: *id, detail: error.to_string() }
         }
         other => other,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::format::names::{self, ObjectName};
 use crate::mirror::{MirrorError, list_target, size_max};
 use crate::repository::RepositoryError;
-use crate::store::{Name, Store, StoreError};
+use crate::store::{Name, Store, StoreError, StoreErrorKind};
 
 /// Names of ours below a folder, and their sizes in bytes.
 pub(super) type Listing = BTreeMap<Name, u64>;
@@ -30,7 +30,7 @@ pub(super) fn same_history(from: &dyn Store, to: &dyn Store) -> Result<(), Mirro
     for folder in KEPT {
         let there = list_target(to, folder)?;
         let here = match list(from, folder) {
-            Err(StoreError::NoStore(_)) => Listing::new(),
+            Err(StoreError { kind: StoreErrorKind::NoStore { .. }, .. }) => Listing::new(),
             other => other?,
         };
         if folder == names::CONFIG && here.is_empty() {

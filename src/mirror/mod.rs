@@ -29,7 +29,7 @@ use crate::monitor::{Monitor, Phase, Problem, Stop};
 use crate::objects::create_same;
 use crate::parallel;
 use crate::repository::RepositoryError;
-use crate::store::{Name, Store, StoreError};
+use crate::store::{Name, Store, StoreError, StoreErrorKind};
 
 /// Objects in memory at once.
 const AT_ONCE: usize = 4;
@@ -209,11 +209,13 @@ impl Run<'_> {
         let bytes = match self.from.get(name, size_max(&object)) {
             Ok(bytes) => bytes,
             // Deleted since it was listed: by a prune, or because an index file was merged into another.
-            Err(StoreError::NotFound(_)) => {
+            Err(StoreError { kind: StoreErrorKind::Missing, .. }) => {
                 self.vanished.fetch_add(1, Ordering::SeqCst);
                 return Ok(());
             }
-            Err(StoreError::Size { size, .. }) => return self.damaged(name, &format!("has {size} bytes, more than any may have")),
+            Err(StoreError { kind: StoreErrorKind::Size { size }, .. }) => {
+                return self.damaged(name, &format!("has {size} bytes, more than any may have"));
+            }
             Err(error) => return Err(error.into()),
         };
         if hash_in(&object).is_some_and(|hash| hash != *blake3::hash(&bytes).as_bytes()) {
@@ -297,7 +299,7 @@ impl Run<'_> {
 /// A target that is not there yet is empty.
 fn list_target(to: &dyn Store, folder: &str) -> Result<Listing, StoreError> {
     match list(to, folder) {
-        Err(StoreError::NoStore(_)) => Ok(Listing::new()),
+        Err(StoreError { kind: StoreErrorKind::NoStore { .. }, .. }) => Ok(Listing::new()),
         other => other,
     }
 }

@@ -3,7 +3,7 @@
 use super::ObjectError;
 use crate::format::names::ObjectName;
 use crate::planted;
-use crate::store::{Name, Store, StoreError};
+use crate::store::{Name, Store, StoreError, StoreErrorKind};
 
 /// Create-if-absent (I3). "Exists already" is success if the object has our bytes: the first reply may have been lost. A host that may
 /// not read the object back compares the listed size instead, if the name is the hash of the bytes.
@@ -14,11 +14,13 @@ pub fn create_same(store: &dyn Store, name: &Name, parts: &[&[u8]]) -> Result<()
 /// What a create of `parts` came to, with that allowance.
 pub fn unless_same(store: &dyn Store, name: &Name, parts: &[&[u8]], created: Result<(), StoreError>) -> Result<(), ObjectError> {
     match created {
-        Err(StoreError::AlreadyExists(_)) => {
+        Err(StoreError { kind: StoreErrorKind::Exists, .. }) => {
             let size = parts.iter().map(|part| part.len() as u64).sum();
             let ours = match store.get(name, size) {
                 Ok(found) => found == parts.concat(),
-                Err(StoreError::Denied(_)) if is_named_by_its_bytes(name) => listed_size(store, name)? == Some(size),
+                Err(StoreError { kind: StoreErrorKind::Denied, .. }) if is_named_by_its_bytes(name) => {
+                    listed_size(store, name)? == Some(size)
+                }
                 Err(error) => return Err(error.into()),
             };
             if ours || planted::is("other-bytes-taken-for-ours") {

@@ -1,7 +1,7 @@
 //! What can go wrong with objects.
 
 use crate::format::FormatError;
-use crate::store::StoreError;
+use crate::store::{ReadUnit, StoreError};
 
 /// An object could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -32,12 +32,12 @@ impl ObjectError {
         move |source| Self::Object { object, source }
     }
 
-    /// Does it say that an object is damaged? On a local disk (`is_disk`) a failed read says so too.
-    pub(crate) fn is_damage(&self, is_disk: bool) -> bool {
+    /// Does it say that an object is damaged? See [`StoreError::is_damage`].
+    pub(crate) fn is_damage(&self, unit: ReadUnit) -> bool {
         match self {
-            Self::Object { .. } | Self::Format(_) | Self::Store(StoreError::Size { .. }) => true,
-            Self::Store(StoreError::Io(_) | StoreError::Denied(_)) => is_disk,
-            Self::Store(_) | Self::Inconclusive(_) => false,
+            Self::Object { .. } | Self::Format(_) => true,
+            Self::Store(error) => error.is_damage(unit),
+            Self::Inconclusive(_) => false,
         }
     }
 }

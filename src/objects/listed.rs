@@ -3,7 +3,7 @@
 use super::{ObjectError, Objects};
 use crate::format::FormatError;
 use crate::id::ObjectHash;
-use crate::store::{Entry, Name, ReadUnit, Store, StoreError};
+use crate::store::{Entry, Name, ReadUnit, Store, StoreError, StoreErrorKind};
 
 /// What a tombstone names in place of a hash when the object is larger than any snapshot: nobody reads such an object to hash it.
 pub const HASH_OF_TOO_LARGE: ObjectHash = ObjectHash([0; 32]);
@@ -16,7 +16,7 @@ pub const HASH_OF_TOO_LARGE: ObjectHash = ObjectHash([0; 32]);
 pub fn get(store: &dyn Store, name: &Name, size_max: u64) -> Result<Option<Vec<u8>>, ObjectError> {
     match store.get(name, size_max) {
         Ok(bytes) => Ok(Some(bytes)),
-        Err(StoreError::NotFound(_)) => Ok(None),
+        Err(StoreError { kind: StoreErrorKind::Missing, .. }) => Ok(None),
         Err(error) => Err(of_object(store.read_unit(), name, size_max, error)),
     }
 }
@@ -24,9 +24,11 @@ pub fn get(store: &dyn Store, name: &Name, size_max: u64) -> Result<Option<Vec<u
 /// Tells the fault of one object from that of a store.
 fn of_object(unit: ReadUnit, name: &Name, size_max: u64, error: StoreError) -> ObjectError {
     let source = match error {
-        StoreError::Size { size, .. } => FormatError::TooLong { what: "object", length: size, most: size_max },
+        StoreError { kind: StoreErrorKind::Size { size }, .. } => {
+            FormatError::TooLong { what: "object", length: size, most: size_max }
+        }
         // A local disk has bad sectors and files of the wrong mode. A store far away that fails says nothing about this object.
-        StoreError::Io(why) | StoreError::Denied(why) if unit == ReadUnit::Exact => FormatError::Unreadable { what: "object", why },
+        error if error.is_damage(unit) => FormatError::Unreadable { what: "object", why: error.detail().to_owned() },
         error => return error.into(),
     };
     ObjectError::Object { object: name.to_string(), source }

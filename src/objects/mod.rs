@@ -19,7 +19,7 @@ use std::sync::Arc;
 use crate::clock::{Clock, Rng};
 use crate::crypto::Keys;
 use crate::format::{FormatError, Opener, Sealer};
-use crate::store::{ReadUnit, Store};
+use crate::store::Store;
 
 /// A store, and the keys that open and seal what is in it.
 pub struct Objects {
@@ -48,9 +48,9 @@ impl Objects {
         Ok(Self { store, clock, rng, keys, sealer, opener })
     }
 
-    /// Does this error say that an object is damaged, rather than that the store does not answer? A failed read on a local disk is a bad
-    /// sector, or a wrong mode of this one file.
+    /// Does this error say that an object is damaged, rather than that this store does not answer? See
+    /// [`StoreError::is_damage`](crate::store::StoreError::is_damage).
     pub fn is_damage(&self, error: &ObjectError) -> bool {
-        error.is_damage(self.store.read_unit() == ReadUnit::Exact)
+        error.is_damage(self.store.read_unit())
     }
 }

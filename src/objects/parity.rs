@@ -6,7 +6,7 @@ use super::{ObjectError, Objects, create_same};
 use crate::format::names::{self, ObjectName};
 use crate::format::{limits, parity};
 use crate::id::{ObjectHash, PackId};
-use crate::store::{Name, ReadUnit, Store, StoreError};
+use crate::store::{Name, ReadUnit, Store, StoreError, StoreErrorKind};
 
 /// A read that fails is tried again in pieces of this size, so that one bad place does not hide what stands around it.
 const PIECE_BYTES: usize = 64 << 10;
@@ -70,8 +70,8 @@ impl Objects {
 pub fn read_what_is_left(store: &dyn Store, name: &Name, size_max: u64) -> Result<Vec<u8>, StoreError> {
     match store.get(name, size_max) {
         Ok(bytes) => return Ok(bytes),
-        Err(StoreError::NotFound(_) | StoreError::Size { .. }) => return Ok(Vec::new()),
-        Err(StoreError::Io(_)) if store.read_unit() == ReadUnit::Exact => {}
+        Err(StoreError { kind: StoreErrorKind::Missing | StoreErrorKind::Size { .. }, .. }) => return Ok(Vec::new()),
+        Err(StoreError { kind: StoreErrorKind::Failed, .. }) if store.read_unit() == ReadUnit::Exact => {}
         Err(error) => return Err(error),
     }
     // At most `size_max`, which is far below what a usize holds.
@@ -109,10 +109,10 @@ mod tests {
             "bad sectors".to_owned()
         }
         fn create(&self, name: &Name, _: &[&[u8]]) -> Result<(), StoreError> {
-            Err(StoreError::AlreadyExists(name.clone()))
+            Err(StoreError::exists(name.clone()))
         }
         fn replace(&self, _: &Name, _: &[&[u8]]) -> Result<(), StoreError> {
-            Err(StoreError::Io("no".into()))
+            Err(StoreError::failed("no"))
         }
         fn get(&self, name: &Name, _: u64) -> Result<Vec<u8>, StoreError> {
             self.get_range(name, 0, self.bytes.len())
@@ -120,7 +120,7 @@ mod tests {
         fn get_range(&self, _: &Name, offset: u64, length: usize) -> Result<Vec<u8>, StoreError> {
             let end = offset + length as u64;
             match self.bad.iter().any(|sector| sector * 4096 < end && (sector + 1) * 4096 > offset) {
-                true => Err(StoreError::Io("a bad sector".into())),
+                true => Err(StoreError::failed("a bad sector")),
                 false => Ok(self.bytes[offset as usize..end as usize].to_vec()),
             }
         }

@@ -11,7 +11,7 @@ use crate::id::{IndexId, PackId};
 use crate::planted;
 use crate::records::gc::Book;
 use crate::repository::{RepositoryError, listed};
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreErrorKind};
 
 /// An index file smaller than this is small.
 const SMALL_SIZE_BYTES: u64 = 1 << 20;
@@ -67,7 +67,7 @@ impl Pruner {
         match self.repository.put_index_files(packs, &whole) {
             Ok(new) => whole.retain(|id| !new.contains(id)),
             // No room to write the new one: it can wait.
-            Err(RepositoryError::Store(StoreError::Full(_))) => return Ok(()),
+            Err(RepositoryError::Store(StoreError { kind: StoreErrorKind::Full, .. })) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
         for id in &whole {
@@ -93,7 +93,7 @@ impl Pruner {
         match self.repository.put_index_files(orphans, &[]) {
             Ok(_) => Ok(true),
             // No room: it can wait.
-            Err(RepositoryError::Store(StoreError::Full(_))) => Ok(false),
+            Err(RepositoryError::Store(StoreError { kind: StoreErrorKind::Full, .. })) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }

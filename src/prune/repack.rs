@@ -11,7 +11,7 @@ use crate::format::{FormatError, names};
 use crate::monitor::{Phase, Problem};
 use crate::repository::RepositoryError;
 use crate::repository::packing::Packer;
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreErrorKind};
 
 impl Pruner {
     /// Stores the chosen chunks of these packs in new packs of the same class and generation, each rebuilt and its id recomputed. Returns
@@ -27,7 +27,7 @@ impl Pruner {
                 Ok(done)
             }
             // What can go without storing anything makes room for the next time.
-            Err(PruneError::Repository(RepositoryError::Store(StoreError::Full(_)))) => {
+            Err(PruneError::Repository(RepositoryError::Store(StoreError { kind: StoreErrorKind::Full, .. }))) => {
                 self.summary.too_full_to_repack = true;
                 self.note_written(&mut packers);
                 Ok(Vec::new())
@@ -54,7 +54,7 @@ impl Pruner {
             match self.copy_chosen(pack, choice, packer) {
                 Ok(()) => done.push(*pack),
                 // Another prune deleted it since it was listed.
-                Err(RepositoryError::Store(StoreError::NotFound(_))) => {}
+                Err(RepositoryError::Store(StoreError { kind: StoreErrorKind::Missing, .. })) => {}
                 Err(
                     error @ (RepositoryError::Object { .. }
                     | RepositoryError::ChunkDamaged { .. }

@@ -13,7 +13,6 @@ use crate::id::{ChunkId, PackId};
 use crate::monitor::Stop;
 use crate::records::gc::{Book, Pending};
 use crate::repository::{Reader, RepositoryError};
-use crate::store::StoreError;
 
 /// Chunks proved at a time.
 const BATCH: usize = 8_192;
@@ -207,12 +206,9 @@ impl Deciding<'_> {
 
     /// A cache that was dropped, a remote store that does not answer: not a reason to pardon, the step begins again or ends.
     fn says_nothing_about_the_copy(&self, error: &RepositoryError) -> bool {
-        let remote = self.reader.repository().is_remote();
         match error {
             RepositoryError::Cache(_) | RepositoryError::Stopped => true,
-            RepositoryError::Store(StoreError::Io(_) | StoreError::Denied(_)) => remote,
-            RepositoryError::Store(StoreError::NoStore(_)) => true,
-            _ => false,
+            error => self.reader.repository().is_inconclusive(error),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::id::SessionId;
 use crate::records::is_dead_here;
 use crate::records::sessions::SessionNames;
 use crate::repository::RepositoryError;
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreErrorKind};
 
 /// A session without a new record for so long, in seconds by this host's clock, is revoked.
 const SILENT_SECONDS: i64 = 14 * 24 * 3600;
@@ -60,7 +60,7 @@ impl Pruner {
             let host = start.as_ref().map(|opened| opened.start.host.as_str());
             let revoked = match self.repository.revoke(*id, reason, host) {
                 // There will be room once something else was freed.
-                Err(RepositoryError::Store(StoreError::Full(_))) => false,
+                Err(RepositoryError::Store(StoreError { kind: StoreErrorKind::Full, .. })) => false,
                 other => other?,
             };
             if revoked {

@@ -11,7 +11,7 @@ use crate::format::names::{self, ObjectName};
 use crate::format::{FormatError, Opener, Sealer, limits};
 use crate::id::ObjectHash;
 use crate::objects::{self, ObjectError};
-use crate::store::{Name, Store, StoreError};
+use crate::store::{Name, Store, StoreError, StoreErrorKind};
 
 /// The config in force.
 pub struct InForce {
@@ -40,8 +40,7 @@ pub fn newest_config(store: &dyn Store, keys: &Keys, opener: &Opener) -> Result<
         _ => {}
     }) {
         Ok(()) => {}
-        Err(StoreError::NoStore(place)) => return Err(RecordError::NoRepository(place)),
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(RecordError::of_listing(error)),
     }
     listed.sort_unstable();
     let mut failed = None;
@@ -52,7 +51,7 @@ pub fn newest_config(store: &dyn Store, keys: &Keys, opener: &Opener) -> Result<
         }
         let sealed = match objects::get(store, &name, limits::CONFIG_SIZE_MAX) {
             Ok(Some(sealed)) => sealed,
-            Ok(None) => return Err(StoreError::NotFound(name).into()),
+            Ok(None) => return Err(StoreError::missing(name).into()),
             // No config is as large, so this is none. A config that cannot be read may be the one in force.
             Err(ObjectError::Object { source: source @ FormatError::TooLong { .. }, .. }) => {
                 failed.get_or_insert((name, source));
@@ -116,7 +115,7 @@ pub fn create_first_config(store: &dyn Store, class: StoreClass, sealed: &[u8]) 
     let name = config_name(class, 1, sealed);
     match store.create(&name, &[sealed]) {
         // The config may be ours when it exists: the first reply may have been lost.
-        Ok(()) | Err(StoreError::AlreadyExists(_)) => {}
+        Ok(()) | Err(StoreError { kind: StoreErrorKind::Exists, .. }) => {}
         Err(error) => return Err(error.into()),
     }
     if !is_config(store, &name, sealed)? {
@@ -131,7 +130,7 @@ pub fn create_first_config(store: &dyn Store, class: StoreClass, sealed: &[u8]) 
 fn is_config(store: &dyn Store, name: &Name, sealed: &[u8]) -> Result<bool, RecordError> {
     match store.get(name, limits::CONFIG_SIZE_MAX) {
         Ok(found) => Ok(found == sealed),
-        Err(StoreError::Size { .. }) => Ok(false),
+        Err(StoreError { kind: StoreErrorKind::Size { .. }, .. }) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
@@ -164,7 +163,7 @@ impl Records<'_> {
             true => hash,
             false => match self.objects.get_listed(&name, limits::CONFIG_SIZE_MAX) {
                 Ok(Some(sealed)) => names::hash_of(&[&sealed]),
-                Ok(None) => return Err(StoreError::NotFound(name).into()),
+                Ok(None) => return Err(StoreError::missing(name).into()),
                 // No config is as large. Its name is taken, and the chain goes on from the one in force.
                 Err(error) => error.into_fault().map(|_| hash)?,
             },
@@ -183,9 +182,11 @@ impl Records<'_> {
         match self.objects.store.create(&name, &[&sealed]) {
             Ok(()) => {}
             // The first reply was lost, or the request was sent twice on its way, or another run took the number.
-            Err(StoreError::AlreadyExists(_)) => match is_config(&*self.objects.store, &name, &sealed) {
+            Err(StoreError { kind: StoreErrorKind::Exists, .. }) => match is_config(&*self.objects.store, &name, &sealed) {
                 Ok(true) => {}
-                Ok(false) | Err(RecordError::Object(ObjectError::Store(StoreError::NotFound(_)))) => return Err(raced()),
+                Ok(false) | Err(RecordError::Object(ObjectError::Store(StoreError { kind: StoreErrorKind::Missing, .. }))) => {
+                    return Err(raced());
+                }
                 Err(error) => return Err(error),
             },
             Err(error) => return Err(error.into()),

@@ -5,7 +5,7 @@ use crate::clock::RngError;
 use crate::crypto::CryptoError;
 use crate::format::FormatError;
 use crate::objects::ObjectError;
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreErrorKind};
 
 /// A record could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +68,14 @@ impl From<FormatError> for RecordError {
 }
 
 impl RecordError {
+    /// A listing of configs or keyslots failed. Where there is no store there is no repository, unless the store has more to say.
+    pub(super) fn of_listing(error: StoreError) -> Self {
+        match error.kind {
+            StoreErrorKind::NoStore { says_what_to_do: false } => Self::NoRepository(error.detail().to_owned()),
+            _ => error.into(),
+        }
+    }
+
     /// A record is of a later generation than the one in which this run writes.
     pub(crate) fn rotated_meanwhile() -> Self {
         Self::inconclusive("the key was rotated while this ran; run it again")

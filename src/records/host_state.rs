@@ -12,7 +12,7 @@ use crate::format::config::StoreClass;
 use crate::format::names;
 use crate::id::{ObjectHash, RepositoryId, SnapshotId};
 use crate::private;
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreErrorKind};
 
 const MAGIC: &[u8; 8] = b"ESKERST2";
 const SIZE: usize = 8 + 4 + 8 + 1 + 16 + 32 + 1 + 16 + 32;
@@ -151,7 +151,7 @@ impl Records<'_> {
         host.remember(|seen| seen.gc = gc_number);
         let Some((id, _)) = seen.last else { return Ok(()) };
         // A store that does not answer here proves nothing.
-        if !matches!(self.objects.store.size(&names::snapshot_name(id)), Err(StoreError::NotFound(_))) {
+        if !matches!(self.objects.store.size(&names::snapshot_name(id)), Err(StoreError { kind: StoreErrorKind::Missing, .. })) {
             return Ok(());
         }
         let mut was_forgotten = false;

@@ -13,7 +13,7 @@ use crate::objects::{self, ObjectError, create_same};
 use crate::private;
 use crate::records::configs::newest_config;
 use crate::records::{RecordError, Records};
-use crate::store::{Name, Store, StoreError};
+use crate::store::{Name, Store, StoreError, StoreErrorKind};
 
 /// A keyslot to be made.
 pub struct NewSlot<'a> {
@@ -71,8 +71,7 @@ fn load(store: &dyn Store) -> Result<Vec<StoredSlot>, RecordError> {
     };
     match store.list(names::KEYS, each) {
         Ok(()) => {}
-        Err(StoreError::NoStore(place)) => return Err(RecordError::NoRepository(place)),
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(RecordError::of_listing(error)),
     }
     let mut slots = Vec::with_capacity(listed.len());
     for (name, id) in listed {
@@ -96,6 +95,7 @@ pub fn repository_at(store: &dyn Store) -> Result<Option<RepositoryId>, RecordEr
     match load(store) {
         Ok(slots) => Ok(slots.into_iter().find_map(|stored| Some(stored.slot.ok()?.repository_id))),
         Err(RecordError::NoRepository(_)) => Ok(None),
+        Err(RecordError::Object(ObjectError::Store(StoreError { kind: StoreErrorKind::NoStore { .. }, .. }))) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -10,7 +10,7 @@ use crate::format::{FormatError, limits};
 use crate::id::SessionId;
 use crate::objects::ObjectError;
 use crate::planted;
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreErrorKind};
 
 /// A run that was to take a snapshot and committed nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +50,8 @@ impl Records<'_> {
         match self.create_small(&name, &sealed) {
             Ok(()) => Ok(true),
             // The name holds a revocation (ours, if the reply was lost), or the snapshot.
-            Err(StoreError::AlreadyExists(_)) => match self.objects.get_listed(&name, limits::SNAPSHOT_SIZE_MAX) {
+            Err(StoreError { kind: StoreErrorKind::Exists, .. }) => match self.objects.get_listed(&name, limits::SNAPSHOT_SIZE_MAX)
+            {
                 Ok(Some(found)) => Ok(revocation::stands_here(&found)),
                 Ok(None) => Err(RecordError::inconclusive(format!("{name} is said to exist, and then not to"))),
                 // Larger than any snapshot: the name is taken, and nothing was committed under it.

@@ -9,7 +9,7 @@ use crate::id::{ObjectHash, PackId, SessionId, SnapshotId};
 use crate::objects::create_same;
 use crate::planted;
 use crate::records::{RecordError, Records, liveness};
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreErrorKind};
 
 /// A live session. Dropping it ends nothing: a session ends when it commits or gives up.
 pub struct Session {
@@ -87,11 +87,11 @@ impl Session {
         match records.objects.store.create(&name, &[&sealed]) {
             Ok(()) => {}
             // The first reply was lost, or the session was revoked. Only our own bytes mean that it is ours.
-            Err(StoreError::AlreadyExists(_)) => {
+            Err(StoreError { kind: StoreErrorKind::Exists, .. }) => {
                 match records.objects.store.get(&name, limits::SNAPSHOT_SIZE_MAX) {
                     Ok(found) if found == sealed || planted::is("revocation-overlooked") => {}
-                    Ok(_) | Err(StoreError::Size { .. }) => return Err(RecordError::Revoked),
-                    Err(StoreError::NotFound(_)) => {
+                    Ok(_) | Err(StoreError { kind: StoreErrorKind::Size { .. }, .. }) => return Err(RecordError::Revoked),
+                    Err(StoreError { kind: StoreErrorKind::Missing, .. }) => {
                         return Err(RecordError::inconclusive(format!("{name} is said to exist, and then not to")));
                     }
                     // It is not known which object has the name. To start again could take the snapshot twice.

@@ -5,7 +5,7 @@ use crate::cache::Memo;
 use crate::format::names;
 use crate::id::ObjectHash;
 use crate::objects::create_same;
-use crate::store::{Name, ReadUnit, StoreError};
+use crate::store::{Name, ReadUnit, StoreError, StoreErrorKind};
 
 /// The space that a full disk gives back for tombstones, condemn records and verdicts. Each of them takes some KiB and is written beside
 /// its final name.
@@ -20,10 +20,10 @@ impl Records<'_> {
         let store = &self.objects.store;
         match store.create(name, &[sealed]) {
             // A writer key deletes nothing, ever.
-            Err(StoreError::Full(why)) if self.objects.keys.is_owner() => {
+            Err(error @ StoreError { kind: StoreErrorKind::Full, .. }) if self.objects.keys.is_owner() => {
                 let ballast = names::ballast();
                 if store.size(&ballast).is_err() {
-                    return Err(StoreError::Full(why));
+                    return Err(error);
                 }
                 store.delete(&ballast)?;
                 store.create(name, &[sealed])
@@ -38,7 +38,7 @@ impl Records<'_> {
     /// The store's; [`RecordError::Object`] when the name is taken by other bytes.
     pub fn create_small_same(&self, name: &Name, sealed: &[u8]) -> Result<(), RecordError> {
         match self.create_small(name, sealed) {
-            Err(StoreError::AlreadyExists(_)) => Ok(create_same(&*self.objects.store, name, &[sealed])?),
+            Err(StoreError { kind: StoreErrorKind::Exists, .. }) => Ok(create_same(&*self.objects.store, name, &[sealed])?),
             other => Ok(other?),
         }
     }
@@ -57,7 +57,7 @@ impl Records<'_> {
         let mut bytes = vec![0; BALLAST_SIZE_BYTES];
         self.objects.rng.fill(&mut bytes)?;
         match store.create(&name, &[&bytes]) {
-            Ok(()) | Err(StoreError::AlreadyExists(_) | StoreError::Full(_)) => Ok(()),
+            Ok(()) | Err(StoreError { kind: StoreErrorKind::Exists | StoreErrorKind::Full, .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
@@ -80,7 +80,7 @@ impl Records<'_> {
         }
         let sealed = match self.objects.get_listed(name, size_max) {
             Ok(Some(sealed)) => sealed,
-            Ok(None) => return Ok(Err(StoreError::NotFound(name.clone()).to_string())),
+            Ok(None) => return Ok(Err(StoreError::missing(name.clone()).to_string())),
             Err(error) => return Ok(Err(error.into_fault()?)),
         };
         if names::hash_of(&[&sealed]) != *hash {

@@ -6,7 +6,7 @@ use crate::format::names::{self, ObjectName};
 use crate::format::{FormatError, limits, revocation, snapshot};
 use crate::id::{ObjectHash, SnapshotId};
 use crate::objects::{HASH_OF_TOO_LARGE, ObjectError};
-use crate::store::{Name, StoreError};
+use crate::store::{Name, StoreError, StoreErrorKind};
 
 /// The object with the name of a snapshot.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Records<'_> {
         let name = names::snapshot_name(*id);
         match self.objects.get_listed(&name, limits::SNAPSHOT_SIZE_MAX) {
             Ok(Some(sealed)) => Ok(names::hash_of(&[&sealed])),
-            Ok(None) => Err(StoreError::NotFound(name).into()),
+            Ok(None) => Err(StoreError::missing(name).into()),
             Err(ObjectError::Object { source: FormatError::TooLong { .. }, .. }) => Ok(HASH_OF_TOO_LARGE),
             Err(error) => Err(error.into()),
         }
@@ -53,7 +53,7 @@ impl Records<'_> {
     pub fn has_snapshot_object(&self, id: &SnapshotId) -> Result<bool, RecordError> {
         match self.objects.store.size(&names::snapshot_name(*id)) {
             Ok(_) => Ok(true),
-            Err(StoreError::NotFound(_)) => Ok(false),
+            Err(StoreError { kind: StoreErrorKind::Missing, .. }) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
@@ -66,7 +66,9 @@ impl Records<'_> {
     pub fn is_committed(&self, id: &SnapshotId) -> Result<bool, RecordError> {
         match self.objects.store.get_range(&names::snapshot_name(*id), 0, HEADER_SIZE) {
             Ok(header) => Ok(Header::parse(&header, ObjectType::Snapshot).is_ok()),
-            Err(StoreError::NotFound(_) | StoreError::Denied(_) | StoreError::Size { .. }) => Ok(false),
+            Err(StoreError { kind: StoreErrorKind::Missing | StoreErrorKind::Denied | StoreErrorKind::Size { .. }, .. }) => {
+                Ok(false)
+            }
             Err(error) => Err(error.into()),
         }
     }

@@ -99,7 +99,7 @@ impl Records<'_> {
             }
             let sealed = match self.objects.get_listed(&name, limits::FORGOTTEN_SIZE_MAX) {
                 Ok(Some(sealed)) => sealed,
-                Ok(None) => return Err(StoreError::NotFound(name).into()),
+                Ok(None) => return Err(StoreError::missing(name).into()),
                 Err(error) => {
                     error.into_fault()?;
                     continue;

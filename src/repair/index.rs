@@ -11,8 +11,8 @@ use crate::id::PackId;
 use crate::monitor::{Monitor, Phase, Stop};
 use crate::repair::{RepairError, check_stop};
 use crate::repository::writer::{Writer, WriterOptions};
-use crate::repository::{Repository, RepositoryError, is_damage};
-use crate::store::{Name, StoreError};
+use crate::repository::{Repository, RepositoryError};
+use crate::store::{Name, StoreError, StoreErrorKind};
 
 /// What was found and written.
 #[derive(Clone, Debug, Default)]
@@ -85,9 +85,9 @@ fn indexed_packs(repository: &Repository, summary: &mut IndexSummary, stop: &Sto
         check_stop(stop)?;
         let opened = match repository.objects().index_file_bytes(&id) {
             Ok(sealed) => repository.objects().open_index_file(id, &sealed).map_err(|error| error.to_string()),
-            Err(StoreError::NotFound(_)) => continue,
+            Err(StoreError { kind: StoreErrorKind::Missing, .. }) => continue,
             Err(error) => match error.into() {
-                error if is_damage(repository, &error) => Err(error.to_string()),
+                error if repository.is_damage(&error) => Err(error.to_string()),
                 error => return Err(error),
             },
         };
@@ -106,8 +106,8 @@ fn indexed_packs(repository: &Repository, summary: &mut IndexSummary, stop: &Sto
 fn facts(repository: &Repository, id: &PackId, size: u64) -> Result<Result<PackFacts, String>, RepositoryError> {
     match repository.own_facts_mended(id, size, true) {
         Ok((facts, _)) => Ok(Ok(facts)),
-        Err(RepositoryError::Store(error @ StoreError::NotFound(_))) => Ok(Err(error.to_string())),
-        Err(error) if is_damage(repository, &error) => Ok(Err(error.to_string())),
+        Err(RepositoryError::Store(error @ StoreError { kind: StoreErrorKind::Missing, .. })) => Ok(Err(error.to_string())),
+        Err(error) if repository.is_damage(&error) => Ok(Err(error.to_string())),
         Err(error) => Err(error),
     }
 }

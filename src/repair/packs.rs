@@ -16,8 +16,8 @@ use crate::monitor::{Monitor, Phase, Stop};
 use crate::parallel;
 use crate::planted;
 use crate::repair::{RepairError, check_stop};
-use crate::repository::{Repository, RepositoryError, is_damage};
-use crate::store::{Store, StoreError};
+use crate::repository::{Repository, RepositoryError};
+use crate::store::{Store, StoreError, StoreErrorKind};
 
 /// Packs in memory at once, each with its parity object and what is made of both.
 const PACKS_AT_ONCE_MAX: usize = 4;
@@ -164,8 +164,8 @@ impl Run<'_> {
         match self.repository.objects().pack_bytes(id) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) => match error.into() {
-                error if is_damage(self.repository, &error) => Ok(None),
-                RepositoryError::Store(StoreError::NotFound(_)) => Ok(None),
+                error if self.repository.is_damage(&error) => Ok(None),
+                RepositoryError::Store(StoreError { kind: StoreErrorKind::Missing, .. }) => Ok(None),
                 error => Err(error),
             },
         }
@@ -184,7 +184,10 @@ impl Run<'_> {
                     return Ok((Outcome::FromMirror(mirror.location()), Some(bytes)));
                 }
                 // It has another one, or none, or cannot read its own: the next mirror may do better.
-                Ok(_) | Err(StoreError::NotFound(_) | StoreError::Size { .. } | StoreError::Io(_)) => {}
+                Ok(_)
+                | Err(StoreError {
+                    kind: StoreErrorKind::Missing | StoreErrorKind::Size { .. } | StoreErrorKind::Failed, ..
+                }) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -198,8 +201,8 @@ impl Run<'_> {
             let is_good = match objects.parity_bytes(id, &hash) {
                 Ok(object) => names::hash_of(&[&object]) == hash,
                 Err(error) => match error.into() {
-                    error if is_damage(self.repository, &error) => false,
-                    RepositoryError::Store(StoreError::NotFound(_)) => true,
+                    error if self.repository.is_damage(&error) => false,
+                    RepositoryError::Store(StoreError { kind: StoreErrorKind::Missing, .. }) => true,
                     error => return Err(error),
                 },
             };

@@ -7,8 +7,8 @@ use crate::format::names::{self};
 use crate::id::PackId;
 use crate::monitor::{Monitor, Phase, Problem, Stop};
 use crate::repair::{RepairError, check_stop};
-use crate::repository::{Repository, RepositoryError, is_damage};
-use crate::store::StoreError;
+use crate::repository::{Repository, RepositoryError};
+use crate::store::{StoreError, StoreErrorKind};
 
 /// What `add` did.
 #[derive(Clone, Debug, Default)]
@@ -51,9 +51,9 @@ pub fn add(
         check_stop(stop)?;
         let bytes = match repository.objects().pack_bytes(&id) {
             Ok(bytes) => bytes,
-            Err(StoreError::NotFound(_)) => continue,
+            Err(StoreError { kind: StoreErrorKind::Missing, .. }) => continue,
             Err(error) => match error.into() {
-                error if is_damage(repository, &error) => Vec::new(),
+                error if repository.is_damage(&error) => Vec::new(),
                 error => return Err(error.into()),
             },
         };

@@ -19,7 +19,7 @@ use crate::repair::marks::Marks;
 use crate::repair::tree::{Lost, Rebuild, store_folder};
 use crate::repair::{RepairError, check_stop};
 use crate::repository::writer::{Writer, WriterOptions};
-use crate::repository::{Location, Reader, Repository, RepositoryError, is_damage};
+use crate::repository::{Location, Reader, Repository, RepositoryError};
 
 /// The name of the source of a recovered snapshot, and of its folder.
 const SOURCE: &str = "recovered";
@@ -174,7 +174,7 @@ impl Search<'_> {
                 Ok(Some(stored)) => self.mark(&metadata(reference::of_content(&stored.snapshot.root, Leaves::Tree)))?,
                 Ok(None) => {}
                 // It reaches nothing any more.
-                Err(error) if is_damage(repository, &error) => {}
+                Err(error) if repository.is_damage(&error) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -279,7 +279,7 @@ impl Search<'_> {
         match self.reader.read_chunk(kind, id) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(RepositoryError::ChunkMissing(_)) => Ok(None),
-            Err(error) if is_damage(self.reader.repository(), &error) => Ok(None),
+            Err(error) if self.reader.repository().is_damage(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }

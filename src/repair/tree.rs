@@ -13,7 +13,7 @@ use crate::monitor::{Monitor, Stop};
 use crate::repair::check_stop;
 use crate::repair::marks::Marks;
 use crate::repository::writer::{Named, Writer};
-use crate::repository::{Reader, RepositoryError, is_damage};
+use crate::repository::{Reader, RepositoryError};
 
 /// Chunks of a file asked for at a time.
 const BATCH_CHUNKS: usize = 256;
@@ -278,7 +278,7 @@ impl<'a> Rebuild<'a> {
         match self.reader.read_chunk(kind, id) {
             Ok(bytes) => Ok(Ok(bytes)),
             Err(RepositoryError::ChunkMissing(_)) => Ok(Err(Gone)),
-            Err(error) if is_damage(self.reader.repository(), &error) => Ok(Err(Gone)),
+            Err(error) if self.reader.repository().is_damage(&error) => Ok(Err(Gone)),
             Err(error) => Err(error),
         }
     }

@@ -219,13 +219,21 @@ impl RepositoryError {
     }
 }
 
-/// Does this error say that an object is damaged, rather than that a store far away does not answer?
-pub fn is_damage(repository: &Repository, error: &RepositoryError) -> bool {
-    match error {
-        RepositoryError::Object { .. } | RepositoryError::Format(_) | RepositoryError::ChunkDamaged { .. } => true,
-        RepositoryError::Store(StoreError::Size { .. }) => true,
-        // On a local disk a failed read is a bad sector, or the wrong mode of this one file.
-        RepositoryError::Store(StoreError::Io(_) | StoreError::Denied(_)) => !repository.is_remote(),
-        _ => false,
+impl Repository {
+    /// Does this error say that something stored is damaged, rather than that the store does not answer? See [`StoreError::is_damage`].
+    pub fn is_damage(&self, error: &RepositoryError) -> bool {
+        match error {
+            RepositoryError::Object { .. } | RepositoryError::Format(_) | RepositoryError::ChunkDamaged { .. } => true,
+            RepositoryError::Store(error) => error.is_damage(self.objects().store.read_unit()),
+            _ => false,
+        }
+    }
+
+    /// Does this error leave open what the store holds? See [`StoreError::is_inconclusive`].
+    pub(crate) fn is_inconclusive(&self, error: &RepositoryError) -> bool {
+        match error {
+            RepositoryError::Store(error) => error.is_inconclusive(self.objects().store.read_unit()),
+            _ => false,
+        }
     }
 }

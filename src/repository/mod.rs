@@ -27,7 +27,7 @@ pub mod unlock;
 pub mod writer;
 
 pub use catalogs::GcSeen;
-pub use error::{RepositoryError, is_damage};
+pub use error::RepositoryError;
 pub use init::{ChunkerParams, InitOptions, Initialised};
 pub use keys::repository_at;
 pub use naming::Namer;

@@ -16,7 +16,7 @@ use crate::id::{ChunkId, PackId};
 use crate::objects::{ObjectError, put_parity, unless_same};
 use crate::parallel::{OrderedPool, cores};
 use crate::planted;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, StoreErrorKind};
 use crate::{compress, repository::RepositoryError};
 
 /// Plaintext of one frame of data. zstd finds what chunks share only inside a frame: against 1 MiB, 4 MiB save 5 % of a dump and
@@ -334,7 +334,7 @@ fn put_pack(
     let slices: Vec<&[u8]> = parts.iter().map(|part| part.as_slice()).collect();
     let name = names::pack_name(sealed.facts.id);
     match unless_same(store, &name, &slices, store.create_shared(&name, &parts)) {
-        Err(ObjectError::Store(StoreError::Full(_))) if planted::is("enospc-swallowed") => {}
+        Err(ObjectError::Store(StoreError { kind: StoreErrorKind::Full, .. })) if planted::is("enospc-swallowed") => {}
         other => other?,
     }
     // After the pack: a parity object alone would be of use to nobody. A run that dies in between leaves a pack without one.

@@ -8,7 +8,7 @@ use crate::records::revocations::FailedRun;
 use crate::records::snapshots::SnapshotObject;
 use crate::repository::listed::{self};
 use crate::repository::{Repository, RepositoryError};
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreErrorKind};
 
 /// One snapshot as it stands in the repository.
 #[derive(Clone, Debug)]
@@ -70,7 +70,7 @@ impl Repository {
                     list.revoked.push(id.into());
                     list.failed.extend(self.records().failed_run(id.into(), &object));
                 }
-                Err(RepositoryError::Store(error @ StoreError::NotFound(_))) => gone.push((id, error)),
+                Err(RepositoryError::Store(error @ StoreError { kind: StoreErrorKind::Missing, .. })) => gone.push((id, error)),
                 Err(error @ RepositoryError::Object { .. }) => list.damaged.push((id, error)),
                 Err(error) => return Err(error),
             }
@@ -86,7 +86,7 @@ impl Repository {
                 && match self.snapshot_hash(&id) {
                     Ok(hash) => tombstones.of(id, hash).is_some(),
                     // Freed since it was opened.
-                    Err(RepositoryError::Store(StoreError::NotFound(_))) => true,
+                    Err(RepositoryError::Store(StoreError { kind: StoreErrorKind::Missing, .. })) => true,
                     Err(error) => listed::fault(error).map(|_| false)?,
                 };
             list.damaged.extend((!buried).then_some((id, error)));
@@ -123,7 +123,7 @@ impl Repository {
     fn stand(&self, id: &SnapshotId) -> Result<Stand, RepositoryError> {
         let name = names::snapshot_name(*id);
         match self.records().snapshot_object(id)? {
-            None => Err(StoreError::NotFound(name).into()),
+            None => Err(StoreError::missing(name).into()),
             Some(SnapshotObject::Revocation(object)) => Ok(Stand::Revocation(object)),
             Some(SnapshotObject::Snapshot(hash, opened)) => {
                 let snapshot::Opened { snapshot, generation } = *opened.map_err(RepositoryError::object(&name))?;
@@ -136,7 +136,7 @@ impl Repository {
     fn snapshot_by_id(&self, id: &SnapshotId) -> Result<Option<StoredSnapshot>, RepositoryError> {
         self.need_owner("reading snapshots")?;
         let stored = match self.snapshot(id) {
-            Err(RepositoryError::Store(StoreError::NotFound(_))) => None,
+            Err(RepositoryError::Store(StoreError { kind: StoreErrorKind::Missing, .. })) => None,
             other => other?,
         };
         let Some(stored) = stored else { return Ok(None) };

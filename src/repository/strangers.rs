@@ -4,7 +4,7 @@
 
 use crate::format::names;
 use crate::repository::RepositoryError;
-use crate::store::{Store, StoreError, TOP_MAX};
+use crate::store::{Store, StoreError, StoreErrorKind, TOP_MAX};
 
 /// Names that a message gives before it only counts.
 const NAMES_SHOWN_MAX: usize = 3;
@@ -49,7 +49,11 @@ pub fn check_is_free(store: &dyn Store) -> Result<(), RepositoryError> {
 pub(super) fn explain(store: &dyn Store, error: RepositoryError) -> RepositoryError {
     use RepositoryError as E;
     match error {
-        E::NoRepository(_) | E::Keyslot(_) | E::ForeignKey { .. } | E::Object { .. } | E::Store(StoreError::Io(_)) => {
+        E::NoRepository(_)
+        | E::Keyslot(_)
+        | E::ForeignKey { .. }
+        | E::Object { .. }
+        | E::Store(StoreError { kind: StoreErrorKind::Failed, .. }) => {
             match program_at(store) {
                 Ok(Some(program)) => E::OtherProgram { place: store.location(), program },
                 // What was found first says more than that a second look failed.

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Entry, Name, ReadUnit, Store, StoreError};
+use super::{Entry, Name, ReadUnit, Store, StoreError, StoreErrorKind};
 
 /// One verb of [`Store`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -32,13 +32,13 @@ impl Verb {
 /// What happens to a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
-    /// Not done; [`StoreError::Io`].
+    /// Not done; [`StoreErrorKind::Failed`].
     Fail,
-    /// Not done; [`StoreError::Full`].
+    /// Not done; [`StoreErrorKind::Full`].
     Full,
-    /// Not done; [`StoreError::Denied`].
+    /// Not done; [`StoreErrorKind::Denied`].
     Denied,
-    /// Done, but the answer is [`StoreError::Io`]: a reply that was lost.
+    /// Done, but the answer is [`StoreErrorKind::Failed`]: a reply that was lost.
     LoseReply,
 }
 
@@ -107,7 +107,7 @@ impl<S: Store> FaultyStore<S> {
         self
     }
 
-    /// From now on at most `bytes` more are taken; what does not fit whole is [`StoreError::Full`]. `None`: no bound.
+    /// From now on at most `bytes` more are taken; what does not fit whole is [`StoreErrorKind::Full`]. `None`: no bound.
     pub fn full_after(&self, bytes: Option<u64>) -> &Self {
         self.plan().bytes_left = bytes;
         self
@@ -167,10 +167,10 @@ impl<S: Store> FaultyStore<S> {
         let fault = self.plan().meet(verb, handed);
         let text = || format!("planned fault: {verb:?} {name}");
         let outcome = match fault {
-            Some(Fault::Fail) => Err(StoreError::Io(text())),
-            Some(Fault::Full) => Err(StoreError::Full(text())),
-            Some(Fault::Denied) => Err(StoreError::Denied(text())),
-            Some(Fault::LoseReply) => work().and_then(|_| Err(StoreError::Io(text()))),
+            Some(Fault::Fail) => Err(StoreError::failed(text())),
+            Some(Fault::Full) => Err(StoreError::full(text())),
+            Some(Fault::Denied) => Err(StoreError::denied(text())),
+            Some(Fault::LoseReply) => work().and_then(|_| Err(StoreError::failed(text()))),
             None => work(),
         };
         let bytes = outcome.as_ref().map_or(handed, |value| handed + given(value));
@@ -221,7 +221,7 @@ impl<S: Store> Store for FaultyStore<S> {
                     Condition::Kept => self.inner.create(name, parts),
                     Condition::Ignored => self.inner.replace(name, parts),
                     Condition::Inverted => match self.inner.size(name) {
-                        Err(StoreError::NotFound(name)) => Err(StoreError::AlreadyExists(name)),
+                        Err(error) if error.kind == StoreErrorKind::Missing => Err(StoreError::exists(name.clone())),
                         Ok(_) => self.inner.replace(name, parts),
                         Err(error) => Err(error),
                     },
@@ -301,10 +301,10 @@ mod tests {
         store.create(&name("a"), &[b"1"]).unwrap();
         store.fault(Verb::Create, 2, Fault::Fail).fault(Verb::Create, 3, Fault::LoseReply);
         store.create(&name("b"), &[b"2"]).unwrap();
-        assert!(matches!(store.create(&name("c"), &[b"3"]), Err(StoreError::Io(_))));
-        assert!(matches!(store.create(&name("d"), &[b"4"]), Err(StoreError::Io(_))));
+        assert!(matches!(store.create(&name("c"), &[b"3"]), Err(StoreError { kind: StoreErrorKind::Failed, .. })));
+        assert!(matches!(store.create(&name("d"), &[b"4"]), Err(StoreError { kind: StoreErrorKind::Failed, .. })));
         store.create(&name("e"), &[b"5"]).unwrap();
-        assert!(matches!(store.size(&name("c")), Err(StoreError::NotFound(_))));
+        assert!(matches!(store.size(&name("c")), Err(StoreError { kind: StoreErrorKind::Missing, .. })));
         assert_eq!(store.get(&name("d"), 1).unwrap(), b"4");
         let calls = store.take_calls();
         assert_eq!(calls.iter().map(|call| call.ok).collect::<Vec<_>>(), [true, true, false, false, true, false, true]);
@@ -316,7 +316,7 @@ mod tests {
         let store = FaultyStore::new(MemoryStore::new());
         store.full_after(Some(5));
         store.create(&name("a"), &[b"12", b"3"]).unwrap();
-        assert!(matches!(store.create(&name("b"), &[b"123"]), Err(StoreError::Full(_))));
+        assert!(matches!(store.create(&name("b"), &[b"123"]), Err(StoreError { kind: StoreErrorKind::Full, .. })));
         store.create(&name("c"), &[b"12"]).unwrap();
         store.full_after(None).stop_after(Some(1));
         assert_eq!(store.size(&name("c")).unwrap(), 2);

@@ -17,7 +17,7 @@ use std::sync::{Mutex, Once, OnceLock, PoisonError};
 use rustix::fs::{self, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::{Entry, Name, ReadUnit, Store, StoreError, TOP_MAX, beyond, too_large};
+use super::{Entry, Name, ReadUnit, Store, StoreError, StoreErrorKind, TOP_MAX, beyond, too_large};
 use crate::planted;
 
 /// Unfinished files live here; the name belongs to the store.
@@ -111,17 +111,18 @@ impl LocalStore {
     }
 
     fn no_store(&self) -> StoreError {
-        StoreError::NoStore(self.path.display().to_string())
+        StoreError::no_store(self.path.display().to_string())
     }
 
     fn failed(&self, verb: &str, name: &str, error: impl Into<io::Error>) -> StoreError {
         let error = error.into();
         let text = format!("cannot {verb} {}: {error}", self.path.join(name).display());
-        match error.raw_os_error().map(Errno::from_raw_os_error) {
-            Some(Errno::NOSPC | Errno::DQUOT) => StoreError::Full(text),
-            Some(Errno::ACCESS | Errno::PERM | Errno::ROFS) => StoreError::Denied(text),
-            _ => StoreError::Io(text),
-        }
+        let failure = match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::NOSPC | Errno::DQUOT) => StoreError::full(text),
+            Some(Errno::ACCESS | Errno::PERM | Errno::ROFS) => StoreError::denied(text),
+            _ => StoreError::failed(text),
+        };
+        failure.caused_by(error)
     }
 
     /// "Not there" may also mean that the whole store was deleted under us, which must never look like an empty one.
@@ -239,7 +240,7 @@ impl LocalStore {
                     return Ok(());
                 }
                 Err(Errno::EXIST) if planted::is("412-taken-for-success") => return Ok(()),
-                Err(Errno::EXIST) => return Err(StoreError::AlreadyExists(name.clone())),
+                Err(Errno::EXIST) => return Err(StoreError::exists(name.clone())),
                 Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => self.renames.store(false, Ordering::Relaxed),
                 Err(error) => return Err(self.failed("publish", name.as_str(), error)),
             }
@@ -247,8 +248,8 @@ impl LocalStore {
         // The temporary name is removed when `temporary` goes away.
         match fs::linkat(from.0, from.1, folder, to, AtFlags::empty()) {
             Ok(()) => Ok(()),
-            Err(Errno::EXIST) => Err(StoreError::AlreadyExists(name.clone())),
-            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) => Err(StoreError::Io(format!(
+            Err(Errno::EXIST) => Err(StoreError::exists(name.clone())),
+            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) => Err(StoreError::failed(format!(
                 "the file system of {} can neither rename without replacing nor make hard links, so two writers could overwrite each other",
                 self.path.display()
             ))),
@@ -258,7 +259,7 @@ impl LocalStore {
 
     /// Opens an object for reading; with its size.
     fn open_object(&self, name: &Name) -> Result<(File, u64), StoreError> {
-        let not_found = || StoreError::NotFound(name.clone());
+        let not_found = || StoreError::missing(name.clone());
         let folder = self.folder(folder_of(name))?.ok_or_else(not_found)?;
         let file = match fs::openat(&folder, name.last_part(), READ, Mode::empty()) {
             Ok(file) => file,
@@ -272,7 +273,7 @@ impl LocalStore {
     fn size_of(&self, name: &Name, stat: &fs::Stat) -> Result<u64, StoreError> {
         match u64::try_from(stat.st_size) {
             Ok(size) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => Ok(size),
-            _ => Err(StoreError::Io(format!("{} is not a regular file", self.path.join(name.as_str()).display()))),
+            _ => Err(StoreError::failed(format!("{} is not a regular file", self.path.join(name.as_str()).display()))),
         }
     }
 
@@ -337,7 +338,7 @@ impl Store for LocalStore {
         let mut bytes = Vec::with_capacity(usize::try_from(size).map_err(|_| too_large(name, size, size_max))?);
         file.take(size).read_to_end(&mut bytes).map_err(|error| self.failed("read", name.as_str(), error))?;
         if bytes.len() as u64 != size {
-            return Err(StoreError::Io(format!("{} shrank while it was read", self.path.join(name.as_str()).display())));
+            return Err(StoreError::failed(format!("{} shrank while it was read", self.path.join(name.as_str()).display())));
         }
         Ok(bytes)
     }
@@ -353,7 +354,7 @@ impl Store for LocalStore {
     }
 
     fn size(&self, name: &Name) -> Result<u64, StoreError> {
-        let not_found = || StoreError::NotFound(name.clone());
+        let not_found = || StoreError::missing(name.clone());
         let folder = self.folder(folder_of(name))?.ok_or_else(not_found)?;
         match fs::statat(&folder, name.last_part(), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => self.size_of(name, &stat),
@@ -387,7 +388,7 @@ impl Store for LocalStore {
     fn top(&self) -> Result<Vec<String>, StoreError> {
         let root = match self.root() {
             Ok(root) => root,
-            Err(StoreError::NoStore(_)) => return Ok(Vec::new()),
+            Err(StoreError { kind: StoreErrorKind::NoStore { .. }, .. }) => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
         let failed = |error| self.failed("list", "", error);
@@ -520,7 +521,7 @@ mod tests {
         let store = LocalStore::open(folder.path());
         store.renames.store(false, Ordering::Relaxed);
         store.create(&name("gc/1"), &[b"one"]).unwrap();
-        assert!(matches!(store.create(&name("gc/1"), &[b"two"]), Err(StoreError::AlreadyExists(_))));
+        assert!(matches!(store.create(&name("gc/1"), &[b"two"]), Err(StoreError { kind: StoreErrorKind::Exists, .. })));
         assert_eq!(store.get(&name("gc/1"), 3).unwrap(), b"one");
         assert_eq!(std::fs::read_dir(folder.path().join(TMP)).unwrap().count(), 0);
     }
@@ -607,9 +608,9 @@ mod tests {
         store.create_place().unwrap();
         store.list("gc", &mut |_| ()).unwrap();
         std::fs::remove_dir(store.path()).unwrap();
-        assert!(matches!(store.list("gc", &mut |_| ()), Err(StoreError::NoStore(_))));
-        assert!(matches!(store.get(&name("gc/1"), 9), Err(StoreError::NoStore(_))));
-        assert!(matches!(store.create(&name("gc/1"), &[b"x"]), Err(StoreError::NoStore(_))));
+        assert!(matches!(store.list("gc", &mut |_| ()), Err(StoreError { kind: StoreErrorKind::NoStore { .. }, .. })));
+        assert!(matches!(store.get(&name("gc/1"), 9), Err(StoreError { kind: StoreErrorKind::NoStore { .. }, .. })));
+        assert!(matches!(store.create(&name("gc/1"), &[b"x"]), Err(StoreError { kind: StoreErrorKind::NoStore { .. }, .. })));
     }
 
     #[test]
@@ -624,6 +625,6 @@ mod tests {
         fs::mknodat(fs::CWD, folder.path().join("gc/fifo"), FileType::Fifo, Mode::RUSR, 0).unwrap();
         assert_eq!(names(&store, ""), ["gc/1"]);
         assert_eq!(names(&store, "tmp"), Vec::<String>::new());
-        assert!(matches!(store.get(&name("gc/fifo"), 9), Err(StoreError::Io(_))));
+        assert!(matches!(store.get(&name("gc/fifo"), 9), Err(StoreError { kind: StoreErrorKind::Failed, .. })));
     }
 }

@@ -34,11 +34,11 @@ impl MemoryStore {
     }
 
     fn with<R>(&self, work: impl FnOnce(&mut BTreeMap<Name, Arc<[u8]>>) -> Result<R, StoreError>) -> Result<R, StoreError> {
-        work(self.lock().as_mut().ok_or_else(|| StoreError::NoStore(self.location()))?)
+        work(self.lock().as_mut().ok_or_else(|| StoreError::no_store(self.location()))?)
     }
 
     fn find(&self, name: &Name) -> Result<Arc<[u8]>, StoreError> {
-        self.with(|objects| objects.get(name).cloned().ok_or_else(|| StoreError::NotFound(name.clone())))
+        self.with(|objects| objects.get(name).cloned().ok_or_else(|| StoreError::missing(name.clone())))
     }
 }
 
@@ -50,7 +50,7 @@ impl Store for MemoryStore {
     fn create(&self, name: &Name, parts: &[&[u8]]) -> Result<(), StoreError> {
         let bytes = concat(parts);
         self.with(|objects| match objects.entry(name.clone()) {
-            std::collections::btree_map::Entry::Occupied(_) => Err(StoreError::AlreadyExists(name.clone())),
+            std::collections::btree_map::Entry::Occupied(_) => Err(StoreError::exists(name.clone())),
             std::collections::btree_map::Entry::Vacant(free) => {
                 free.insert(bytes.into());
                 Ok(())
@@ -115,6 +115,7 @@ impl Store for MemoryStore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::StoreErrorKind;
 
     #[test]
     fn a_fork_goes_its_own_way() {
@@ -125,7 +126,7 @@ mod tests {
         store.delete(&name("a")).unwrap();
         fork.create(&name("b"), &[b"2"]).unwrap();
         assert_eq!(fork.get(&name("a"), 9).unwrap(), b"1");
-        assert!(matches!(store.get(&name("b"), 9), Err(StoreError::NotFound(_))));
+        assert!(matches!(store.get(&name("b"), 9), Err(StoreError { kind: StoreErrorKind::Missing, .. })));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+mod error;
 pub mod faults;
 pub mod limit;
 mod local;
@@ -18,6 +19,7 @@ mod remote;
 #[cfg(feature = "sftp")]
 pub mod sftp;
 
+pub use error::{StoreError, StoreErrorKind};
 pub use local::{DiskStep, LocalStore, Watch};
 pub use memory::MemoryStore;
 
@@ -68,39 +70,6 @@ pub struct Entry {
     pub size: u64,
 }
 
-/// Why a store could not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// Nothing has this name.
-    #[error("{0} does not exist")]
-    NotFound(Name),
-    /// A create-if-absent found the name taken; nothing was changed.
-    #[error("{0} exists already")]
-    AlreadyExists(Name),
-    /// The store is full; nothing was published.
-    #[error("the store is full: {0}")]
-    Full(String),
-    /// The place is not there (no folder, no bucket).
-    #[error("there is no store at {0}")]
-    NoStore(String),
-    /// A range beyond the end of the object, or an object larger than the caller allowed.
-    #[error("{name} has {size} bytes, which does not fit what was asked ({asked})")]
-    Size {
-        /// The object.
-        name: Name,
-        /// Its size in bytes.
-        size: u64,
-        /// What was asked.
-        asked: String,
-    },
-    /// The operating system or the server refused (credentials, rights).
-    #[error("not permitted: {0}")]
-    Denied(String),
-    /// Anything else: an I/O error, a connection that broke. What it was about is in the text.
-    #[error("{0}")]
-    Io(String),
-}
-
 /// How finely a store may be read without showing what is inside packs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ReadUnit {
@@ -118,7 +87,7 @@ pub trait Store: Send + Sync {
     /// Where this is, for messages; never holds a secret.
     fn location(&self) -> String;
 
-    /// Creates `name` with the concatenation of `parts`, durably, or fails with [`StoreError::AlreadyExists`] when the name is taken.
+    /// Creates `name` with the concatenation of `parts`, durably, or fails with [`StoreErrorKind::Exists`] when the name is taken.
     /// Of many concurrent calls for one name exactly one succeeds. After an error nothing, or the complete object, stands there.
     fn create(&self, name: &Name, parts: &[&[u8]]) -> Result<(), StoreError>;
 
@@ -131,17 +100,17 @@ pub trait Store: Send + Sync {
     /// Replaces or creates `name`, atomically and durably: `repair` only.
     fn replace(&self, name: &Name, parts: &[&[u8]]) -> Result<(), StoreError>;
 
-    /// The whole object; an object above `size_max` bytes is [`StoreError::Size`], before anything is allocated for it.
+    /// The whole object; an object above `size_max` bytes is [`StoreErrorKind::Size`], before anything is allocated for it.
     fn get(&self, name: &Name, size_max: u64) -> Result<Vec<u8>, StoreError>;
 
-    /// Exactly `length` bytes from `offset`; a range beyond the end is [`StoreError::Size`].
+    /// Exactly `length` bytes from `offset`; a range beyond the end is [`StoreErrorKind::Size`].
     fn get_range(&self, name: &Name, offset: u64, length: usize) -> Result<Vec<u8>, StoreError>;
 
     /// Size in bytes.
     fn size(&self, name: &Name) -> Result<u64, StoreError>;
 
     /// Every object whose name begins with `folder/`, at any depth, in no order; every object at all when `folder` is empty. A folder that does not exist is empty, but a store
-    /// that does not exist is [`StoreError::NoStore`]; an error or a short answer is an error, never a short list. Things whose names
+    /// that does not exist is [`StoreErrorKind::NoStore`]; an error or a short answer is an error, never a short list. Things whose names
     /// are not valid [`Name`]s and unfinished temporary files are not shown.
     fn list(&self, folder: &str, each: &mut dyn FnMut(Entry)) -> Result<(), StoreError>;
 
@@ -158,7 +127,7 @@ pub trait Store: Send + Sync {
         };
         match self.list("", each) {
             Ok(()) => Ok(names.into_iter().take(TOP_MAX).collect()),
-            Err(StoreError::NoStore(_)) => Ok(Vec::new()),
+            Err(StoreError { kind: StoreErrorKind::NoStore { .. }, .. }) => Ok(Vec::new()),
             Err(error) => Err(error),
         }
     }
@@ -269,11 +238,11 @@ fn concat(parts: &[&[u8]]) -> Vec<u8> {
 }
 
 fn too_large(name: &Name, size: u64, size_max: u64) -> StoreError {
-    StoreError::Size { name: name.clone(), size, asked: format!("at most {size_max} bytes") }
+    StoreError::size(name.clone(), size, format!("at most {size_max} bytes"))
 }
 
 fn beyond(name: &Name, size: u64, offset: u64, length: usize) -> StoreError {
-    StoreError::Size { name: name.clone(), size, asked: format!("{length} bytes from {offset}") }
+    StoreError::size(name.clone(), size, format!("{length} bytes from {offset}"))
 }
 
 #[cfg(test)]

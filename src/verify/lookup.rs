@@ -13,7 +13,7 @@ use crate::format::names;
 use crate::format::pack::PackFacts;
 use crate::id::{ChunkId, ObjectHash, PackId};
 use crate::repository::{Location, Reader, Repository, RepositoryError};
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreErrorKind};
 use crate::verify::damage::{CauseNumber, Damage};
 use crate::verify::findings::FindingKind;
 
@@ -309,9 +309,11 @@ impl Harm {
 /// On a local disk a failed read is a bad sector or a wrong mode of this one object; a remote store that fails says nothing about any.
 pub(super) fn store_harm(repository: &Repository, error: StoreError) -> Result<Harm, StoreError> {
     match error {
-        StoreError::NotFound(_) => Ok(Harm::Missing),
-        StoreError::Size { .. } => Ok(Harm::Frame(error.to_string())),
-        StoreError::Io(_) | StoreError::Denied(_) if !repository.is_remote() => Ok(Harm::Unreadable(error.to_string())),
+        StoreError { kind: StoreErrorKind::Missing, .. } => Ok(Harm::Missing),
+        StoreError { kind: StoreErrorKind::Size { .. }, .. } => Ok(Harm::Frame(error.to_string())),
+        StoreError { kind: StoreErrorKind::Failed | StoreErrorKind::Denied, .. } if !repository.is_remote() => {
+            Ok(Harm::Unreadable(error.to_string()))
+        }
         other => Err(other),
     }
 }

@@ -11,9 +11,9 @@ use esker::crypto::Passphrase;
 use esker::format::names::{self, ObjectName};
 use esker::monitor::{Monitor, Stop};
 use esker::repository::{self, Repository, RepositoryError};
-use esker::store::Store;
 use esker::store::location::{self, Location};
 use esker::store::options::Options as StoreOptions;
+use esker::store::{Store, StoreErrorKind};
 use etcetera::BaseStrategy;
 
 use crate::args::Command;
@@ -247,7 +247,7 @@ pub fn holds_config(store: &dyn Store) -> Result<bool, RepositoryError> {
     match listed {
         Ok(()) => Ok(false),
         // A store that says more than that nothing is there is heard out.
-        Err(esker::store::StoreError::NoStore(place)) if place == store.location() => Ok(false),
+        Err(error) if error.kind == (StoreErrorKind::NoStore { says_what_to_do: false }) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }

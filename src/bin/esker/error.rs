@@ -17,7 +17,7 @@ use esker::retention::rules::RetentionError;
 use esker::retention::undelete::UndeleteError;
 use esker::snapshot::SnapshotError;
 use esker::source::{SourceError, SourceKind};
-use esker::store::StoreError;
+use esker::store::{StoreError, StoreErrorKind};
 use esker::verify::VerifyError;
 use serde_json::json;
 
@@ -382,10 +382,6 @@ fn needs_owner(error: &RepositoryError) -> Report {
 }
 
 fn no_repository(place: &str) -> Report {
-    // A place that says what is missing needs no second advice.
-    if place.contains(" (") && place.contains("://") {
-        return Report::new(ExitCode::NoRepository, format!("there is no store at {place}"));
-    }
     Report::new(ExitCode::NoRepository, format!("there is no esker repository at {place}")).hint(match place.contains("://") {
         true => "check --repo; `esker init` creates a repository",
         false => "check --repo; is the disk mounted? `esker init` creates a repository",
@@ -393,20 +389,18 @@ fn no_repository(place: &str) -> Report {
 }
 
 fn of_store(error: &StoreError) -> Report {
-    match error {
-        StoreError::NoStore(place) => no_repository(place),
-        StoreError::Full(_) => Report::new(ExitCode::StoreFull, error)
+    match error.kind {
+        StoreErrorKind::NoStore { says_what_to_do: true } => Report::new(ExitCode::NoRepository, error),
+        StoreErrorKind::NoStore { says_what_to_do: false } => no_repository(error.detail()),
+        StoreErrorKind::Full => Report::new(ExitCode::StoreFull, error)
             .hint("nothing that was stored is lost; free some space and run the same command again"),
-        // A clock or a certificate is what it says, with what to do about it: credentials would lead astray.
-        StoreError::Denied(why) if why.contains("certificate does not verify") || why.contains("clock is wrong") => {
-            Report::new(ExitCode::Unreachable, why)
-                .hint("nothing that was stored is lost; correct this and run the same command again")
-        }
-        StoreError::Denied(_) => Report::new(ExitCode::Unreachable, error)
+        StoreErrorKind::Untrusted => Report::new(ExitCode::Unreachable, error.detail())
+            .hint("nothing that was stored is lost; correct this and run the same command again"),
+        StoreErrorKind::Denied => Report::new(ExitCode::Unreachable, error)
             .hint("the store refuses; check its owner, whether it is mounted read-only, and what the credentials allow"),
-        StoreError::NotFound(_) | StoreError::Io(_) => Report::new(ExitCode::Unreachable, error)
+        StoreErrorKind::Missing | StoreErrorKind::Failed => Report::new(ExitCode::Unreachable, error)
             .hint("nothing that was stored is lost; run the same command again when the store answers"),
-        StoreError::AlreadyExists(_) | StoreError::Size { .. } => Report::new(ExitCode::Failed, error),
+        StoreErrorKind::Exists | StoreErrorKind::Size { .. } => Report::new(ExitCode::Failed, error),
     }
 }
 
@@ -423,7 +417,7 @@ mod tests {
 
     #[test]
     fn context_does_not_hide_what_an_error_means() {
-        let error = anyhow::Error::from(StoreError::Full("no space left".into())).context("saving");
+        let error = anyhow::Error::from(StoreError::full("no space left")).context("saving");
         assert_eq!(report(&error).unwrap().code, ExitCode::StoreFull);
         let error = Err::<(), _>(Usage::new("two secrets")).context("reading").unwrap_err();
         assert_eq!(report(&error).unwrap().code, ExitCode::Usage);

@@ -25,7 +25,7 @@ use crate::id::{ObjectHash, PackId, SnapshotId};
 use crate::objects::{ObjectError, Objects};
 use crate::planted;
 use crate::records::{RecordError, Records};
-use crate::store::{Name, StoreError};
+use crate::store::{Name, StoreError, StoreErrorKind};
 
 /// The state of a name in `gc/`.
 #[derive(Debug)]
@@ -278,7 +278,7 @@ fn past(objects: &Objects, memo: &mut dyn Memo, newest: &[Option<Name>; 2]) -> R
         let Some(kept) = memo.recall(&memo_key(objects, past, name))? else { continue };
         let same = match objects.get_listed(name, limits::GC_SIZE_MAX) {
             Ok(Some(sealed)) => kept.starts_with(&names::hash_of(&[&sealed]).0),
-            Ok(None) => return Err(StoreError::NotFound(name.clone()).into()),
+            Ok(None) => return Err(StoreError::missing(name.clone()).into()),
             Err(error) => error.into_fault().map(|_| false)?,
         };
         if !same {
@@ -307,7 +307,7 @@ fn load<T: Record>(
     }
     let sealed = match objects.get_listed(&name, limits::GC_SIZE_MAX) {
         Ok(Some(sealed)) => sealed,
-        Ok(None) => return Err(StoreError::NotFound(name).into()),
+        Ok(None) => return Err(StoreError::missing(name).into()),
         // It is as unreadable as one that does not open, and no reason to stop every command.
         Err(ObjectError::Object { source, .. }) => return Ok(Slot::Unreadable(source)),
         Err(error) => return Err(error.into()),
@@ -345,7 +345,7 @@ fn load_by_hash<T: Record>(
     for (hash, name) in names {
         match load(objects, memo, past, number, Some(name), Some(hash)) {
             // It was forged, and a prune has deleted it since the listing. A session names only what it has read.
-            Err(RecordError::Object(ObjectError::Store(StoreError::NotFound(_)))) => {}
+            Err(RecordError::Object(ObjectError::Store(StoreError { kind: StoreErrorKind::Missing, .. }))) => {}
             slot => slots.push((hash, slot?)),
         }
     }

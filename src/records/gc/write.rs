@@ -6,7 +6,7 @@ use crate::format::names::{self, ObjectName};
 use crate::id::{ObjectHash, PackId, SnapshotId};
 use crate::objects::create_same;
 use crate::records::{RecordError, Records};
-use crate::store::{Name, StoreError};
+use crate::store::{Name, StoreError, StoreErrorKind};
 
 /// What decides about a condemn record after a verdict was put.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,12 +38,12 @@ impl Records<'_> {
         let (name, decides) = self.condemn_name(number, &sealed);
         match self.create_small(&name, &sealed) {
             Ok(()) => Ok(true),
-            Err(StoreError::AlreadyExists(_)) if !decides => {
+            Err(StoreError { kind: StoreErrorKind::Exists, .. }) if !decides => {
                 create_same(&*self.objects.store, &name, &[&sealed])?;
                 Ok(true)
             }
             // Ours, when the first reply was lost.
-            Err(StoreError::AlreadyExists(_)) => {
+            Err(StoreError { kind: StoreErrorKind::Exists, .. }) => {
                 Ok(self.objects.store.get(&name, limits::GC_SIZE_MAX).is_ok_and(|found| found == sealed))
             }
             Err(error) => Err(error.into()),
@@ -74,10 +74,10 @@ impl Records<'_> {
         let name = ObjectName::GcVerdict(number).name();
         match self.create_small(&name, &sealed) {
             Ok(()) => Ok(Decided::Ours),
-            Err(StoreError::AlreadyExists(_)) => {
+            Err(StoreError { kind: StoreErrorKind::Exists, .. }) => {
                 let found = match self.objects.store.get(&name, limits::GC_SIZE_MAX) {
                     Ok(found) => found,
-                    Err(StoreError::Size { .. }) => return Ok(Decided::Forged),
+                    Err(StoreError { kind: StoreErrorKind::Size { .. }, .. }) => return Ok(Decided::Forged),
                     Err(error) => return Err(error.into()),
                 };
                 let opened = gc::open_verdict(&self.objects.opener, number, &found);
@@ -97,7 +97,7 @@ impl Records<'_> {
             Some(hash) => hash,
             None => match self.objects.store.get(&ObjectName::GcCondemn(number).name(), limits::GC_SIZE_MAX) {
                 Ok(sealed) => names::hash_of(&[&sealed]),
-                Err(StoreError::Size { .. }) => ObjectHash([0; 32]),
+                Err(StoreError { kind: StoreErrorKind::Size { .. }, .. }) => ObjectHash([0; 32]),
                 Err(error) => return Err(error.into()),
             },
         };

@@ -232,7 +232,7 @@ mod tests {
     use super::*;
     use crate::clock::{SeededRng, SystemClock};
     use crate::store::faults::{Condition, FaultyStore};
-    use crate::store::{Entry, MemoryStore, Name, StoreError};
+    use crate::store::{Entry, MemoryStore, Name, StoreError, StoreErrorKind};
 
     const QUICK: ProbeOptions = ProbeOptions { racers: 8, rounds: 3, patience: Duration::from_millis(100), may_delete: true };
 
@@ -272,7 +272,7 @@ mod tests {
             let bytes = parts.concat();
             let nth = self.calls.fetch_add(1, Ordering::SeqCst);
             match self.what {
-                What::Silent => Err(StoreError::Io("no answer".to_owned())),
+                What::Silent => Err(StoreError::failed("no answer")),
                 What::Truncates => self.inner.create(name, &[&bytes[..bytes.len().min(65_536)]]),
                 // Not in the first round: 4 creates and 3 listings come before it, then 8 creates.
                 What::LetsASecondThroughNowAndThen if nth > 16 => self.inner.create(name, parts).or_else(|error| match nth % 3 {
@@ -315,7 +315,7 @@ mod tests {
         fn delete(&self, name: &Name) -> Result<(), StoreError> {
             match self.what {
                 What::KeepsDeleted => Ok(()),
-                What::MayNotDelete => Err(StoreError::Denied("no".to_owned())),
+                What::MayNotDelete => Err(StoreError::denied("no")),
                 _ => self.inner.delete(name),
             }
         }
@@ -428,7 +428,7 @@ mod tests {
             store.fault(Verb::Create, nth, Fault::LoseReply);
             match run(&store, &SystemClock::new(), &SeededRng::new(5), &QUICK) {
                 Ok(found) => assert_eq!(found.class(), Some(StoreClass::Shared), "create {nth}: {found:?}"),
-                Err(RepositoryError::Store(StoreError::Io(_))) => assert!(nth <= 4, "create {nth}"),
+                Err(RepositoryError::Store(StoreError { kind: StoreErrorKind::Failed, .. })) => assert!(nth <= 4, "create {nth}"),
                 Err(error) => panic!("create {nth}: {error}"),
             }
         }
@@ -437,6 +437,6 @@ mod tests {
     #[test]
     fn a_store_that_does_not_answer_is_an_error_and_no_class() {
         let tried = run(&odd(What::Silent), &SystemClock::new(), &SeededRng::new(5), &QUICK);
-        assert!(matches!(tried, Err(RepositoryError::Store(StoreError::Io(_)))));
+        assert!(matches!(tried, Err(RepositoryError::Store(StoreError { kind: StoreErrorKind::Failed, .. }))));
     }
 }

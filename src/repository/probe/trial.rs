@@ -7,7 +7,7 @@ use super::{Deletes, Probe, ProbeOptions, Shown, Unfit, clocks};
 use crate::clock::{self, Clock, Rng};
 use crate::format::names;
 use crate::repository::RepositoryError;
-use crate::store::{Name, Store, StoreError};
+use crate::store::{Name, Store, StoreError, StoreErrorKind};
 
 /// Bytes of the one large object: no round number, several windows of a ranged read, no part of it like another.
 pub(super) const LARGE_SIZE: usize = 100_003;
@@ -116,7 +116,7 @@ impl<'a> Trial<'a> {
         match self.timed(Timed::Put, |store| store.create(name, &[bytes])) {
             Ok(()) => Ok(true),
             // A reply that was lost, and a second try that met the first one's object.
-            Err(StoreError::AlreadyExists(_)) => Ok(self.reads(name, bytes)? == Some(true)),
+            Err(StoreError { kind: StoreErrorKind::Exists, .. }) => Ok(self.reads(name, bytes)? == Some(true)),
             Err(error) => Err(error.into()),
         }
     }
@@ -126,8 +126,8 @@ impl<'a> Trial<'a> {
         // Room for more than was written: what is there is to be seen.
         match self.timed(Timed::Get, |store| store.get(name, 4 * LARGE_SIZE as u64)) {
             Ok(found) => Ok(Some(found == bytes)),
-            Err(StoreError::NotFound(_)) => Ok(None),
-            Err(StoreError::Size { .. }) => Ok(Some(false)),
+            Err(StoreError { kind: StoreErrorKind::Missing, .. }) => Ok(None),
+            Err(StoreError { kind: StoreErrorKind::Size { .. }, .. }) => Ok(Some(false)),
             Err(error) => Err(error.into()),
         }
     }
@@ -145,11 +145,11 @@ impl<'a> Trial<'a> {
         let there = self.store.time_there(&name).ok().flatten();
         self.found.clock_ahead_seconds = there.map(|there| clocks::ahead(before, there, self.clock.now().seconds));
         let size = match self.store.size(&name) {
-            Err(StoreError::NotFound(_)) => None,
+            Err(StoreError { kind: StoreErrorKind::Missing, .. }) => None,
             other => Some(other?),
         };
         let range = match self.store.get_range(&name, 70_001, 20_002) {
-            Err(StoreError::NotFound(_) | StoreError::Size { .. }) => None,
+            Err(StoreError { kind: StoreErrorKind::Missing | StoreErrorKind::Size { .. }, .. }) => None,
             other => Some(other?),
         };
         let whole = self.reads(&name, &bytes)?;
@@ -222,7 +222,7 @@ impl<'a> Trial<'a> {
                     start.wait();
                     let became = match store.create(name, &[bytes]) {
                         Ok(()) => Raced::Won,
-                        Err(StoreError::AlreadyExists(_)) => Raced::Refused,
+                        Err(StoreError { kind: StoreErrorKind::Exists, .. }) => Raced::Refused,
                         Err(error) => Raced::Failed(error),
                     };
                     raced.lock().unwrap_or_else(PoisonError::into_inner).push((racer, became));
@@ -242,7 +242,7 @@ impl<'a> Trial<'a> {
         // The last of them may be the one that is there.
         let found = match self.timed(Timed::Get, |store| store.get(&name, 4 * LARGE_SIZE as u64)) {
             Ok(found) => Some(found),
-            Err(StoreError::NotFound(_)) => None,
+            Err(StoreError { kind: StoreErrorKind::Missing, .. }) => None,
             Err(error) => return Err(error.into()),
         };
         let Some(found) = found else {
@@ -282,10 +282,10 @@ impl<'a> Trial<'a> {
         self.found.deletes = match self.store.delete(&name) {
             Ok(()) => match self.store.size(&name) {
                 Ok(_) => Deletes::Nothing,
-                Err(StoreError::NotFound(_)) => Deletes::Work(self.wait_for(&name, false)?),
+                Err(StoreError { kind: StoreErrorKind::Missing, .. }) => Deletes::Work(self.wait_for(&name, false)?),
                 Err(error) => return Err(error.into()),
             },
-            Err(StoreError::Denied(_)) => Deletes::NotAllowed,
+            Err(StoreError { kind: StoreErrorKind::Denied, .. }) => Deletes::NotAllowed,
             Err(error) => return Err(error.into()),
         };
         Ok(())

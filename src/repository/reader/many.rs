@@ -11,7 +11,7 @@ use crate::id::ChunkId;
 use crate::monitor::Stop;
 use crate::parallel;
 use crate::repository::RepositoryError;
-use crate::store::{ReadUnit, StoreError};
+use crate::store::{ReadUnit, StoreError, StoreErrorKind};
 
 /// Chunks wanted from one frame: where they stand, and which of the wanted ones they are.
 type Group<'g> = &'g [(Option<Location>, usize)];
@@ -87,7 +87,7 @@ impl Reader {
                 match Fetched::read(&*self.repository.objects.store, facts, *start, *end, before) {
                     Ok(fetched) => Some(fetched),
                     // Moved by a prune, or damaged: chunk by chunk that is found out.
-                    Err(StoreError::NotFound(_) | StoreError::Size { .. }) => None,
+                    Err(StoreError { kind: StoreErrorKind::Missing | StoreErrorKind::Size { .. }, .. }) => None,
                     Err(error) => return Err(RepositoryError::from(error).into()),
                 }
             }

@@ -8,7 +8,7 @@ use crate::crypto::ChunkType;
 use crate::format::pack::{self, PackFacts};
 use crate::id::{ChunkId, PackId};
 use crate::planted;
-use crate::repository::{RepositoryError, is_damage};
+use crate::repository::RepositoryError;
 
 impl Reader {
     /// The last way: copies in damaged packs that a parity object mends, also in packs that were cut off and are therefore not in the
@@ -19,7 +19,7 @@ impl Reader {
         id: &ChunkId,
         bad: &[BadCopy],
     ) -> Result<Option<Vec<u8>>, RepositoryError> {
-        if bad.iter().any(|copy| is_damage(&self.repository, &copy.error)) {
+        if bad.iter().any(|copy| self.repository.is_damage(&copy.error)) {
             for copy in self.copies(chunk_type, id)? {
                 if let Ok(bytes) = self.read_copy_mended(chunk_type, id, copy.pack, copy.row) {
                     return Ok(Some(bytes));
@@ -90,7 +90,7 @@ impl Reader {
             return Ok(opened);
         }
         let error = match self.open_frame(number, facts, frame) {
-            Err(error) if is_damage(&self.repository, &error) => error,
+            Err(error) if self.repository.is_damage(&error) => error,
             other => return other,
         };
         let Some(bytes) = self.mended_pack(&facts.id)? else { return Err(error) };

@@ -21,7 +21,7 @@ use crate::id::{ChunkId, PackId};
 use crate::monitor::{Monitor, Quiet};
 use crate::planted;
 use crate::repository::{Repository, RepositoryError};
-use crate::store::{ReadUnit, StoreError, get_widened};
+use crate::store::{ReadUnit, StoreError, StoreErrorKind, get_widened};
 
 use windows::{Fetched, Windows};
 
@@ -163,7 +163,9 @@ impl Reader {
             if let Some(bytes) = self.read_mended(chunk_type, id, &bad)? {
                 return Ok(bytes);
             }
-            let gone = bad.iter().any(|copy| matches!(copy.error, RepositoryError::Store(StoreError::NotFound(_))));
+            let gone = bad
+                .iter()
+                .any(|copy| matches!(copy.error, RepositoryError::Store(StoreError { kind: StoreErrorKind::Missing, .. })));
             listings += 1;
             // A prune may have moved it: list again before it counts as damage.
             if (gone || bad.is_empty()) && listings < if gone { LISTINGS_MAX } else { 2 } {
@@ -173,7 +175,7 @@ impl Reader {
             return match bad.into_iter().next_back() {
                 None => Err(RepositoryError::ChunkMissing(*id)),
                 Some(BadCopy { error: RepositoryError::Store(error), .. })
-                    if !matches!(error, StoreError::NotFound(_) | StoreError::Size { .. }) =>
+                    if !matches!(error, StoreError { kind: StoreErrorKind::Missing | StoreErrorKind::Size { .. }, .. }) =>
                 {
                     Err(error.into())
                 }

@@ -3,6 +3,7 @@
 use opendal::{Error, ErrorKind};
 
 use super::date::Dates;
+use super::wire;
 use crate::clock::{Clock, SystemClock, ahead_in_words};
 use crate::store::{Name, StoreError};
 
@@ -19,8 +20,8 @@ pub(super) enum Trouble {
 pub(super) struct About<'a> {
     /// Its address.
     pub(super) place: &'a str,
-    /// What is missing when the place itself is.
-    pub(super) absent: &'a str,
+    /// What is missing when the place itself is, and what to do.
+    pub(super) absent: Option<&'a str>,
     /// What its clock shows.
     pub(super) dates: &'a Dates,
 }
@@ -30,45 +31,61 @@ pub(super) fn trouble(store: &About<'_>, name: Option<&Name>, error: &Error) -> 
     let &About { place, absent, dates } = store;
     let said = Said::by(error);
     let text = said.text();
+    let no_store = || Trouble::Final(no_store(place, absent));
     let about = name.map_or_else(|| place.to_owned(), |name| format!("{place}: {name}"));
+    match said.reason {
+        Reason::Authority => {
+            return Trouble::Final(StoreError::untrusted(format!(
+                "{place}: the server's certificate does not verify: it is an authority's own, which no server may use; make one \
+                 without CA:TRUE, and name it with --option ca-file=FILE"
+            )));
+        }
+        Reason::Certificate => {
+            return Trouble::Final(StoreError::untrusted(format!(
+                "{place}: the server's certificate does not verify ({text}); if it is your own authority's, name its file with \
+                 --option ca-file=FILE"
+            )));
+        }
+        Reason::NoCredentials => {
+            return Trouble::Final(StoreError::denied(format!(
+                "{place}: no credentials were found; {}",
+                where_credentials_are(place)
+            )));
+        }
+        Reason::Other => {}
+    }
     match (error.kind(), said.code.as_deref(), said.status) {
-        (_, Some("NoSuchBucket"), _) => Trouble::Final(StoreError::NoStore(absent.to_owned())),
-        (_, Some("RequestTimeTooSkewed" | "RequestExpired"), _) => Trouble::Final(StoreError::Denied(format!(
+        (_, Some("NoSuchBucket"), _) => no_store(),
+        (_, Some("RequestTimeTooSkewed" | "RequestExpired"), _) => Trouble::Final(StoreError::untrusted(format!(
             "{place}: the server refuses requests because this machine's clock is wrong{}; set it (timedatectl, NTP) and try again",
             // Requests are signed with the machine's own clock, so that is the one to look at.
             dates.last().map_or_else(String::new, |there| by_how_much(SystemClock::new().now().seconds.saturating_sub(there)))
         ))),
         (_, Some("XMinioStorageFull" | "QuotaExceeded" | "InsufficientStorage" | "StorageFull"), _) | (_, _, Some(507 | 413)) => {
-            Trouble::Final(StoreError::Full(format!("{about}: {text}")))
+            Trouble::Final(StoreError::full(format!("{about}: {text}")))
         }
         (ErrorKind::ConditionNotMatch, _, _) => match name {
-            Some(name) => Trouble::Final(StoreError::AlreadyExists(name.clone())),
-            None => Trouble::Final(StoreError::Io(format!("{about}: {text}"))),
+            Some(name) => Trouble::Final(StoreError::exists(name.clone())),
+            None => Trouble::Final(StoreError::failed(format!("{about}: {text}"))),
         },
         (ErrorKind::NotFound, _, _) => match name {
-            Some(name) => Trouble::Final(StoreError::NotFound(name.clone())),
-            None => Trouble::Final(StoreError::NoStore(absent.to_owned())),
+            Some(name) => Trouble::Final(StoreError::missing(name.clone())),
+            None => no_store(),
         },
         // Some services answer so while a file is locked; asking again does no harm, and a lasting refusal is told as one.
-        (ErrorKind::PermissionDenied, _, _) | (_, _, Some(401)) => Trouble::Final(StoreError::Denied(format!("{about}: {text}"))),
+        (ErrorKind::PermissionDenied, _, _) | (_, _, Some(401)) => Trouble::Final(StoreError::denied(format!("{about}: {text}"))),
         // Two conditional requests at the same time: which one won shows when asked again.
         (ErrorKind::RateLimited | ErrorKind::Conflict, _, _) | (_, _, Some(409 | 423 | 425 | 429)) => Trouble::Passing(text),
-        (_, Some("certificate"), _) if text.contains("CaUsedAsEndEntity") => Trouble::Final(StoreError::Denied(format!(
-            "{place}: the server's certificate does not verify: it is an authority's own, which no server may use; make one without \
-             CA:TRUE, and name it with --option ca-file=FILE"
-        ))),
-        _ if error.to_string().contains("load signing credential") => {
-            Trouble::Final(StoreError::Denied(format!("{place}: no credentials were found; {}", where_credentials_are(place))))
-        }
-        (_, Some("certificate"), _) => Trouble::Final(StoreError::Denied(format!(
-            "{place}: the server's certificate does not verify ({text}); if it is your own authority's, name its file with \
-             --option ca-file=FILE"
-        ))),
         _ if error.is_temporary() => Trouble::Passing(text),
         (_, _, Some(500..=599)) => Trouble::Passing(text),
-        (ErrorKind::ConfigInvalid, _, _) => Trouble::Final(StoreError::Denied(format!("{about}: {text}"))),
-        _ => Trouble::Final(StoreError::Io(format!("{about}: {text}"))),
+        (ErrorKind::ConfigInvalid, _, _) => Trouble::Final(StoreError::denied(format!("{about}: {text}"))),
+        _ => Trouble::Final(StoreError::failed(format!("{about}: {text}"))),
     }
+}
+
+/// The place itself is absent.
+pub(super) fn no_store(place: &str, absent: Option<&str>) -> StoreError {
+    absent.map_or_else(|| StoreError::no_store(place), |advice| StoreError::no_store_but(place, advice))
 }
 
 /// How far a clock that is wrong is ahead; nothing when it is not, whatever the server says.
@@ -99,8 +116,33 @@ pub(super) fn is_short(error: &Error) -> bool {
     ["too little data", "content range is invalid"].iter().any(|words| error.message().contains(words))
 }
 
+/// Why no request can succeed, where that is known. rustls and OpenDAL tell it only in words, and this is the one place that reads them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    /// The server's certificate does not verify.
+    Certificate,
+    /// The same, because the server uses the certificate of an authority as its own.
+    Authority,
+    /// The requests cannot be signed.
+    NoCredentials,
+    /// Anything else.
+    Other,
+}
+
+impl Reason {
+    fn of(error: &Error, causes: Option<&str>) -> Self {
+        match causes {
+            Some(causes) if causes.contains("CaUsedAsEndEntity") => Self::Authority,
+            Some(causes) if causes.contains("certificate") => Self::Certificate,
+            _ if error.to_string().contains("load signing credential") => Self::NoCredentials,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// What the service, or the network below it, said.
 struct Said {
+    reason: Reason,
     status: Option<u16>,
     code: Option<String>,
     message: String,
@@ -117,22 +159,13 @@ impl Said {
             Some(_) => between(body, "message: \"", "\", ").or_else(|| between(body, "message: \"", "\"")).unwrap_or_default(),
             None => body.to_owned(),
         };
-        let mut code = code;
-        if let Some(source) = std::error::Error::source(error) {
-            let mut causes = vec![source.to_string()];
-            let mut next = source.source();
-            while let Some(cause) = next {
-                causes.push(cause.to_string());
-                next = cause.source();
-            }
-            causes.dedup();
-            let causes = causes.join(": ");
-            if causes.contains("certificate") {
-                code = Some("certificate".to_owned());
-            }
-            message = if code.is_some() { causes } else { format!("{message}: {causes}") };
+        let causes = std::error::Error::source(error).map(wire::causes);
+        let reason = Reason::of(error, causes.as_deref());
+        if let Some(causes) = causes {
+            let says_it_all = code.is_some() || matches!(reason, Reason::Certificate | Reason::Authority);
+            message = if says_it_all { causes } else { format!("{message}: {causes}") };
         }
-        Self { status, code, message }
+        Self { reason, status, code, message }
     }
 
     /// One line, of bounded length, without anything a terminal would obey.
@@ -146,8 +179,11 @@ impl Said {
             .map(|c| if c.is_control() { '\u{fffd}' } else { c })
             .take(300)
             .collect();
+        if matches!(self.reason, Reason::Certificate | Reason::Authority) {
+            return message;
+        }
         match (self.code.as_deref(), self.status) {
-            (Some("certificate"), _) | (None, None) => message,
+            (None, None) => message,
             (Some(code), _) => {
                 format!("{} ({message})", code.chars().filter(|c| c.is_ascii_graphic()).take(80).collect::<String>())
             }
@@ -166,6 +202,7 @@ fn between(text: &str, before: &str, after: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::StoreErrorKind;
 
     fn name() -> Name {
         Name::new("gc/1").unwrap()
@@ -173,33 +210,40 @@ mod tests {
 
     fn said(kind: ErrorKind, message: &str, status: u16) -> Trouble {
         let error = Error::new(kind, message.to_owned()).with_context("response", format!("Parts {{ status: {status}, version }}"));
-        let store = About { place: "s3://b", absent: "there is no bucket b", dates: &Dates::default() };
+        let store = About { place: "s3://b", absent: Some("there is no bucket b"), dates: &Dates::default() };
         trouble(&store, Some(&name()), &error)
     }
 
     #[test]
     fn a_refusal_is_told_with_the_services_own_words_and_no_escape() {
         let body = "S3Error { code: \"AccessDenied\", message: \"not \u{1b}[31mthis\", resource: \"/b\" }";
-        let Trouble::Final(StoreError::Denied(text)) = said(ErrorKind::PermissionDenied, body, 403) else { panic!() };
-        assert_eq!(text, "s3://b: gc/1: AccessDenied (not \u{fffd}[31mthis)");
+        let Trouble::Final(error) = said(ErrorKind::PermissionDenied, body, 403) else { panic!() };
+        assert_eq!(error.kind, StoreErrorKind::Denied);
+        assert_eq!(error.detail(), "s3://b: gc/1: AccessDenied (not \u{fffd}[31mthis)");
     }
 
     #[test]
     fn answers_are_told_apart() {
         let code = |code: &str| format!("S3Error {{ code: \"{code}\", message: \"m\", resource: \"\" }}");
-        assert!(matches!(said(ErrorKind::ConfigInvalid, &code("NoSuchBucket"), 404), Trouble::Final(StoreError::NoStore(_))));
+        assert!(matches!(
+            said(ErrorKind::ConfigInvalid, &code("NoSuchBucket"), 404),
+            Trouble::Final(StoreError { kind: StoreErrorKind::NoStore { .. }, .. })
+        ));
         assert!(
-            matches!(said(ErrorKind::NotFound, &code("NoSuchKey"), 404), Trouble::Final(StoreError::NotFound(n)) if n == name())
+            matches!(said(ErrorKind::NotFound, &code("NoSuchKey"), 404), Trouble::Final(StoreError { kind: StoreErrorKind::Missing, name: Some(n), .. }) if n == name())
         );
-        assert!(matches!(said(ErrorKind::ConditionNotMatch, "", 412), Trouble::Final(StoreError::AlreadyExists(_))));
-        assert!(matches!(said(ErrorKind::Unexpected, "", 507), Trouble::Final(StoreError::Full(_))));
-        assert!(matches!(said(ErrorKind::Unexpected, "", 401), Trouble::Final(StoreError::Denied(_))));
+        assert!(matches!(
+            said(ErrorKind::ConditionNotMatch, "", 412),
+            Trouble::Final(StoreError { kind: StoreErrorKind::Exists, .. })
+        ));
+        assert!(matches!(said(ErrorKind::Unexpected, "", 507), Trouble::Final(StoreError { kind: StoreErrorKind::Full, .. })));
+        assert!(matches!(said(ErrorKind::Unexpected, "", 401), Trouble::Final(StoreError { kind: StoreErrorKind::Denied, .. })));
         assert!(
-            matches!(said(ErrorKind::PermissionDenied, &code("RequestTimeTooSkewed"), 403), Trouble::Final(StoreError::Denied(t)) if t.contains("clock"))
+            matches!(said(ErrorKind::PermissionDenied, &code("RequestTimeTooSkewed"), 403), Trouble::Final(e) if e.kind == StoreErrorKind::Untrusted && e.detail().contains("clock"))
         );
         for status in [409, 423, 429, 500, 502, 503, 504] {
             assert!(matches!(said(ErrorKind::Unexpected, "", status), Trouble::Passing(_)), "{status}");
         }
-        assert!(matches!(said(ErrorKind::Unexpected, "no", 400), Trouble::Final(StoreError::Io(_))));
+        assert!(matches!(said(ErrorKind::Unexpected, "no", 400), Trouble::Final(StoreError { kind: StoreErrorKind::Failed, .. })));
     }
 }

@@ -35,6 +35,6 @@ pub(in crate::store) fn open(container: &str, prefix: &str, options: &Options) -
     let operator =
         Operator::new(builder).map_err(|error| SetUpError::Address(format!("azblob://{container}: {}", error.message())))?;
     let place = format!("azblob://{container}{}{prefix}", if prefix.is_empty() { "" } else { "/" });
-    let absent = format!("{place} (there is no container {container}; esker makes none: create it)");
-    Ok(ground.build(operator, Publish::Conditional, place, absent))
+    let absent = format!("there is no container {container}; esker makes none: create it");
+    Ok(ground.build(operator, Publish::Conditional, place, Some(absent)))
 }

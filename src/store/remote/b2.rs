@@ -26,6 +26,6 @@ pub(in crate::store) fn open(bucket: &str, prefix: &str, options: &Options) -> R
         B2::default().bucket(bucket).bucket_id(bucket_id).application_key_id(&id).application_key(&key).root(&format!("/{prefix}"));
     let operator = Operator::new(builder).map_err(|error| SetUpError::Address(format!("b2://{bucket}: {}", error.message())))?;
     let place = format!("b2://{bucket}{}{prefix}", if prefix.is_empty() { "" } else { "/" });
-    let absent = format!("{place} (there is no bucket {bucket}; esker makes no buckets: create it)");
-    Ok(ground.build(operator, Publish::Asked, place, absent))
+    let absent = format!("there is no bucket {bucket}; esker makes no buckets: create it");
+    Ok(ground.build(operator, Publish::Asked, place, Some(absent)))
 }

@@ -28,6 +28,6 @@ pub(in crate::store) fn open(bucket: &str, prefix: &str, options: &Options) -> R
     }
     let operator = Operator::new(builder).map_err(|error| SetUpError::Address(format!("gcs://{bucket}: {}", error.message())))?;
     let place = format!("gcs://{bucket}{}{prefix}", if prefix.is_empty() { "" } else { "/" });
-    let absent = format!("{place} (there is no bucket {bucket}; esker makes no buckets: create it)");
-    Ok(ground.build(operator, Publish::Conditional, place, absent))
+    let absent = format!("there is no bucket {bucket}; esker makes no buckets: create it");
+    Ok(ground.build(operator, Publish::Conditional, place, Some(absent)))
 }

@@ -7,7 +7,7 @@ use opendal::ErrorKind;
 use opendal::options::ListOptions;
 
 use super::answer::Trouble;
-use super::{Entry, Remote, StoreError, entry};
+use super::{Entry, Remote, StoreError, StoreErrorKind, entry};
 use crate::store::TOP_MAX;
 
 /// Folders that are listed at the same time.
@@ -31,7 +31,7 @@ pub(super) fn in_order(remote: &Remote, folder: &str, each: &mut dyn FnMut(Entry
             }
             // Names that do not grow would be shown twice after a failure; better no listing than a wrong one.
             if last.as_deref().is_some_and(|last| found.path() <= last) {
-                return Err(Trouble::Final(StoreError::Io(format!(
+                return Err(Trouble::Final(StoreError::failed(format!(
                     "{}: the store does not list names in their order",
                     remote.place
                 ))));
@@ -86,7 +86,7 @@ pub(super) fn by_folders(remote: &Remote, folder: &str, each: &mut dyn FnMut(Ent
         // Nothing there: is the folder absent, or the whole store?
         remote.ask("look at", "the folder", async |_| match remote.operator.stat("/").await {
             Ok(_) => Ok(()),
-            Err(error) if error.kind() == ErrorKind::NotFound => Err(Trouble::Final(StoreError::NoStore(remote.absent.clone()))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(Trouble::Final(remote.no_store())),
             Err(error) => Err(remote.trouble(None, &error)),
         })?;
     }
@@ -115,7 +115,7 @@ pub(super) fn top(remote: &Remote) -> Result<Vec<String>, StoreError> {
         Ok(names)
     });
     match listed {
-        Err(StoreError::NoStore(_)) => Ok(Vec::new()),
+        Err(StoreError { kind: StoreErrorKind::NoStore { .. }, .. }) => Ok(Vec::new()),
         listed => listed,
     }
 }

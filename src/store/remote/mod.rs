@@ -15,7 +15,7 @@ use opendal::{Buffer, EntryMode, ErrorKind, Operator};
 use tokio::runtime::Runtime;
 
 use super::options::{Meter, Named, Notice, Options, OptionsError, Traffic};
-use super::{Entry, Name, ReadUnit, Store, StoreError, beyond, in_folder, too_large};
+use super::{Entry, Name, ReadUnit, Store, StoreError, StoreErrorKind, beyond, in_folder, too_large};
 
 mod answer;
 #[cfg(feature = "azblob")]
@@ -95,8 +95,8 @@ pub(super) struct Remote {
     publish: Publish,
     /// Its address, without secrets.
     place: String,
-    /// What is missing when there is no such place, and what to do.
-    absent: String,
+    /// What is missing when there is no such place, and what to do, where more can be said than that.
+    absent: Option<String>,
     /// Where the requests go, when its address does not tell it: ` at ENDPOINT`, or empty.
     at: String,
     meter: Arc<Meter>,
@@ -140,7 +140,7 @@ impl Ground {
         })
     }
 
-    fn build(self, operator: Operator, publish: Publish, place: String, absent: String) -> Remote {
+    fn build(self, operator: Operator, publish: Publish, place: String, absent: Option<String>) -> Remote {
         let context = opendal::OperationContext::new().with_http_transport(self.transport);
         let Self { runtime, meter, retries, notice, dates, .. } = self;
         let (operator, at) = (operator.with_context(context), String::new());
@@ -160,7 +160,7 @@ impl Remote {
                 }
                 Err(Trouble::Final(error)) => return Err(self.while_asking(verb, about, error)),
                 Err(Trouble::Passing(why)) => match series.pause() {
-                    None => return Err(StoreError::Io(format!("cannot {verb} {about}{}: {}: {why}", self.at, self.place))),
+                    None => return Err(StoreError::failed(format!("cannot {verb} {about}{}: {}: {why}", self.at, self.place))),
                     Some(pause) => {
                         self.meter.retry();
                         if let Some(notice) = &self.notice {
@@ -181,16 +181,20 @@ impl Remote {
     /// An error of the service, with what was asked and where; one that has a name in it says enough.
     fn while_asking(&self, verb: &str, about: &str, error: StoreError) -> StoreError {
         let told = |text: String| format!("cannot {verb} {about}{}: {text}", self.at);
-        match error {
-            StoreError::Denied(text) => StoreError::Denied(told(text)),
-            StoreError::Full(text) => StoreError::Full(told(text)),
-            StoreError::Io(text) => StoreError::Io(told(text)),
-            other => other,
+        match error.kind {
+            StoreErrorKind::Denied | StoreErrorKind::Untrusted | StoreErrorKind::Full | StoreErrorKind::Failed => {
+                error.with_detail(told)
+            }
+            _ => error,
         }
     }
 
     fn trouble(&self, name: Option<&Name>, error: &opendal::Error) -> Trouble {
-        answer::trouble(&answer::About { place: &self.place, absent: &self.absent, dates: &self.dates }, name, error)
+        answer::trouble(&answer::About { place: &self.place, absent: self.absent.as_deref(), dates: &self.dates }, name, error)
+    }
+
+    fn no_store(&self) -> StoreError {
+        answer::no_store(&self.place, self.absent.as_deref())
     }
 
     async fn read(&self, name: &Name, offset: u64, length: u64) -> Result<Buffer, opendal::Error> {
@@ -225,8 +229,8 @@ impl Remote {
             Publish::Conditional => self.operator.write_options(name.as_str(), bytes.clone(), put(true)).await,
             #[cfg(feature = "b2")]
             Publish::Asked => match self.size_of(name).await {
-                Ok(_) => return Err(Trouble::Final(StoreError::AlreadyExists(name.clone()))),
-                Err(Trouble::Final(StoreError::NotFound(_))) => {
+                Ok(_) => return Err(Trouble::Final(StoreError::exists(name.clone()))),
+                Err(Trouble::Final(StoreError { kind: StoreErrorKind::Missing, .. })) => {
                     self.operator.write_options(name.as_str(), bytes.clone(), put(false)).await
                 }
                 Err(trouble) => return Err(trouble),
@@ -241,7 +245,7 @@ impl Remote {
     fn create_of(&self, name: &Name, bytes: &Buffer) -> Result<(), StoreError> {
         self.ask("create", name.as_str(), async |again| match self.publish(name, bytes).await {
             // An earlier request may have been carried out and only its reply lost: then what stands there is ours.
-            Err(Trouble::Final(StoreError::AlreadyExists(taken))) if again => {
+            Err(Trouble::Final(taken)) if again && taken.kind == StoreErrorKind::Exists => {
                 let ours = match self.read_whole(name, bytes.len() as u64).await {
                     Ok(found) => found.is_some_and(|found| is_same(&found, bytes)),
                     Err(error) => match self.trouble(Some(name), &error) {
@@ -250,7 +254,7 @@ impl Remote {
                         passing => return Err(passing),
                     },
                 };
-                if ours { Ok(()) } else { Err(Trouble::Final(StoreError::AlreadyExists(taken))) }
+                if ours { Ok(()) } else { Err(Trouble::Final(taken)) }
             }
             other => other,
         })

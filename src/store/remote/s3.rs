@@ -87,10 +87,9 @@ pub(in crate::store) fn open(bucket: &str, prefix: &str, options: &Options) -> R
     let operator = Operator::new(builder).map_err(|error| SetUpError::Address(format!("s3://{bucket}: {}", error.message())))?;
     let place = format!("s3://{bucket}{}{prefix}", if prefix.is_empty() { "" } else { "/" });
     let server = endpoint.as_deref().unwrap_or("Amazon S3");
-    let absent = format!(
-        "{place} ({server} has no bucket {bucket}; esker makes no buckets: create it, or look at the region and the endpoint)"
-    );
-    let mut store = ground.build(operator, Publish::Conditional, place, absent);
+    let absent =
+        format!("{server} has no bucket {bucket}; esker makes no buckets: create it, or look at the region and the endpoint");
+    let mut store = ground.build(operator, Publish::Conditional, place, Some(absent));
     store.at = endpoint.map_or_else(|| format!(" at Amazon S3 in {region}"), |endpoint| format!(" at {endpoint}"));
     Ok(store)
 }

@@ -73,8 +73,7 @@ pub(in crate::store) fn open(
         authorization,
         made: Mutex::default(),
     };
-    let absent = place.clone();
-    Ok(ground.build(operator, Publish::Moved(mover), place, absent))
+    Ok(ground.build(operator, Publish::Moved(mover), place, None))
 }
 
 /// Gives names by moving.
@@ -96,7 +95,7 @@ impl Mover {
 
     /// Puts `bytes` and moves them to `name`, over what stands there only when `over`.
     pub(super) async fn publish(&self, remote: &Remote, name: &Name, bytes: &Buffer, over: bool) -> Result<(), Trouble> {
-        let unlucky = |error: crate::clock::RngError| Trouble::Final(StoreError::Io(error.to_string()));
+        let unlucky = |error: crate::clock::RngError| Trouble::Final(StoreError::failed(error.to_string()));
         let random: String = random::<12>(&SystemRng).map_err(unlucky)?.iter().map(|byte| format!("{byte:02x}")).collect();
         let temporary = format!("tmp/{random}");
         let folder = name.as_str().rsplit_once('/').map_or("", |(folder, _)| folder);
@@ -130,12 +129,13 @@ impl Mover {
         if let Some(authorization) = &self.authorization {
             request = request.header(http::header::AUTHORIZATION, authorization);
         }
-        let request =
-            request.body(Buffer::new()).map_err(|error| Trouble::Final(StoreError::Io(format!("{}: {error}", remote.place))))?;
+        let request = request
+            .body(Buffer::new())
+            .map_err(|error| Trouble::Final(StoreError::failed(format!("{}: {error}", remote.place))))?;
         let answer = self.transport.send(request).await.map_err(|error| remote.trouble(Some(name), &error))?;
         match answer.status() {
             status if status.is_success() => Ok(()),
-            StatusCode::PRECONDITION_FAILED if !over => Err(Trouble::Final(StoreError::AlreadyExists(name.clone()))),
+            StatusCode::PRECONDITION_FAILED if !over => Err(Trouble::Final(StoreError::exists(name.clone()))),
             // 404: the temporary file is gone, moved by a request whose reply was lost or swept away; 409: the folder is.
             status @ (StatusCode::NOT_FOUND | StatusCode::CONFLICT | StatusCode::LOCKED | StatusCode::TOO_MANY_REQUESTS) => {
                 Err(Trouble::Passing(format!("the server answered {status} to the move")))
@@ -143,12 +143,12 @@ impl Mover {
             status if status.is_server_error() && status != StatusCode::INSUFFICIENT_STORAGE => {
                 Err(Trouble::Passing(format!("the server answered {status} to the move")))
             }
-            StatusCode::INSUFFICIENT_STORAGE => Err(Trouble::Final(StoreError::Full(format!("{}: {name}", remote.place)))),
-            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => Err(Trouble::Final(StoreError::Denied(format!(
+            StatusCode::INSUFFICIENT_STORAGE => Err(Trouble::Final(StoreError::full(format!("{}: {name}", remote.place)))),
+            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => Err(Trouble::Final(StoreError::denied(format!(
                 "{}: the server answered {status} when {name} was to get its name (it must allow MOVE)",
                 remote.place
             )))),
-            status => Err(Trouble::Final(StoreError::Io(format!(
+            status => Err(Trouble::Final(StoreError::failed(format!(
                 "{}: the server answered {status} when {name} was to get its name",
                 remote.place
             )))),

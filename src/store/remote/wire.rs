@@ -167,7 +167,7 @@ fn failed(what: &'static str, error: reqwest::Error) -> Error {
 }
 
 /// An error with all that caused it.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(super) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut texts = vec![error.to_string()];
     let mut next = error.source();
     while let Some(cause) = next {

@@ -31,7 +31,7 @@ use ssh::Verdict;
 use wire::Status;
 
 use super::options::{Meter, Options, Traffic};
-use super::{Entry, Name, ReadUnit, Store, StoreError, beyond, too_large};
+use super::{Entry, Name, ReadUnit, Store, StoreError, StoreErrorKind, beyond, too_large};
 
 /// First pause before another try; doubled each time, up to the other.
 const PAUSE_FIRST: Duration = Duration::from_millis(250);
@@ -98,7 +98,7 @@ impl SftpStore {
     }
 
     fn no_store(&self) -> StoreError {
-        StoreError::NoStore(self.location())
+        StoreError::no_store(self.location())
     }
 
     /// Does `work` on a connection, again on another when that one breaks. `bytes` is about how many it moves.
@@ -116,15 +116,15 @@ impl SftpStore {
                         format!("{}: {why}{tail}", self.location())
                     }
                 },
-                Err(Verdict::Refused(text)) => return Err(StoreError::Denied(text)),
+                Err(Verdict::Refused(text)) => return Err(StoreError::denied(text)),
                 // Who mistypes a host shall not wait for it.
-                Err(Verdict::Failed(text)) if !self.pool.was_connected() => return Err(StoreError::Io(text)),
+                Err(Verdict::Failed(text)) if !self.pool.was_connected() => return Err(StoreError::failed(text)),
                 Err(Verdict::Busy(text)) if !self.pool.was_connected() && patience.tries >= FIRST_TRIES => {
-                    return Err(StoreError::Io(text));
+                    return Err(StoreError::failed(text));
                 }
                 Err(Verdict::Failed(text) | Verdict::Busy(text)) => text,
             };
-            let Some(pause) = patience.pause() else { return Err(StoreError::Io(why)) };
+            let Some(pause) = patience.pause() else { return Err(StoreError::failed(why)) };
             self.meter.retry();
             if let Some(notice) = &self.options.notice {
                 notice(&format!("{why}; trying again"));
@@ -142,10 +142,10 @@ impl SftpStore {
         let text = format!("cannot {verb} {place}: {message} (status {})", status.code);
         let says = |word: &str| message.to_lowercase().contains(word);
         match status.code {
-            Status::DENIED | Status::READ_ONLY => StoreError::Denied(text),
-            Status::NO_ROOM | Status::QUOTA => StoreError::Full(text),
-            _ if says("no space") || says("quota") => StoreError::Full(text),
-            _ => StoreError::Io(text),
+            Status::DENIED | Status::READ_ONLY => StoreError::denied(text),
+            Status::NO_ROOM | Status::QUOTA => StoreError::full(text),
+            _ if says("no space") || says("quota") => StoreError::full(text),
+            _ => StoreError::failed(text),
         }
     }
 
@@ -246,7 +246,7 @@ impl Store for SftpStore {
 
     fn top(&self) -> Result<Vec<String>, StoreError> {
         match self.run(0, |connection| self.list_top(connection)) {
-            Err(StoreError::NoStore(_)) => Ok(Vec::new()),
+            Err(StoreError { kind: StoreErrorKind::NoStore { .. }, .. }) => Ok(Vec::new()),
             listed => listed,
         }
     }

@@ -66,13 +66,13 @@ impl SftpStore {
 
     fn absent<T>(&self, connection: &Connection, name: &Name) -> Result<T, Failure> {
         self.check_root(connection)?;
-        Err(StoreError::NotFound(name.clone()).into())
+        Err(StoreError::missing(name.clone()).into())
     }
 
     fn regular(&self, name: &Name, attributes: &Attributes) -> Result<u64, Failure> {
         match attributes.size {
             Some(size) if attributes.mode.is_none_or(|mode| mode & KIND == FILE) => Ok(size),
-            _ => Err(StoreError::Io(format!("{}/{name} is not a regular file", self.address)).into()),
+            _ => Err(StoreError::failed(format!("{}/{name} is not a regular file", self.address)).into()),
         }
     }
 
@@ -142,7 +142,7 @@ impl SftpStore {
                 asked.push_back(ask(next, some)?);
                 next += u64::from(some);
             }
-            let shrank = || StoreError::Io(format!("{}/{name} shrank while it was read", self.address));
+            let shrank = || StoreError::failed(format!("{}/{name} shrank while it was read", self.address));
             let (at, wanted, ticket) = asked.pop_front().ok_or_else(shrank)?;
             let came = connection.data(ticket, wanted as usize).map_err(failed)?.ok_or_else(shrank)?;
             let came = came.as_ref();
@@ -264,7 +264,7 @@ impl SftpStore {
             (Some(FILE), Some(size)) => listed.entries.push(Entry { name, size }),
             (None, _) | (Some(FILE), None) => {
                 let text = format!("{}: the server does not tell what {name} is", self.address);
-                return Err(StoreError::Io(text).into());
+                return Err(StoreError::failed(text).into());
             }
             _ => {}
         }

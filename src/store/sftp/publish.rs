@@ -11,7 +11,7 @@ use super::connection::{Connection, Ticket, Trouble};
 use super::wire::{Ask, Status, WRITE_NEW};
 use super::{Failure, SftpStore};
 use crate::store::local::folder_of;
-use crate::store::{Name, StoreError};
+use crate::store::{Name, StoreError, StoreErrorKind};
 
 /// Unfinished files live here; the name belongs to the store.
 pub(super) const TMP: &str = "tmp";
@@ -75,7 +75,7 @@ impl SftpStore {
     }
 
     fn check_abilities(&self, connection: &Connection, place: Where) -> Result<(), Failure> {
-        let cannot = |what: &str| Err(StoreError::Io(format!("the server of {} {what}", self.address)).into());
+        let cannot = |what: &str| Err(StoreError::failed(format!("the server of {} {what}", self.address)).into());
         if !connection.extensions.sync && !self.options.without_fsync {
             return cannot(
                 "cannot say when a file is on its disk (no fsync@openssh.com), so its power failing could lose what it took; \
@@ -196,10 +196,10 @@ impl SftpStore {
     /// A server of version 3 does not say that its disk is full: then the room left does.
     pub(super) fn no_room_or(&self, connection: &Connection, verb: &str, name: &str, status: &Status, needed: u64) -> Failure {
         let error = self.refused(verb, name, status);
-        let is_plain = matches!(error, StoreError::Io(_));
+        let is_plain = matches!(error, StoreError { kind: StoreErrorKind::Failed, .. });
         match connection.room(&self.path("")) {
             Some((bytes, files)) if is_plain && (bytes < needed || files == 0) => {
-                StoreError::Full(format!("{error}; its disk has {bytes} bytes and {files} files left")).into()
+                StoreError::full(format!("{error}; its disk has {bytes} bytes and {files} files left")).into()
             }
             _ => error.into(),
         }
@@ -232,20 +232,20 @@ impl SftpStore {
         let is_taken = place == Where::Free
             && match self.size_of(connection, name) {
                 Ok(_) => true,
-                Err(Failure::Answer(StoreError::NotFound(_))) => status.code == Status::EXISTS,
+                Err(Failure::Answer(StoreError { kind: StoreErrorKind::Missing, .. })) => status.code == Status::EXISTS,
                 // Something else stands there.
-                Err(Failure::Answer(StoreError::Io(_))) => true,
+                Err(Failure::Answer(StoreError { kind: StoreErrorKind::Failed, .. })) => true,
                 Err(failure) => return Err(failure),
             };
         if is_taken {
             // After a link whose answer was lost it may be what we wrote ourselves.
             let is_ours = in_doubt && self.holds(connection, name, parts)?;
-            return Ok(if is_ours { Outcome::Published } else { Outcome::Refused(StoreError::AlreadyExists(name.clone())) });
+            return Ok(if is_ours { Outcome::Published } else { Outcome::Refused(StoreError::exists(name.clone())) });
         }
         if status.code == Status::DENIED || status.code == Status::UNSUPPORTED {
             let hint = "does its file system have no hard links, or may this login not write there?";
             let text = format!("{}; {hint}", self.refused("publish", name.as_str(), &status));
-            return Ok(Outcome::Refused(StoreError::Denied(text)));
+            return Ok(Outcome::Refused(StoreError::denied(text)));
         }
         Err(self.no_room_or(connection, "publish", name.as_str(), &status, 1))
     }
