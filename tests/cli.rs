@@ -23,6 +23,7 @@ mod cli {
     mod look;
     mod monitoring;
     mod prune;
+    mod reference;
     mod repair;
     mod restoring;
     mod runs;

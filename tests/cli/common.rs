@@ -127,3 +127,12 @@ pub fn stderr(output: &Output) -> String {
 pub fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
+
+/// The words of every command and of every group of commands: each has a page of the manual.
+pub fn commands(house: &House) -> Vec<Vec<String>> {
+    exits(house.bare(), ["man", "--output", "pages"], 0);
+    let pages = std::fs::read_dir(house.path("pages")).unwrap();
+    let names = pages.map(|page| page.unwrap().file_name().into_string().unwrap());
+    let words = names.filter_map(|name| Some(name.strip_suffix(".1")?.split('-').skip(1).map(str::to_owned).collect()));
+    words.filter(|words: &Vec<String>| !words.iter().any(|word| word == "help")).collect()
+}

@@ -1,6 +1,6 @@
 //! Help, completions and manual: one set of definitions, three shapes.
 
-use super::common::{House, exits, stderr, stdout};
+use super::common::{House, commands, exits, stderr, stdout};
 
 #[test]
 fn help_names_every_command_and_every_exit_code() {
@@ -54,15 +54,6 @@ fn a_mistake_on_the_command_line_is_exit_2_and_goes_to_standard_error() {
 fn without_a_repository_named_the_message_says_how_to_name_one() {
     let output = exits(House::new().bare(), ["snapshots"], 2);
     assert!(stderr(&output).contains("ESKER_REPOSITORY"), "{}", stderr(&output));
-}
-
-/// Every page of the manual is a command of its own: so none is forgotten here.
-fn commands(house: &House) -> Vec<Vec<String>> {
-    exits(house.bare(), ["man", "--output", "pages"], 0);
-    let pages = std::fs::read_dir(house.path("pages")).unwrap();
-    let names = pages.map(|page| page.unwrap().file_name().into_string().unwrap());
-    let words = names.filter_map(|name| Some(name.strip_suffix(".1")?.split('-').skip(1).map(str::to_owned).collect()));
-    words.filter(|words: &Vec<String>| !words.iter().any(|word| word == "help")).collect()
 }
 
 #[test]

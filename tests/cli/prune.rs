@@ -35,7 +35,7 @@ impl House {
 
     /// A snapshot that has listed and acknowledged, and reads a source that ends when `enough` succeeds in a shell, or after
     /// a minute whatever happens here.
-    fn slow_snapshot(&self, enough: &str) -> Child {
+    pub fn slow_snapshot(&self, enough: &str) -> Child {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_esker"));
         command.env_clear().env("HOME", self.path("")).env("ESKER_CACHE_DIR", self.path("cache")).env("PATH", "/usr/bin:/bin");
         command.env("ESKER_REPOSITORY", self.path("repo")).env("ESKER_PASSWORD", super::common::PASSWORD);

@@ -6,7 +6,7 @@ use super::common::{House, exits, json, json_lines, stderr, stdout};
 use crate::noise;
 
 /// Files below a folder of the repository.
-fn files(house: &House, folder: &str) -> Vec<PathBuf> {
+pub fn files(house: &House, folder: &str) -> Vec<PathBuf> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in std::fs::read_dir(folder).into_iter().flatten() {
             let path = entry.unwrap().path();
@@ -19,12 +19,12 @@ fn files(house: &House, folder: &str) -> Vec<PathBuf> {
     found
 }
 
-fn largest_pack(house: &House) -> PathBuf {
+pub fn largest_pack(house: &House) -> PathBuf {
     files(house, "packs").into_iter().max_by_key(|path| std::fs::metadata(path).unwrap().len()).unwrap()
 }
 
 /// Overwrites a stretch in the middle of a file.
-fn damage(path: &Path, length: usize) {
+pub fn damage(path: &Path, length: usize) {
     let mut bytes = std::fs::read(path).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle..middle + length].iter_mut().for_each(|byte| *byte ^= 0x33);

@@ -81,6 +81,7 @@ fn conclude(
     if context.out.json {
         context.out.json(&json!({
             "message_type": "summary",
+            "dry_run": options.dry_run,
             "changed_snapshots": ids.len(),
             "snapshots": ids.iter().map(|id| id.to_hex()).collect::<Vec<_>>(),
         }))?;
