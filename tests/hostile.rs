@@ -3,6 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+mod small;
+#[path = "hostile/walks.rs"]
+mod walks;
+
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;

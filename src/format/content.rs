@@ -1,9 +1,12 @@
 //! Long contents: list chunks, where they are cut, and the walk over what they hold. Page `format-spec/tree.md`.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::cbor::{self, WireExtra};
 use super::error::{FormatError, at_most};
+use super::proportion::Budget;
 use super::reference::{Opened, Reference};
 use super::tree::{Content, Item, WireContent, check_content, check_items, content_in, content_out};
 use super::{Extra, limits};
@@ -183,50 +186,90 @@ impl Builder {
     }
 }
 
-/// Gives every item of level 0 in order. `fetch` returns the plaintext of a list chunk, its id verified. What a list says of itself
-/// (level, leaves, sum) must be what the item that led to it says.
+/// The items of level 0 of a content, one at a time and in order. Lists are fetched when they are come to; at most one of each level is held.
+///
+/// A chunk that cannot be had, or is not what leads to it, is an error in its place. The next call goes on behind it.
+#[derive(Debug)]
+pub struct Items {
+    leaves: Leaves,
+    /// The content, and the lists that are being gone through.
+    open: Vec<Open>,
+    /// Of a folder: what it referred to. Its names rise, so it refers to no chunk twice.
+    met: HashSet<ChunkId>,
+    budget: Budget,
+}
+
+#[derive(Debug)]
+struct Open {
+    level: u8,
+    items: std::vec::IntoIter<Item>,
+}
+
+impl Items {
+    /// Stands before the first item.
+    pub fn new(content: &Content, leaves: Leaves) -> Result<Self, FormatError> {
+        let length = check_content(WHAT, content, leaves == Leaves::Data)?;
+        let open = vec![Open { level: content.level, items: content.items.clone().into_iter() }];
+        Ok(Self { leaves, open, met: HashSet::new(), budget: Budget::of_pieces(length) })
+    }
+
+    /// The next item, or why it cannot be told. `fetch` returns the plaintext of a list chunk, its id verified.
+    pub fn next<E: From<FormatError>>(
+        &mut self,
+        fetch: &mut impl FnMut(&Reference) -> Result<Vec<u8>, E>,
+    ) -> Option<Result<Item, E>> {
+        loop {
+            let Open { level, items } = self.open.last_mut()?;
+            let level = *level;
+            let Some(item) = items.next() else {
+                self.open.pop();
+                continue;
+            };
+            let reference = Reference::of_item(&item, level, self.leaves);
+            if self.leaves == Leaves::Tree
+                && let Some(reference) = &reference
+                && !self.met.insert(reference.id)
+            {
+                return Some(Err(
+                    FormatError::field("folder", "names", "are not strictly rising: a chunk stands in it twice").into()
+                ));
+            }
+            let list = match reference {
+                _ if level == 0 => return Some(Ok(item)),
+                Some(list) => list,
+                None => return Some(Err(FormatError::field(WHAT, "hole", "stands where only chunks may").into())),
+            };
+            match fetch(&list).and_then(|bytes| self.enter(&list, &bytes).map_err(E::from)) {
+                Ok(()) => {}
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+
+    fn enter(&mut self, list: &Reference, bytes: &[u8]) -> Result<(), FormatError> {
+        let Opened::List(ListChunk { level, items, .. }) = list.open(bytes)? else { return Ok(()) };
+        if let Err(error) = self.budget.meet(&list.id, items.len()) {
+            // Nothing that comes later is better.
+            self.open.clear();
+            return Err(error);
+        }
+        self.open.push(Open { level, items: items.into_iter() });
+        Ok(())
+    }
+}
+
+/// Gives every item of level 0 in order, up to the first error. `fetch` returns the plaintext of a list chunk, its id verified.
 pub fn walk<E: From<FormatError>>(
     content: &Content,
     leaves: Leaves,
     fetch: &mut impl FnMut(&ChunkId) -> Result<Vec<u8>, E>,
     each: &mut impl FnMut(&Item) -> Result<(), E>,
 ) -> Result<(), E> {
-    check_content(WHAT, content, leaves == Leaves::Data)?;
-    walk_items(content.level, &content.items, leaves, fetch, each)
-}
-
-/// As deep as the level, which is at most 16.
-fn walk_items<E: From<FormatError>>(
-    level: u8,
-    items: &[Item],
-    leaves: Leaves,
-    fetch: &mut impl FnMut(&ChunkId) -> Result<Vec<u8>, E>,
-    each: &mut impl FnMut(&Item) -> Result<(), E>,
-) -> Result<(), E> {
-    for item in items {
-        if level == 0 {
-            each(item)?;
-        } else {
-            let list = open_list(item, level - 1, leaves, fetch)?;
-            walk_items(level - 1, &list.items, leaves, fetch, each)?;
-        }
+    let mut items = Items::new(content, leaves)?;
+    while let Some(item) = items.next(&mut |list| fetch(&list.id)) {
+        each(&item?)?;
     }
     Ok(())
-}
-
-fn open_list<E: From<FormatError>>(
-    item: &Item,
-    level: u8,
-    leaves: Leaves,
-    fetch: &mut impl FnMut(&ChunkId) -> Result<Vec<u8>, E>,
-) -> Result<ListChunk, E> {
-    let Some(list) = Reference::of_item(item, level + 1, leaves) else {
-        return Err(FormatError::field(WHAT, "hole", "stands where only chunks may").into());
-    };
-    match list.open(&fetch(&list.id)?)? {
-        Opened::List(list) => Ok(list),
-        Opened::Tree(_) => Err(FormatError::field(WHAT, "type", "is not that of a list").into()),
-    }
 }
 
 #[cfg(test)]
@@ -336,5 +379,61 @@ mod tests {
         ] {
             assert!(bad.encode().is_err());
         }
+    }
+
+    /// `levels` lists, each `width` times the one below.
+    fn bomb(levels: u8, width: usize, leaves: Leaves) -> (Content, Store) {
+        let (mut chunks, mut below) = (Store::new(), item(0));
+        for level in 0..levels {
+            let list = ListChunk { level, leaves, items: vec![below; width], extra: vec![] };
+            let length = list.check().unwrap();
+            let bytes = list.encode().unwrap();
+            let id = ChunkId(*blake3::hash(&bytes).as_bytes());
+            chunks.insert(id, bytes);
+            below = Item::Chunk { id, length };
+        }
+        (Content { level: levels, items: vec![below] }, chunks)
+    }
+
+    #[test]
+    fn a_file_of_lists_of_one_list_ends_with_an_error() {
+        let (content, chunks) = bomb(4, 1_024, Leaves::Data);
+        let mut count = 0u64;
+        let mut fetch = |id: &ChunkId| Ok::<_, FormatError>(chunks[id].clone());
+        let ended = walk(&content, Leaves::Data, &mut fetch, &mut |_| {
+            count += 1;
+            Ok(())
+        });
+        assert!(matches!(ended, Err(FormatError::TooLong { .. })));
+        assert!(count < 20_000_000, "{count}");
+    }
+
+    #[test]
+    fn a_folder_of_lists_of_one_list_has_one_chunk_and_each_list_is_read_once() {
+        let (content, chunks) = bomb(4, 1_024, Leaves::Tree);
+        let mut items = Items::new(&content, Leaves::Tree).unwrap();
+        let (mut good, mut bad, mut read) = (0, 0, 0);
+        let mut fetch = |list: &Reference| {
+            read += 1;
+            Ok::<_, FormatError>(chunks[&list.id].clone())
+        };
+        while let Some(item) = items.next(&mut fetch) {
+            *if item.is_ok() { &mut good } else { &mut bad } += 1;
+        }
+        assert_eq!((good, bad, read), (1, 4 * 1_023, 4));
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_had_is_an_error_in_its_place_and_the_rest_comes() {
+        let (content, mut chunks) = build((0..20_000).map(item));
+        let Item::Chunk { id, length } = content.items[1] else { panic!("a hole") };
+        let list = ListChunk::decode(&chunks.remove(&id).unwrap()).unwrap();
+        assert_eq!((content.level, list.items.iter().map(Item::length).sum::<u64>()), (1, length));
+        let mut items = Items::new(&content, Leaves::Data).unwrap();
+        let lost = || FormatError::field("list", "chunk", "is lost");
+        let mut fetch = |list: &Reference| chunks.get(&list.id).cloned().ok_or_else(lost);
+        let found: Vec<_> = std::iter::from_fn(|| items.next(&mut fetch)).collect();
+        assert_eq!(found.iter().filter(|item| item.is_err()).count(), 1);
+        assert_eq!(found.iter().filter(|item| item.is_ok()).count(), 20_000 - list.items.len());
     }
 }

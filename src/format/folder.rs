@@ -1,6 +1,6 @@
 //! Folders: where their entries are cut into tree chunks, and the walk over them. Page `format-spec/tree.md`.
 
-use super::content::{self, Builder as ContentBuilder, Leaves};
+use super::content::{Builder as ContentBuilder, Items, Leaves};
 use super::error::FormatError;
 use super::reference::{Opened, Reference};
 use super::tree::{Content, Item, Node, encode_node};
@@ -130,31 +130,107 @@ impl Builder {
     }
 }
 
-/// Gives every entry of a folder in order. `fetch` returns the plaintext of a tree or list chunk, its id verified. Names must rise over
-/// chunk boundaries too, and every chunk must hold as many entries as the item that leads to it says.
+/// The entries of a folder, one at a time and in order. Names must rise over chunk boundaries too. Only the entries of one tree chunk are
+/// held, and those may be dropped: see [`Entries::release`].
+///
+/// A chunk that cannot be had, or is not what leads to it, is an error in its place. The next call goes on behind it.
+#[derive(Debug)]
+pub struct Entries {
+    items: Items,
+    /// The chunk that `nodes` come from.
+    chunk: Option<Reference>,
+    nodes: std::vec::IntoIter<Node>,
+    is_released: bool,
+    last_name: Vec<u8>,
+}
+
+impl Entries {
+    /// Stands before the first entry.
+    pub fn new(folder: &Content) -> Result<Self, FormatError> {
+        let items = Items::new(folder, Leaves::Tree)?;
+        Ok(Self { items, chunk: None, nodes: Vec::new().into_iter(), is_released: false, last_name: Vec::new() })
+    }
+
+    /// The next entry, or why it cannot be told. `fetch` returns the plaintext of a tree or list chunk, its id verified.
+    pub fn next<E: From<FormatError>>(
+        &mut self,
+        fetch: &mut impl FnMut(&Reference) -> Result<Vec<u8>, E>,
+    ) -> Option<Result<Node, E>> {
+        loop {
+            if let Some(node) = self.nodes.next() {
+                self.last_name.clone_from(&node.name);
+                return Some(Ok(node));
+            }
+            let opened = match self.chunk.filter(|_| self.is_released) {
+                Some(chunk) => self.open_again(&chunk, fetch),
+                None => match self.items.next(fetch)? {
+                    Ok(item) => self.open(&item, fetch),
+                    Err(error) => Err(error),
+                },
+            };
+            if let Err(error) = opened {
+                return Some(Err(error));
+            }
+        }
+    }
+
+    fn open<E: From<FormatError>>(
+        &mut self,
+        item: &Item,
+        fetch: &mut impl FnMut(&Reference) -> Result<Vec<u8>, E>,
+    ) -> Result<(), E> {
+        let Some(chunk) = Reference::of_item(item, 0, Leaves::Tree) else {
+            return Err(FormatError::field(WHAT, "hole", "stands where only chunks may").into());
+        };
+        let Opened::Tree(tree) = chunk.open(&fetch(&chunk)?)? else { return Ok(()) };
+        if tree.nodes.first().is_some_and(|first| first.name <= self.last_name) {
+            return Err(FormatError::field(WHAT, "names", "are not strictly rising").into());
+        }
+        self.chunk = Some(chunk);
+        self.nodes = tree.nodes.into_iter();
+        Ok(())
+    }
+
+    fn open_again<E: From<FormatError>>(
+        &mut self,
+        chunk: &Reference,
+        fetch: &mut impl FnMut(&Reference) -> Result<Vec<u8>, E>,
+    ) -> Result<(), E> {
+        self.is_released = false;
+        let Opened::Tree(mut tree) = chunk.open(&fetch(chunk)?)? else { return Ok(()) };
+        tree.nodes.retain(|node| node.name > self.last_name);
+        self.nodes = tree.nodes.into_iter();
+        Ok(())
+    }
+
+    /// The chunk whose entries come now.
+    pub fn chunk(&self) -> Option<&Reference> {
+        self.chunk.as_ref()
+    }
+
+    /// Entries of that chunk that are still to come.
+    pub fn held(&self) -> &[Node] {
+        self.nodes.as_slice()
+    }
+
+    /// Drops the entries that are held. They are fetched again when they are asked for.
+    pub fn release(&mut self) {
+        self.is_released = self.is_released || !self.nodes.as_slice().is_empty();
+        self.nodes = Vec::new().into_iter();
+    }
+}
+
+/// Gives every entry of a folder in order, up to the first error. `fetch` returns the plaintext of a tree or list chunk, its id verified.
 pub fn walk<E: From<FormatError>>(
     content: &Content,
     fetch: &mut impl FnMut(ChunkType, &ChunkId) -> Result<Vec<u8>, E>,
     each: &mut impl FnMut(Node) -> Result<(), E>,
 ) -> Result<(), E> {
-    let fetch = std::cell::RefCell::new(fetch);
-    let mut last_name: Vec<u8> = Vec::new();
-    let mut lists = |id: &ChunkId| (fetch.borrow_mut())(ChunkType::List, id);
-    content::walk(content, Leaves::Tree, &mut lists, &mut |item| {
-        let Some(reference) = Reference::of_item(item, 0, Leaves::Tree) else {
-            return Err(FormatError::field(WHAT, "hole", "stands where only chunks may").into());
-        };
-        let bytes = (fetch.borrow_mut())(ChunkType::Tree, &reference.id)?;
-        let Opened::Tree(tree) = reference.open(&bytes)? else { return Ok(()) };
-        for node in tree.nodes {
-            if node.name <= last_name {
-                return Err(FormatError::field(WHAT, "names", "are not strictly rising").into());
-            }
-            last_name.clone_from(&node.name);
-            each(node)?;
-        }
-        Ok(())
-    })
+    let mut entries = Entries::new(content)?;
+    while let Some(node) = entries.next(&mut |chunk| fetch(chunk.chunk_type(), &chunk.id)) {
+        each(node?)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -256,5 +332,22 @@ mod tests {
         let Item::Chunk { length, .. } = &mut content.items[0] else { panic!("a hole") };
         *length = 4;
         assert!(matches!(all(&content, &chunks), Err(FormatError::Field { field: "length", .. })));
+    }
+
+    #[test]
+    fn entries_that_were_released_come_again_and_none_comes_twice() {
+        let nodes = entries(5_000);
+        let (content, chunks) = build(&nodes).unwrap();
+        let mut entries = Entries::new(&content).unwrap();
+        let mut fetch = |chunk: &Reference| Ok::<_, FormatError>(chunks[&chunk.id].1.clone());
+        let mut found = Vec::new();
+        while let Some(node) = entries.next(&mut fetch) {
+            found.push(node.unwrap());
+            if found.len() % 100 == 0 {
+                entries.release();
+                assert!(entries.held().is_empty());
+            }
+        }
+        assert_eq!(found, nodes);
     }
 }

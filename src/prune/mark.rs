@@ -10,11 +10,12 @@ use super::PruneError;
 use super::live::Root;
 use crate::catalog::{Bits, PackNumber, StoredCopy, Trust};
 use crate::crypto::ChunkType;
-use crate::format::content::Leaves;
-use crate::format::reference::{self, Opened, Reference};
+use crate::format::FormatError;
+use crate::format::reference::Reference;
+use crate::format::tree::Content;
 use crate::id::{ChunkId, ObjectHash, SnapshotId};
 use crate::monitor::{Monitor, Quiet, Stop};
-use crate::parallel;
+use crate::repository::walk::set::{self, Options, Read, Visitor};
 use crate::repository::{Reader, RepositoryError};
 
 /// Tree and list chunks read at a time.
@@ -58,17 +59,11 @@ pub(super) struct Ground<'a> {
 
 type Wanted = (ChunkType, ChunkId);
 
-/// What the chunks of a batch refer to.
-#[derive(Default)]
-struct Found {
-    metadata: Vec<Wanted>,
-    data: Vec<ChunkId>,
-}
-
 struct Walk<'a, 'b> {
     ground: &'a Ground<'b>,
     mark: Mutex<&'a mut Mark>,
-    found: Mutex<Found>,
+    /// Data chunks that were met and not looked up yet.
+    data: Mutex<Vec<ChunkId>>,
     missing: Mutex<Vec<ChunkId>>,
     /// What cannot be found or read ends the walk; else it is passed over.
     strict: bool,
@@ -136,23 +131,12 @@ impl Mark {
 
     fn walk_below(&mut self, ground: &Ground<'_>, roots: &[&Root], strict: bool) -> Result<(), PruneError> {
         let drops = self.drops;
-        let walk = Walk { ground, mark: Mutex::new(self), found: Mutex::default(), missing: Mutex::default(), strict };
-        let mut stack = Vec::new();
-        for root in roots {
-            let mut found = Found::default();
-            found.add(reference::of_content(&root.root, Leaves::Tree));
-            stack.append(&mut found.metadata);
-        }
-        while !stack.is_empty() {
-            if ground.stop.requested() {
-                return Err(RepositoryError::Stopped.into());
-            }
-            let batch = stack.split_off(stack.len().saturating_sub(BATCH_CHUNKS));
-            walk.batch(batch)?;
-            stack.append(&mut walk.found().metadata);
-        }
-        let rest = std::mem::take(&mut walk.found().data);
-        walk.data(rest)?;
+        let walk = Walk { ground, mark: Mutex::new(self), data: Mutex::default(), missing: Mutex::default(), strict };
+        let roots: Vec<Content> = roots.iter().map(|root| root.root.clone()).collect();
+        let Ground { monitor, stop, threads, .. } = *ground;
+        set::walk(&walk, &roots, &Options { threads, batch: BATCH_CHUNKS, monitor, stop })?;
+        let rest = std::mem::take(&mut *walk.data.lock().unwrap_or_else(PoisonError::into_inner));
+        walk.mark_data(rest)?;
         if ground.reader.with_catalog(|catalog| catalog.drops()) != drops {
             return Err(PruneError::Renumbered);
         }
@@ -178,61 +162,76 @@ impl Mark {
     }
 }
 
-impl Walk<'_, '_> {
-    fn found(&self) -> MutexGuard<'_, Found> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+/// Where a chunk is read. Chunks of one pack together: a frame is opened once.
+type Place = (PackNumber, u32);
+
+/// What is marked is kept, so claims do not matter: whatever a chunk refers to stays, however it was come to.
+impl Visitor for Walk<'_, '_> {
+    type Error = PruneError;
+    type Place = Place;
+
+    /// Marks them; those not met before are read.
+    fn meet(&self, batch: &[Reference]) -> Result<Vec<Option<Place>>, PruneError> {
+        let wanted: Vec<Wanted> = batch.iter().map(|wanted| (wanted.chunk_type(), wanted.id)).collect();
+        let copies = self.copies(&wanted)?;
+        let mut mark = self.mark();
+        let places = copies.iter().map(|copies| {
+            let is_new = mark.set(copies);
+            copies.first().filter(|_| is_new).map(|copy| (copy.pack, copy.row))
+        });
+        let places: Vec<Option<Place>> = places.collect();
+        mark.trees_read += places.iter().flatten().count() as u64;
+        Ok(places)
     }
 
-    /// Tree and list chunks: marks them, and reads those not met before.
-    fn batch(&self, mut batch: Vec<Wanted>) -> Result<(), PruneError> {
-        batch.sort_unstable();
-        batch.dedup();
-        let copies = self.copies(&batch)?;
-        let mut work: Vec<(StoredCopy, Wanted)> = Vec::new();
-        {
-            let mut mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
-            for (wanted, copies) in batch.into_iter().zip(copies) {
-                if mark.set(&copies)
-                    && let Some(&copy) = copies.first()
-                {
-                    work.push((copy, wanted));
-                }
-            }
-            mark.trees_read += work.len() as u64;
-        }
-        // Chunks of one pack together: a frame is opened once.
-        work.sort_unstable_by_key(|(copy, _)| (copy.pack, copy.row));
-        let groups = work.chunk_by(|(a, _), (b, _)| a.pack == b.pack);
-        parallel::for_each(self.ground.threads, groups, |group| group.iter().try_for_each(|(_, wanted)| self.look_into(*wanted)))
+    fn are_together(a: &Place, b: &Place) -> bool {
+        a.0 == b.0
     }
 
-    fn look_into(&self, (kind, id): Wanted) -> Result<(), PruneError> {
-        let unreadable = |detail: String| PruneError::Unreadable { what: format!("chunk {id}"), detail };
-        let bytes = match self.ground.reader.read_chunk(kind, &id) {
-            Ok(bytes) => bytes,
-            Err(RepositoryError::ChunkDamaged { .. } | RepositoryError::ChunkMissing(_)) if !self.strict => return Ok(()),
+    fn read(&self, wanted: &Reference, _: &Place) -> Result<Read, PruneError> {
+        match self.ground.reader.read_chunk(wanted.chunk_type(), &wanted.id) {
+            Ok(bytes) => Ok(Read::Bytes(bytes)),
             Err(error @ (RepositoryError::ChunkDamaged { .. } | RepositoryError::ChunkMissing(_))) => {
-                return Err(unreadable(error.to_string()));
+                self.unreadable(wanted, &error.to_string()).map(|()| Read::Lost)
             }
-            Err(error) => return Err(error.into()),
-        };
-        self.ground.monitor.advance(1, bytes.len() as u64);
-        let mut found = Found::default();
-        match Opened::decode(kind, &bytes) {
-            Ok(opened) => found.add(opened.references()),
-            Err(_) if !self.strict => return Ok(()),
-            Err(error) => return Err(unreadable(error.to_string())),
+            Err(error) => Err(error.into()),
         }
-        let full = {
-            let all = &mut *self.found();
-            all.metadata.append(&mut found.metadata);
-            all.data.append(&mut found.data);
-            if all.data.len() >= BATCH_DATA { std::mem::take(&mut all.data) } else { Vec::new() }
-        };
-        self.data(full)
     }
 
-    fn data(&self, mut ids: Vec<ChunkId>) -> Result<(), PruneError> {
+    fn opened(&self, _: &Place, _: &Reference, _: bool) {}
+
+    fn broken(&self, wanted: &Reference, _: &Place, error: FormatError) -> Result<(), PruneError> {
+        self.unreadable(wanted, &error.to_string())
+    }
+
+    fn claimed_wrongly(&self, _: &Reference, _: FormatError) -> Result<bool, PruneError> {
+        Ok(true)
+    }
+
+    fn data(&self, _: &Reference, data: Vec<Reference>) -> Result<(), PruneError> {
+        let full = {
+            let mut all = self.data.lock().unwrap_or_else(PoisonError::into_inner);
+            all.extend(data.iter().map(|data| data.id));
+            if all.len() >= BATCH_DATA { std::mem::take(&mut *all) } else { Vec::new() }
+        };
+        self.mark_data(full)
+    }
+}
+
+impl<'a> Walk<'a, '_> {
+    fn mark(&self) -> MutexGuard<'_, &'a mut Mark> {
+        self.mark.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A chunk that says nothing of what is below it.
+    fn unreadable(&self, wanted: &Reference, detail: &str) -> Result<(), PruneError> {
+        match self.strict {
+            true => Err(PruneError::Unreadable { what: format!("chunk {}", wanted.id), detail: detail.to_owned() }),
+            false => Ok(()),
+        }
+    }
+
+    fn mark_data(&self, mut ids: Vec<ChunkId>) -> Result<(), PruneError> {
         ids.sort_unstable();
         ids.dedup();
         for part in ids.chunks(BATCH_DATA) {
@@ -240,7 +239,7 @@ impl Walk<'_, '_> {
             let copies = self.copies(&wanted)?;
             let mut composed = Vec::new();
             {
-                let mut mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut mark = self.mark();
                 for ((_, id), copies) in wanted.iter().zip(copies) {
                     if mark.set(&copies) && copies.iter().any(|copy| copy.composed) {
                         composed.push((*id, copies));
@@ -263,7 +262,7 @@ impl Walk<'_, '_> {
             let Some(row) = facts.directory.chunks.get(copy.row as usize) else { continue };
             let bases: Vec<Wanted> = facts.directory.bases_of(&row.encoding).map(|base| (ChunkType::Data, base)).collect();
             let homes = self.copies_now(&bases)?;
-            let mut mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut mark = self.mark();
             let mut whole = true;
             for home in homes {
                 let literal = home.iter().filter(|copy| !copy.composed);
@@ -305,16 +304,5 @@ impl Walk<'_, '_> {
 
     fn copies_now(&self, wanted: &[Wanted]) -> Result<Vec<Vec<StoredCopy>>, PruneError> {
         Ok(self.ground.reader.copies_of(wanted, Trust::Readable)?)
-    }
-}
-
-impl Found {
-    fn add(&mut self, references: impl IntoIterator<Item = Reference>) {
-        for reference in references {
-            match reference.chunk_type() {
-                ChunkType::Data => self.data.push(reference.id),
-                kind => self.metadata.push((kind, reference.id)),
-            }
-        }
     }
 }

@@ -22,8 +22,8 @@ mod records;
 mod snapshots;
 mod strangers;
 pub mod survey;
-mod trees;
 pub mod unlock;
+pub mod walk;
 pub mod writer;
 
 pub use catalogs::GcSeen;
@@ -35,7 +35,7 @@ pub use open::{Environment, Secret};
 pub use reader::{BadCopy, Location, Reader};
 pub use snapshots::{Forgone, SnapshotList, StoredSnapshot};
 pub use strangers::{check_is_free, program_at};
-pub use trees::parts;
+pub use walk::ordered::parts;
 
 use std::path::PathBuf;
 use std::sync::Arc;

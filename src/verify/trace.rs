@@ -1,34 +1,57 @@
-//! Whom it hits: which snapshots and which paths refer to chunks that are lost.
+//! Which snapshots and which paths refer to chunks that are lost.
 //!
-//! The walk looks at each tree once, whoever shares it; this one goes through every snapshot, and only when something is lost. A tree or
-//! list without loss below it is remembered (one byte by pack and row) and not entered again.
+//! The walk looks at each tree once, whatever shares it. This one goes through every snapshot, and only when something is lost. A tree or
+//! list without loss below it is remembered and not entered again. One with loss below it is entered again for each of its paths, so that
+//! the paths can be told and counted, until [`AGAIN_BYTES_MAX`] were read that way: then once for each snapshot.
+//!
+//! It is a walk of its own, since it asks of each *chunk* whether something below it is lost, and holds only the folders on its way.
 
 use std::collections::HashMap;
 
 use crate::catalog::PackNumber;
 use crate::crypto::ChunkType;
-use crate::format::content::{Leaves, ListChunk};
+use crate::format::content::Leaves;
 use crate::format::limits::DEPTH_MAX;
-use crate::format::tree::{Content, Item, Node, NodeKind, TreeChunk, XattrValue};
-use crate::id::{ChunkId, SnapshotId};
+use crate::format::reference::{self, Opened, Reference};
+use crate::format::tree::{Content, Node, NodeKind, TreeChunk};
+use crate::id::SnapshotId;
 use crate::monitor::Stop;
 use crate::repository::{Location, RepositoryError};
 use crate::verify::damage::CauseNumber;
 use crate::verify::lookup::{Found, Lookup};
 
+/// Trees and lists that are read for another path of the same snapshot. Beyond, a finding counts fewer places than there are.
+const AGAIN_BYTES_MAX: u64 = 256 << 20;
+
+/// Nothing is lost below.
+const WHOLE: u32 = u32::MAX;
+
 struct Trace<'a> {
     lookup: &'a Lookup,
     stop: &'a Stop,
     snapshot: SnapshotId,
-    /// 1: nothing is lost below.
-    whole: HashMap<PackNumber, Vec<u8>>,
+    /// Counts snapshots from 1.
+    nth: u32,
+    /// By pack and row: [`WHOLE`], or the last snapshot in which the chunk was entered. 0: it was not.
+    entered: HashMap<PackNumber, Vec<u32>>,
+    again_bytes: u64,
+}
+
+/// Where the trace is.
+struct Place<'a> {
+    path: &'a mut Vec<u8>,
+    depth: usize,
+    /// What the content at this path lost itself.
+    causes: Vec<CauseNumber>,
 }
 
 /// Writes down the snapshots and paths of everything lost.
 pub(super) fn trace(lookup: &Lookup, roots: &[(SnapshotId, Content)], stop: &Stop) -> Result<(), RepositoryError> {
-    let mut trace = Trace { lookup, stop, snapshot: SnapshotId([0; 16]), whole: HashMap::new() };
+    let mut trace =
+        Trace { lookup, stop, snapshot: SnapshotId([0; 16]), nth: 0, entered: HashMap::new(), again_bytes: AGAIN_BYTES_MAX };
     for (snapshot, root) in roots {
         trace.snapshot = *snapshot;
+        trace.nth = trace.nth.saturating_add(1).min(WHOLE - 1);
         trace.folder(root, &mut Vec::new(), 0)?;
     }
     Ok(())
@@ -37,126 +60,125 @@ pub(super) fn trace(lookup: &Lookup, roots: &[(SnapshotId, Content)], stop: &Sto
 impl Trace<'_> {
     /// Is something lost below this folder?
     fn folder(&mut self, content: &Content, path: &mut Vec<u8>, depth: usize) -> Result<bool, RepositoryError> {
-        let mut causes = Vec::new();
-        let mut lost = self.items(content.level, &content.items, Leaves::Tree, path, depth, &mut causes)?;
-        lost |= self.write_down(causes, path);
-        Ok(lost)
+        let mut place = Place { path, depth, causes: Vec::new() };
+        let lost = self.references(reference::of_content(content, Leaves::Tree), &mut place)?;
+        Ok(lost | self.write_down(place))
     }
 
-    fn write_down(&self, mut causes: Vec<CauseNumber>, path: &[u8]) -> bool {
-        causes.sort_unstable();
-        causes.dedup();
+    fn write_down(&self, mut place: Place<'_>) -> bool {
+        place.causes.sort_unstable();
+        place.causes.dedup();
+        let path = if place.path.is_empty() { b"/" } else { place.path.as_slice() };
         let mut damage = self.lookup.damage();
-        for &cause in &causes {
-            damage.hit(cause, self.snapshot, if path.is_empty() { b"/" } else { path });
+        for &cause in &place.causes {
+            damage.hit(cause, self.snapshot, path);
         }
-        !causes.is_empty()
+        !place.causes.is_empty()
     }
 
-    /// Goes through a content; what the content itself lost is added to `causes`, what folders below it lost is written down.
-    fn items(
-        &mut self,
-        level: u8,
-        items: &[Item],
-        leaves: Leaves,
-        path: &mut Vec<u8>,
-        depth: usize,
-        causes: &mut Vec<CauseNumber>,
-    ) -> Result<bool, RepositoryError> {
-        let kind = match (level, leaves) {
-            (0, Leaves::Data) => ChunkType::Data,
-            (0, Leaves::Tree) => ChunkType::Tree,
-            _ => ChunkType::List,
-        };
+    /// Goes through references. What the content itself lost is added to the causes of its place, what folders below it lost is written
+    /// down.
+    fn references(&mut self, references: impl Iterator<Item = Reference>, place: &mut Place<'_>) -> Result<bool, RepositoryError> {
         let mut lost = false;
-        for item in items {
-            let Item::Chunk { id, .. } = item else { continue };
-            let cause = self.lookup.damage().lost_by(kind, id);
+        for reference in references {
+            let cause = self.lookup.damage().lost_by(reference.chunk_type(), &reference.id);
             if let Some(cause) = cause {
-                causes.push(cause);
+                // One chunk many times is lost for one reason.
+                if place.causes.last() != Some(&cause) {
+                    place.causes.push(cause);
+                }
                 lost = true;
-            } else if kind != ChunkType::Data {
-                lost |= self.chunk(kind, id, level, leaves, path, depth, causes)?;
+            } else if reference.chunk_type() != ChunkType::Data {
+                lost |= self.chunk(&reference, place)?;
             }
         }
         Ok(lost)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one recursion over two kinds of chunk; a struct would only rename them")]
-    fn chunk(
-        &mut self,
-        kind: ChunkType,
-        id: &ChunkId,
-        level: u8,
-        leaves: Leaves,
-        path: &mut Vec<u8>,
-        depth: usize,
-        causes: &mut Vec<CauseNumber>,
-    ) -> Result<bool, RepositoryError> {
+    fn chunk(&mut self, wanted: &Reference, place: &mut Place<'_>) -> Result<bool, RepositoryError> {
         if self.stop.requested() {
             return Err(RepositoryError::Stopped);
         }
+        let (kind, id) = (wanted.chunk_type(), &wanted.id);
         let found = self.lookup.resolve(&[(kind, *id)])?;
         let [Found::At(at) | Found::Mended(at)] = found[..] else { return Ok(false) };
-        if self.is_whole(&at) {
+        let entered = self.entered(&at);
+        let is_again = entered == self.nth;
+        if entered == WHOLE {
             return Ok(false);
+        }
+        if is_again && self.again_bytes == 0 {
+            return Ok(true);
         }
         // The walk read it a moment ago; if it cannot be read now, the next run says so.
         let mended = matches!(found[..], [Found::Mended(_)]);
         let Ok(bytes) = self.lookup.read(kind, id, &at, mended) else { return Ok(false) };
-        let mut lost = false;
-        if kind == ChunkType::List {
-            if let Ok(list) = ListChunk::decode(&bytes)
-                && list.level < level
-            {
-                lost = self.items(list.level, &list.items, leaves, path, depth, causes)?;
-            }
-        } else if let Ok(tree) = TreeChunk::decode(&bytes) {
-            for node in &tree.nodes {
-                lost |= self.node(node, path, depth)?;
-            }
+        if is_again {
+            self.again_bytes = self.again_bytes.saturating_sub(bytes.len() as u64);
         }
+        self.enter(&at, self.nth);
+        let opened = wanted.open(&bytes);
+        drop(bytes);
+        let lost = match opened {
+            Ok(Opened::Tree(tree)) => self.tree(tree, place)?,
+            Ok(list @ Opened::List(_)) => self.references(list.references().into_iter(), place)?,
+            Err(_) => false,
+        };
         if !lost {
-            self.set_whole(&at);
+            self.enter(&at, WHOLE);
         }
         Ok(lost)
     }
 
-    fn node(&mut self, node: &Node, path: &mut Vec<u8>, depth: usize) -> Result<bool, RepositoryError> {
-        let length = path.len();
-        if !path.is_empty() {
-            path.push(b'/');
-        }
-        path.extend_from_slice(&node.name);
-        let mut causes = Vec::new();
-        let mut lost = false;
-        match node.kind {
-            NodeKind::File => {
-                lost |= self.items(node.content.level, &node.content.items, Leaves::Data, path, depth, &mut causes)?;
-            }
-            NodeKind::Folder if depth < DEPTH_MAX => lost |= self.folder(&node.content, path, depth + 1)?,
-            _ => {}
-        }
-        for xattr in &node.xattrs {
-            if let XattrValue::Content(content) = &xattr.value {
-                lost |= self.items(content.level, &content.items, Leaves::Data, path, depth, &mut causes)?;
+    /// Everything but the folders first, so that only those are held on the way down.
+    fn tree(&mut self, tree: TreeChunk, place: &mut Place<'_>) -> Result<bool, RepositoryError> {
+        let (mut lost, mut folders) = (false, Vec::new());
+        for node in tree.nodes {
+            lost |= self.node(&node, place)?;
+            if node.kind == NodeKind::Folder && place.depth < DEPTH_MAX {
+                folders.push((node.name, node.content));
             }
         }
-        lost |= self.write_down(causes, path);
-        path.truncate(length);
+        for (name, content) in folders {
+            let length = join(place.path, &name);
+            lost |= self.folder(&content, place.path, place.depth + 1)?;
+            place.path.truncate(length);
+        }
         Ok(lost)
     }
 
-    fn is_whole(&self, at: &Location) -> bool {
-        self.whole.get(&at.pack).and_then(|rows| rows.get(at.row as usize)) == Some(&1)
+    /// The data of a file, and of the attributes of any entry.
+    fn node(&mut self, node: &Node, within: &mut Place<'_>) -> Result<bool, RepositoryError> {
+        let length = join(within.path, &node.name);
+        let mut place = Place { path: within.path, depth: within.depth, causes: Vec::new() };
+        let data = reference::contents(node).filter(|(_, leaves)| *leaves == Leaves::Data);
+        let references = data.flat_map(|(content, leaves)| reference::of_content(content, leaves));
+        let lost = self.references(references, &mut place)?;
+        let lost = lost | self.write_down(place);
+        within.path.truncate(length);
+        Ok(lost)
     }
 
-    fn set_whole(&mut self, at: &Location) {
-        let rows = self.whole.entry(at.pack).or_default();
+    fn entered(&self, at: &Location) -> u32 {
+        self.entered.get(&at.pack).and_then(|rows| rows.get(at.row as usize)).copied().unwrap_or(0)
+    }
+
+    fn enter(&mut self, at: &Location, value: u32) {
+        let rows = self.entered.entry(at.pack).or_default();
         let row = at.row as usize;
         if rows.len() <= row {
             rows.resize(row + 1, 0);
         }
-        rows[row] = 1;
+        rows[row] = value;
     }
+}
+
+/// Adds a name to a path; the length it had before.
+fn join(path: &mut Vec<u8>, name: &[u8]) -> usize {
+    let length = path.len();
+    if !path.is_empty() {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
+    length
 }
