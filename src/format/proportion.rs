@@ -14,8 +14,10 @@ const FREE: u64 = 1_000_000;
 const PATHS_MAX: u64 = 10_000;
 /// Pieces of one file that may stand in one row of a list.
 const PIECES_MAX: u64 = 2_000;
-/// A file may have a piece for each so many bytes.
+/// Bytes of a file for which a piece costs next to nothing.
 const PIECE_SIZE: u64 = 16 << 10;
+/// Pieces of that size that cost as much as one of another.
+const LARGE_PIECES: u64 = 64;
 
 /// Counts rows as they are met, and those of them that were not met before.
 #[derive(Debug)]
@@ -35,23 +37,23 @@ impl Budget {
         Self { what: "entries in proportion to the folders that hold them", left: FREE, each: PATHS_MAX, met: HashSet::new() }
     }
 
-    /// For the pieces of a content that stands for so many bytes.
-    pub fn of_pieces(length: u64) -> Self {
-        let left = FREE.saturating_add(length / PIECE_SIZE);
-        Self { what: "pieces in proportion to the lists that hold them", left, each: PIECES_MAX, met: HashSet::new() }
+    /// For the pieces of a content.
+    pub fn of_pieces() -> Self {
+        Self { what: "pieces in proportion to the lists that hold them", left: FREE, each: PIECES_MAX, met: HashSet::new() }
     }
 
-    /// A chunk of so many rows is gone through.
-    pub fn meet(&mut self, id: &ChunkId, rows: usize) -> Result<(), FormatError> {
+    /// A chunk of so many rows, which stand for so many bytes, is gone through.
+    pub fn meet(&mut self, id: &ChunkId, rows: usize, length: u64) -> Result<(), FormatError> {
         let rows = rows as u64;
         let mut short = [0; 8];
         short.copy_from_slice(&id.as_bytes()[..8]);
         if self.met.insert(u64::from_le_bytes(short)) {
             self.left = self.left.saturating_add(rows.saturating_mul(self.each));
         }
-        match self.left.checked_sub(rows) {
+        let cost = rows.saturating_sub(length / PIECE_SIZE).max(rows.div_ceil(LARGE_PIECES));
+        match self.left.checked_sub(cost) {
             Some(left) => self.left = left,
-            None => return Err(FormatError::TooLong { what: self.what, length: rows, most: self.left }),
+            None => return Err(FormatError::TooLong { what: self.what, length: cost, most: self.left }),
         }
         Ok(())
     }
@@ -70,10 +72,13 @@ mod tests {
         };
         let mut budget = Budget::of_entries();
         for n in 0..100_000 {
-            budget.meet(&id(n), 1_000).unwrap();
+            budget.meet(&id(n), 1_000, 0).unwrap();
         }
-        let mut budget = Budget::of_pieces(0);
-        let times = (0..).take_while(|_| budget.meet(&id(1), 1_000).is_ok()).count() as u64;
+        let mut budget = Budget::of_pieces();
+        let times = (0..).take_while(|_| budget.meet(&id(1), 1_000, 1_000).is_ok()).count() as u64;
         assert_eq!(times, (FREE + 1_000 * PIECES_MAX) / 1_000);
+        // A disk of 64 TiB that holds one MiB again and again.
+        let mut budget = Budget::of_pieces();
+        assert!((0..64 << 10).all(|_| budget.meet(&id(1), 1_024, 1 << 30).is_ok()));
     }
 }

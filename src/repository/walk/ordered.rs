@@ -65,7 +65,7 @@ impl<F: FnMut(&Reference) -> Result<Vec<u8>, RepositoryError>> Ordered<F> {
             self.held_bytes = self.held_bytes - level.held_bytes + bytes;
             level.held_bytes = bytes;
             if let Some(chunk) = &level.chunk
-                && let Err(error) = self.budget.meet(&chunk.id, level.entries.held().len() + 1)
+                && let Err(error) = self.budget.meet(&chunk.id, level.entries.held().len() + 1, 0)
             {
                 return Some(Err(error.into()));
             }
