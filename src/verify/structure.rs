@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quick_cache::sync::Cache as Bounded;
 
-use crate::catalog::PackNumber;
 use crate::crypto::ChunkType;
 use crate::format::FormatError;
 use crate::format::content::Leaves;
