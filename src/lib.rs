@@ -27,6 +27,7 @@
 pub mod clock;
 pub mod environment;
 pub mod id;
+pub mod locks;
 pub mod monitor;
 pub mod notify;
 pub mod parallel;

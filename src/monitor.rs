@@ -69,6 +69,11 @@ pub struct Quiet;
 
 impl Monitor for Quiet {}
 
+/// An operation ended because it was asked to: see [`Stop`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("interrupted")]
+pub struct Stopped;
+
 /// Asks an operation to stop soon: set by Ctrl-C, looked at between pieces of work.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<AtomicBool>);
@@ -89,5 +94,12 @@ impl Stop {
     /// Was it made?
     pub fn requested(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+    /// For `?` between two pieces of work.
+    ///
+    /// # Errors
+    /// [`Stopped`] once the request was made.
+    pub fn check(&self) -> Result<(), Stopped> {
+        if self.requested() { Err(Stopped) } else { Ok(()) }
     }
 }

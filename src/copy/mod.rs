@@ -31,7 +31,7 @@ use crate::format::note::{Entry, Keep, Value};
 use crate::format::snapshot::Snapshot;
 use crate::format::tree::{Content, Item, Node};
 use crate::id::{ChunkId, ObjectHash, RepositoryId, SnapshotId};
-use crate::monitor::{Monitor, Phase, Problem, Stop};
+use crate::monitor::{Monitor, Phase, Problem, Stop, Stopped};
 use crate::records::notes::SnapshotNotes;
 use crate::repository::writer::{Writer, WriterOptions, WriterTotals};
 use crate::repository::{Reader, Repository, RepositoryError, StoredSnapshot};
@@ -45,6 +45,12 @@ pub enum CopyError {
     /// Both are one.
     #[error("both places hold repository {0}: there is nothing to seal anew")]
     SameRepository(String),
+}
+
+impl From<Stopped> for CopyError {
+    fn from(stopped: Stopped) -> Self {
+        Self::Repository(stopped.into())
+    }
 }
 
 /// A snapshot of the other repository, and what is known of it there.
@@ -341,12 +347,6 @@ struct Work<'a> {
     stop: &'a Stop,
     chunks_read: u64,
     bytes_read: u64,
-}
-
-impl Work<'_> {
-    fn check_stop(&self) -> Result<(), RepositoryError> {
-        if self.stop.requested() { Err(RepositoryError::Stopped) } else { Ok(()) }
-    }
 }
 
 /// Copies that are here, by where their originals were taken; and what was taken here, by its own id.

@@ -58,7 +58,7 @@ impl Work<'_> {
     }
 
     fn folder(&mut self, old: &Content, depth: usize) -> Result<(Content, Homes), RepositoryError> {
-        self.check_stop()?;
+        self.stop.check()?;
         if depth > DEPTH_MAX {
             return Err(too_deep());
         }

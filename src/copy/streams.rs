@@ -8,6 +8,7 @@ use crate::format::content::Leaves;
 use crate::format::snapshot::{Snapshot, SourceStatus, Stream};
 use crate::format::tree::{Content, Item, NodeKind};
 use crate::id::ChunkId;
+use crate::locks::Unpoisoned;
 use crate::monitor::Phase;
 use crate::parallel;
 use crate::repository::writer::Named;
@@ -96,9 +97,7 @@ impl Work<'_> {
                 (Err(_), Item::Chunk { id, .. }) => read_old(reader, ChunkType::Data, id)?,
                 (Err(error), Item::Hole { .. }) => return Err(error),
             };
-            if let Ok(mut text) = texts[nth].lock() {
-                *text = bytes;
-            }
+            *texts[nth].lock().unpoisoned() = bytes;
             Ok(())
         })?;
         let mut length = 0;

@@ -38,7 +38,7 @@ impl Work<'_> {
     }
 
     fn place(&mut self, moved: Vec<Moved>) -> Result<(), RepositoryError> {
-        self.check_stop()?;
+        self.stop.check()?;
         let named: Vec<Named<'_>> =
             moved.iter().map(|chunk| Named { chunk_type: ChunkType::Data, id: chunk.new, bytes: &chunk.bytes }).collect();
         self.writer.place(&named)?;

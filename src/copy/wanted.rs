@@ -36,7 +36,7 @@ impl Work<'_> {
     }
 
     fn want_folder(&mut self, wanted: &mut Wanted, content: &Content, depth: usize) -> Result<(), RepositoryError> {
-        self.check_stop()?;
+        self.stop.check()?;
         if depth > DEPTH_MAX {
             return Err(too_deep());
         }
@@ -84,7 +84,7 @@ impl Work<'_> {
 
     /// Sets the bits of those chunks of the batch that are not known here.
     fn ask(&mut self, wanted: &mut Wanted) -> Result<(), RepositoryError> {
-        self.check_stop()?;
+        self.stop.check()?;
         let mut batch = std::mem::take(&mut wanted.batch);
         let olds: Vec<ChunkId> = batch.iter().map(|(id, _)| *id).collect();
         let named = ids::wanted_here(self.ids, &olds)?;

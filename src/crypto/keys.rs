@@ -8,6 +8,7 @@ use super::derive::{Secret, context, equal, kdf, mac_of_place};
 use super::{CryptoError, exchange};
 use crate::clock::{Rng, random};
 use crate::id::{ChunkId, RepositoryId};
+use crate::locks::Unpoisoned;
 
 /// What a chunk holds. Each type has its own id key, so that a data chunk can never be used as a tree.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -214,7 +215,7 @@ impl Keys {
         }
         let owner = self.owner.as_ref().filter(|_| generation > 0)?;
         let make = || Arc::new(derive(&owner.root, generation, *writer));
-        let Ok(mut derived) = owner.derived.lock() else { return Some(make()) };
+        let mut derived = owner.derived.lock().unpoisoned();
         if derived.len() >= DERIVED_MAX {
             derived.clear();
         }

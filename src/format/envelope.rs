@@ -9,6 +9,7 @@ use super::table::Fields;
 use crate::clock::{Rng, random};
 use crate::crypto::{Agreed, BOX_OVERHEAD, Boxes, CryptoError, GenerationKeys, Keys, Received, Secret, context, equal, kdf, mac};
 use crate::id::{RepositoryId, SessionId};
+use crate::locks::Unpoisoned;
 use crate::planted;
 
 /// First bytes of every sealed object.
@@ -321,9 +322,7 @@ impl Opener {
 
     fn received(&self, what: &'static str, header: &Header) -> Result<Arc<Received>, FormatError> {
         let place = (header.encapsulated, header.generation, header.writer);
-        if let Ok(received) = self.received.lock()
-            && let Some(received) = received.get(&place)
-        {
+        if let Some(received) = self.received.lock().unpoisoned().get(&place) {
             return Ok(Arc::clone(received));
         }
         if !self.keys.is_owner() {
@@ -332,12 +331,11 @@ impl Opener {
         let generation = self.generation(what, header)?;
         let made = Received::new(&self.keys, &generation, &header.encapsulated).ok_or(FormatError::NeedsOwner { what })??;
         let made = Arc::new(made);
-        if let Ok(mut received) = self.received.lock() {
-            if received.len() >= RECEIVED_MAX {
-                received.clear();
-            }
-            received.insert(place, Arc::clone(&made));
+        let mut received = self.received.lock().unpoisoned();
+        if received.len() >= RECEIVED_MAX {
+            received.clear();
         }
+        received.insert(place, Arc::clone(&made));
         Ok(made)
     }
 

@@ -24,8 +24,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::format::limits;
 use crate::format::names::{self, ObjectName};
 use crate::id::{ObjectHash, PackId, SnapshotId};
+use crate::locks::Unpoisoned;
 use crate::mirror::compare::{Listing, list};
-use crate::monitor::{Monitor, Phase, Problem, Stop};
+use crate::monitor::{Monitor, Phase, Problem, Stop, Stopped};
 use crate::objects::create_same;
 use crate::parallel;
 use crate::repository::RepositoryError;
@@ -52,6 +53,12 @@ pub enum MirrorError {
         /// What shows it.
         why: String,
     },
+}
+
+impl From<Stopped> for MirrorError {
+    fn from(stopped: Stopped) -> Self {
+        Self::Repository(stopped.into())
+    }
 }
 
 impl From<StoreError> for MirrorError {
@@ -125,7 +132,7 @@ pub fn run(
     run.folder(names::REVOKED)?;
     run.copy_absent(snapshots, names::SNAPSHOTS)?;
     run.left_over(options.delete.as_ref())?;
-    let mut summary = run.summary.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut summary = run.summary.into_inner().unpoisoned();
     summary.vanished = run.vanished.into_inner();
     summary.damaged.sort_unstable();
     Ok(summary)
@@ -192,10 +199,8 @@ impl Run<'_> {
         }
         // gc records in the order of their numbers: one by one, so that a mirror never has a gap.
         let threads = if folder == names::GC { 1 } else { AT_ONCE };
-        parallel::for_each(threads, work.iter(), |(name, size, replace)| {
-            if self.stop.requested() {
-                return Err(RepositoryError::Stopped);
-            }
+        parallel::for_each(threads, work.iter(), |(name, size, replace)| -> Result<(), RepositoryError> {
+            self.stop.check()?;
             self.object(name, *replace)?;
             self.monitor.advance(1, *size);
             Ok(())
@@ -253,9 +258,7 @@ impl Run<'_> {
             let there = list_target(self.to, folder)?;
             let here = list(self.from, folder)?;
             for name in there.into_keys().filter(|name| !here.contains_key(name)) {
-                if self.stop.requested() {
-                    return Err(RepositoryError::Stopped.into());
-                }
+                self.stop.check()?;
                 let Some(object) = ObjectName::parse(&name) else { continue };
                 let may_go = match delete {
                     None => false,
@@ -292,7 +295,7 @@ impl Run<'_> {
     }
 
     fn note(&self, note: impl FnOnce(&mut MirrorSummary)) {
-        note(&mut self.summary.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        note(&mut self.summary.lock().unpoisoned());
     }
 }
 

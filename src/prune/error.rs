@@ -2,6 +2,7 @@
 
 use crate::catalog::CatalogError;
 use crate::id::{ChunkId, SnapshotId};
+use crate::monitor::Stopped;
 use crate::repository::RepositoryError;
 use crate::store::StoreError;
 
@@ -48,6 +49,12 @@ pub enum PruneError {
         /// Bytes that snapshots forgotten since the last prune needed.
         explained: u64,
     },
+}
+
+impl From<Stopped> for PruneError {
+    fn from(stopped: Stopped) -> Self {
+        Self::Repository(stopped.into())
+    }
 }
 
 impl From<CatalogError> for PruneError {

@@ -115,7 +115,7 @@ impl Pruner {
     fn list_index_files(&self) -> Result<(Vec<Listed>, Vec<IndexId>), PruneError> {
         let (mut listed, mut rotten) = (Vec::new(), Vec::new());
         for (id, entry) in self.repository.list_index_files()? {
-            self.check_stop()?;
+            self.stop.check()?;
             let note = format!("packs of {}", entry.name).into_bytes();
             let kept = self.reader.with_catalog(|catalog| catalog.recall(&note)).map_err(RepositoryError::from)?;
             let packs: Vec<PackId> = match kept {

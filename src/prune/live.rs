@@ -1,13 +1,14 @@
 //! Which snapshots count: all that are listed, minus those with a good tombstone; and what is wrong when one is missing.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use super::PruneError;
 use crate::catalog::Memo;
 use crate::format::names;
 use crate::format::tree::Content;
 use crate::id::{ObjectHash, SessionId, SnapshotId};
+use crate::locks::Unpoisoned;
 use crate::parallel;
 use crate::records::gc::Book;
 use crate::records::snapshots::SnapshotObject;
@@ -116,9 +117,9 @@ fn read(repository: &Repository, known: &mut Known, ids: Vec<SnapshotId>) -> Res
             // An owner forgets what is too large under this hash. What the disk cannot read has no hash, and no tombstone fits it.
             Err(error) => Stand::Snapshot(HASH_OF_TOO_LARGE, Err(listed::fault(error)?)),
         };
-        found.lock().unwrap_or_else(PoisonError::into_inner).push((id, stand));
+        found.lock().unpoisoned().push((id, stand));
         Ok(())
     })?;
-    known.0.extend(found.into_inner().unwrap_or_else(PoisonError::into_inner));
+    known.0.extend(found.into_inner().unpoisoned());
     Ok(())
 }

@@ -4,7 +4,7 @@
 //! asking any of them tells whether it was met before: trees are walked once, without a set of ids. Three bits a chunk of the repository.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use super::PruneError;
 use super::live::Root;
@@ -14,6 +14,7 @@ use crate::format::FormatError;
 use crate::format::reference::Reference;
 use crate::format::tree::Content;
 use crate::id::{ChunkId, ObjectHash, SnapshotId};
+use crate::locks::Unpoisoned;
 use crate::monitor::{Monitor, Quiet, Stop};
 use crate::repository::walk::set::{self, Options, Read, Visitor};
 use crate::repository::{Reader, RepositoryError};
@@ -135,12 +136,12 @@ impl Mark {
         let roots: Vec<Content> = roots.iter().map(|root| root.root.clone()).collect();
         let Ground { monitor, stop, threads, .. } = *ground;
         set::walk(&walk, &roots, &Options { threads, batch: BATCH_CHUNKS, monitor, stop })?;
-        let rest = std::mem::take(&mut *walk.data.lock().unwrap_or_else(PoisonError::into_inner));
+        let rest = std::mem::take(&mut *walk.data.lock().unpoisoned());
         walk.mark_data(rest)?;
         if ground.reader.with_catalog(|catalog| catalog.drops()) != drops {
             return Err(PruneError::Renumbered);
         }
-        let missing = walk.missing.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let missing = walk.missing.into_inner().unpoisoned();
         match missing.first() {
             Some(&first) if strict => Err(PruneError::NoPack { count: missing.len(), first }),
             _ => Ok(()),
@@ -210,7 +211,7 @@ impl Visitor for Walk<'_, '_> {
 
     fn data(&self, _: &Reference, data: Vec<Reference>) -> Result<(), PruneError> {
         let full = {
-            let mut all = self.data.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = self.data.lock().unpoisoned();
             all.extend(data.iter().map(|data| data.id));
             if all.len() >= BATCH_DATA { std::mem::take(&mut *all) } else { Vec::new() }
         };
@@ -220,7 +221,7 @@ impl Visitor for Walk<'_, '_> {
 
 impl<'a> Walk<'a, '_> {
     fn mark(&self) -> MutexGuard<'_, &'a mut Mark> {
-        self.mark.lock().unwrap_or_else(PoisonError::into_inner)
+        self.mark.lock().unpoisoned()
     }
 
     /// A chunk that says nothing of what is below it.
@@ -280,7 +281,7 @@ impl<'a> Walk<'a, '_> {
     }
 
     fn miss(&self, id: ChunkId) {
-        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut missing = self.missing.lock().unpoisoned();
         if missing.len() < MISSING_MAX {
             missing.push(id);
         }

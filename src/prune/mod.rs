@@ -238,10 +238,6 @@ impl Pruner {
         Ground { reader: &self.reader, monitor: &*self.monitor, stop: &self.stop, threads: parallel::cores() }
     }
 
-    fn check_stop(&self) -> Result<(), PruneError> {
-        if self.stop.requested() { Err(RepositoryError::Stopped.into()) } else { Ok(()) }
-    }
-
     /// Snapshots minus forgotten, after sessions were listed.
     fn list_live(&mut self, book: &Book, revoked_beside: &HashSet<SessionId>) -> Result<live::Live, PruneError> {
         let Self { repository, reader, known, .. } = self;

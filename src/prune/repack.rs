@@ -45,7 +45,7 @@ impl Pruner {
     ) -> Result<(), PruneError> {
         let mut facts: Vec<PackFacts> = Vec::new();
         for pack in packs {
-            self.check_stop()?;
+            self.stop.check()?;
             self.changed = true;
             let packer = match packers.entry(pack.generation) {
                 Entry::Occupied(known) => known.into_mut(),

@@ -100,7 +100,7 @@ impl Pruner {
         let book = self.refresh()?;
         let (mut deleted, mut made_one) = (HashSet::new(), false);
         for pending in book.pending.iter().filter(|pending| swept.contains(&pending.hash)) {
-            self.check_stop()?;
+            self.stop.check()?;
             let decided =
                 Deciding { reader: &self.reader, mark: &self.mark, book: &book, pins: &pins, stop: &self.stop }.decide(pending)?;
             if planted::is("delete-before-verdict") {
@@ -139,7 +139,7 @@ impl Pruner {
             }
             let mut pause = left.min(LOOK_EVERY);
             while !pause.is_zero() {
-                self.check_stop()?;
+                self.stop.check()?;
                 let slice = pause.min(STOP_EVERY);
                 std::thread::sleep(slice);
                 pause = pause.saturating_sub(slice);
@@ -181,7 +181,7 @@ impl Pruner {
         self.changed = true;
         self.monitor.begin(crate::monitor::Phase::Delete, going.len() as u64, going.iter().map(|(_, size)| size).sum());
         for (id, size) in going {
-            self.check_stop()?;
+            self.stop.check()?;
             self.repository.objects().delete_pack(&id)?;
             self.listed.remove(&id);
             self.summary.packs_deleted += 1;

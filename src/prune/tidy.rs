@@ -31,7 +31,7 @@ impl Pruner {
     /// Clears it away.
     pub fn tidy(&mut self) -> Result<(), PruneError> {
         for name in std::mem::take(&mut self.cleared_next) {
-            self.check_stop()?;
+            self.stop.check()?;
             self.repository.clear_away(&name)?;
             self.changed = true;
             self.summary.objects_cleared += 1;

@@ -148,9 +148,7 @@ impl Deciding<'_> {
     fn all_survive(&self, wanted: &[Wanted], pending: &Pending) -> Result<bool, PruneError> {
         let written: HashSet<PackId> = pending.written.iter().copied().collect();
         for part in wanted.chunks(BATCH) {
-            if self.stop.requested() {
-                return Err(RepositoryError::Stopped.into());
-            }
+            self.stop.check()?;
             let mut proofs: Vec<(StoredCopy, Wanted)> = Vec::new();
             for (wanted, copies) in part.iter().zip(self.copies(part)?) {
                 let is_written = |copy: &StoredCopy| {

@@ -48,7 +48,7 @@ impl Pruner {
         }
         let over = self.ended()?;
         for (id, names) in sessions.iter().filter(|(id, _)| !over.contains(id)) {
-            self.check_stop()?;
+            self.stop.check()?;
             let start = self.repository.session_start(*id)?;
             let reason = if start.as_ref().is_some_and(|opened| is_dead_here(&opened.start, self.repository.host())) {
                 "its process is gone"

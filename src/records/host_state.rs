@@ -11,6 +11,7 @@ use crate::crypto::Secret;
 use crate::format::config::StoreClass;
 use crate::format::names;
 use crate::id::{ObjectHash, RepositoryId, SnapshotId};
+use crate::locks::Unpoisoned;
 use crate::private;
 use crate::store::{StoreError, StoreErrorKind};
 
@@ -105,7 +106,7 @@ impl HostMemory {
 
     /// What was seen so far.
     pub fn state(&self) -> HostState {
-        self.state.lock().map(|state| *state).unwrap_or_default()
+        *self.state.lock().unpoisoned()
     }
 
     /// Does it outlive this run?
@@ -115,7 +116,7 @@ impl HostMemory {
 
     /// Changes what was seen, also in the file. A file that cannot be written costs only a warning about a store that was rolled back.
     pub fn remember(&self, change: impl FnOnce(&mut HostState)) {
-        let Ok(mut state) = self.state.lock() else { return };
+        let mut state = self.state.lock().unpoisoned();
         let before = *state;
         change(&mut state);
         if let Some(path) = &self.path

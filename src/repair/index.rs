@@ -9,7 +9,7 @@ use crate::catalog::NoMemo;
 use crate::format::pack::PackFacts;
 use crate::id::PackId;
 use crate::monitor::{Monitor, Phase, Stop};
-use crate::repair::{RepairError, check_stop};
+use crate::repair::RepairError;
 use crate::repository::writer::{Writer, WriterOptions};
 use crate::repository::{Repository, RepositoryError};
 use crate::store::{Name, StoreError, StoreErrorKind};
@@ -64,7 +64,7 @@ fn index_all(
     packs.retain(|(id, _)| !indexed.contains(id));
     monitor.begin(Phase::Sync, packs.len() as u64, 0);
     for (id, size) in packs {
-        check_stop(stop)?;
+        stop.check()?;
         match facts(repository, &id, size)? {
             Ok(facts) => {
                 summary.indexed.push(id);
@@ -82,7 +82,7 @@ fn indexed_packs(repository: &Repository, summary: &mut IndexSummary, stop: &Sto
     let mut indexed = HashSet::new();
     for (id, entry) in repository.list_index_files()? {
         let name = entry.name;
-        check_stop(stop)?;
+        stop.check()?;
         let opened = match repository.objects().index_file_bytes(&id) {
             Ok(sealed) => repository.objects().open_index_file(id, &sealed).map_err(|error| error.to_string()),
             Err(StoreError { kind: StoreErrorKind::Missing, .. }) => continue,

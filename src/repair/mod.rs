@@ -20,7 +20,7 @@ pub mod recover;
 pub mod snapshots;
 mod tree;
 
-use crate::monitor::Stop;
+use crate::monitor::Stopped;
 use crate::repository::RepositoryError;
 
 /// Nothing was repaired, or not all of it; what was done until then stays done.
@@ -34,6 +34,8 @@ pub enum RepairError {
     NotFound(String),
 }
 
-fn check_stop(stop: &Stop) -> Result<(), RepositoryError> {
-    if stop.requested() { Err(RepositoryError::Stopped) } else { Ok(()) }
+impl From<Stopped> for RepairError {
+    fn from(stopped: Stopped) -> Self {
+        Self::Repository(stopped.into())
+    }
 }

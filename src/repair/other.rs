@@ -14,7 +14,7 @@ use crate::format::pack::{ChunkRow, Class, PackFacts, RowEncoding};
 use crate::id::{ChunkId, PackId};
 use crate::monitor::{Monitor, Phase, Stop};
 use crate::parallel::{self, Feed};
-use crate::repair::{RepairError, check_stop};
+use crate::repair::RepairError;
 use crate::repository::writer::{Named, Writer, WriterOptions};
 use crate::repository::{Reader, Repository, RepositoryError};
 
@@ -142,7 +142,7 @@ impl Search<'_> {
             |feed| frames(&reader, &packs, &**monitor, stop, feed),
             |(pack, frame)| find_in(&reader, &repository, &wanted, pack, frame),
             |found| {
-                check_stop(stop)?;
+                stop.check()?;
                 for (id, bytes) in found? {
                     self.take(id, &bytes)?;
                 }
@@ -173,7 +173,7 @@ fn frames<U>(
     feed: &Feed<(PackNumber, u32), U>,
 ) -> Result<(), RepositoryError> {
     for &pack in packs {
-        check_stop(stop)?;
+        stop.check()?;
         let facts = reader.facts(pack)?;
         if facts.class == Class::Data || !facts.directory.bases.is_empty() {
             for frame in 0..facts.directory.frames.len() as u32 {

@@ -5,17 +5,18 @@
 //! so the next snapshot that still has the data stores it again.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::catalog::NoMemo;
 use crate::format::config::DAMAGED_PACKS_MAX;
 use crate::format::names::{self};
 use crate::format::{limits, parity};
 use crate::id::PackId;
+use crate::locks::Unpoisoned;
 use crate::monitor::{Monitor, Phase, Stop};
 use crate::parallel;
 use crate::planted;
-use crate::repair::{RepairError, check_stop};
+use crate::repair::RepairError;
 use crate::repository::{Repository, RepositoryError};
 use crate::store::{Store, StoreError, StoreErrorKind};
 
@@ -112,12 +113,12 @@ pub fn run(
     monitor.begin(Phase::VerifyData, work.len() as u64, work.iter().filter_map(|(_, size)| *size).sum());
     let run = Run { repository, options, summary: Mutex::default() };
     parallel::for_each(parallel::cores().min(PACKS_AT_ONCE_MAX), work.iter(), |&(id, size)| {
-        check_stop(stop)?;
+        stop.check()?;
         run.pack(id, size)?;
         monitor.advance(1, size.unwrap_or(0));
         Ok::<(), RepositoryError>(())
     })?;
-    let mut summary = run.summary.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut summary = run.summary.into_inner().unpoisoned();
     summary.packs.sort_unstable_by_key(|pack| pack.pack);
     let looked_at: BTreeSet<PackId> = work.iter().map(|(id, _)| *id).collect();
     summary.listed_damaged = list_damaged(repository, &summary, &looked_at, |id| listed.contains_key(id), options.dry_run)?;
@@ -234,7 +235,7 @@ impl Run<'_> {
     }
 
     fn note(&self, note: impl FnOnce(&mut PacksSummary)) {
-        note(&mut self.summary.lock().unwrap_or_else(PoisonError::into_inner));
+        note(&mut self.summary.lock().unpoisoned());
     }
 }
 

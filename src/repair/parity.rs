@@ -6,7 +6,7 @@ use crate::catalog::NoMemo;
 use crate::format::names::{self};
 use crate::id::PackId;
 use crate::monitor::{Monitor, Phase, Problem, Stop};
-use crate::repair::{RepairError, check_stop};
+use crate::repair::RepairError;
 use crate::repository::{Repository, RepositoryError};
 use crate::store::{StoreError, StoreErrorKind};
 
@@ -48,7 +48,7 @@ pub fn add(
     packs.sort_unstable();
     monitor.begin(Phase::VerifyData, packs.len() as u64, packs.iter().map(|(_, size)| size).sum());
     for (id, size) in packs {
-        check_stop(stop)?;
+        stop.check()?;
         let bytes = match repository.objects().pack_bytes(&id) {
             Ok(bytes) => bytes,
             Err(StoreError { kind: StoreErrorKind::Missing, .. }) => continue,
@@ -81,7 +81,7 @@ pub fn remove(repository: &Repository, dry_run: bool, stop: &Stop) -> Result<(u6
     listed.map_err(RepositoryError::from)?;
     let bytes = found.iter().map(|(_, _, size)| size).sum();
     for (pack, hash, _) in found.iter().filter(|_| !dry_run) {
-        check_stop(stop)?;
+        stop.check()?;
         repository.objects().delete_parity(pack, hash).map_err(RepositoryError::from)?;
     }
     Ok((found.len() as u64, bytes))

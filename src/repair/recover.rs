@@ -15,9 +15,9 @@ use crate::format::snapshot::{Snapshot, SourceEntry, SourceStatus};
 use crate::format::tree::{Content, Item, Node, NodeKind};
 use crate::id::{ChunkId, SnapshotId};
 use crate::monitor::{Monitor, Phase, Stop};
+use crate::repair::RepairError;
 use crate::repair::marks::Marks;
 use crate::repair::tree::{Lost, Rebuild, store_folder};
-use crate::repair::{RepairError, check_stop};
 use crate::repository::writer::{Writer, WriterOptions};
 use crate::repository::{Location, Reader, Repository, RepositoryError};
 
@@ -183,7 +183,7 @@ impl Search<'_> {
 
     fn mark_trees(&mut self, monitor: &dyn Monitor) -> Result<(), RepositoryError> {
         for number in self.metadata_packs()? {
-            check_stop(self.stop)?;
+            self.stop.check()?;
             for (kind, id, _) in self.own_chunks(number)? {
                 self.summary.trees += 1;
                 let Some(bytes) = self.read(kind, &id)? else {
@@ -204,7 +204,7 @@ impl Search<'_> {
     fn roots(&mut self) -> Result<Vec<(Root, Content)>, RepositoryError> {
         let mut roots = Vec::new();
         for number in self.metadata_packs()? {
-            check_stop(self.stop)?;
+            self.stop.check()?;
             for (kind, id, at) in self.own_chunks(number)? {
                 if self.marks.is_set(&at) {
                     continue;

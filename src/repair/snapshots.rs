@@ -9,9 +9,9 @@ use crate::format::snapshot::{Snapshot, SourceEntry, SourceStatus, Totals};
 use crate::format::tree::Content;
 use crate::id::SnapshotId;
 use crate::monitor::{Monitor, Phase, Stop};
+use crate::repair::RepairError;
 use crate::repair::marks::Marks;
 use crate::repair::tree::Rebuild;
-use crate::repair::{RepairError, check_stop};
 use crate::repository::writer::{Writer, WriterOptions};
 use crate::repository::{Reader, Repository, RepositoryError, StoredSnapshot};
 
@@ -85,7 +85,7 @@ pub fn run(
     let mut looking = Writer::begin(repository, WriterOptions { dry_run: true }, monitor, stop)?;
     let mut whole = Marks::default();
     for stored in list.snapshots.iter().filter(is_wanted) {
-        check_stop(stop)?;
+        stop.check()?;
         summary.checked += 1;
         let mut count = 0;
         look.rebuild(&mut looking, &stored.snapshot.root, Some(&mut whole), &mut |lost| {

@@ -10,7 +10,6 @@ use crate::format::tree::{Content, Item, Node, NodeKind, TreeChunk, XattrValue};
 use crate::format::{FormatError, snapshot::Totals};
 use crate::id::ChunkId;
 use crate::monitor::{Monitor, Stop};
-use crate::repair::check_stop;
 use crate::repair::marks::Marks;
 use crate::repository::writer::{Named, Writer};
 use crate::repository::{Reader, RepositoryError};
@@ -87,7 +86,7 @@ impl<'a> Rebuild<'a> {
 
     /// The folder again, without what is lost in it. `None`: not one of its chunks can be read.
     pub fn folder(&mut self, content: &Content, path: &mut Vec<u8>, depth: usize) -> Result<Option<Content>, RepositoryError> {
-        check_stop(self.stop)?;
+        self.stop.check()?;
         let only = match content.items[..] {
             [Item::Chunk { id, .. }] if content.level == 0 && self.whole.is_some() => {
                 self.reader.locate(&[(ChunkType::Tree, id)])?[0]

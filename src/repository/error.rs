@@ -7,6 +7,7 @@ use crate::compress::CompressError;
 use crate::crypto::CryptoError;
 use crate::format::FormatError;
 use crate::id::ChunkId;
+use crate::monitor::Stopped;
 use crate::objects::ObjectError;
 use crate::records::RecordError;
 use crate::repository::Repository;
@@ -166,6 +167,12 @@ pub enum RepositoryError {
     /// The user asked to stop.
     #[error("interrupted")]
     Stopped,
+}
+
+impl From<Stopped> for RepositoryError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
 }
 
 impl From<ObjectError> for RepositoryError {

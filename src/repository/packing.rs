@@ -13,6 +13,7 @@ use crate::format::names;
 use crate::format::pack::{self, Class, Codec, Encoding, PackFacts, PreparedChunk, PreparedFrame};
 use crate::format::{Sealer, limits};
 use crate::id::{ChunkId, PackId};
+use crate::locks::Unpoisoned;
 use crate::objects::{ObjectError, put_parity, unless_same};
 use crate::parallel::{OrderedPool, cores};
 use crate::planted;
@@ -267,7 +268,7 @@ impl Packer {
 
     /// Packs whose put began, whatever became of it: own packs in the sense of the protocol.
     pub fn own(&self) -> HashSet<PackId> {
-        self.own.lock().map(|own| own.clone()).unwrap_or_default()
+        self.own.lock().unpoisoned().clone()
     }
 
     fn take_compressed(&mut self) -> Result<(), RepositoryError> {
@@ -326,9 +327,7 @@ fn put_pack(
 ) -> Result<StoredPack, RepositoryError> {
     let sealed = pack::seal_pack(sealer, job.class, job.assembly.frames)?;
     // D1. The pack is own from before its put begins: it may be listed and condemned before the reply comes.
-    if let Ok(mut own) = own.lock() {
-        own.insert(sealed.facts.id);
-    }
+    own.lock().unpoisoned().insert(sealed.facts.id);
     // Of the size of a pack nothing is copied on the way to the network.
     let parts: Vec<Arc<Vec<u8>>> = sealed.parts.into_iter().map(Arc::new).collect();
     let slices: Vec<&[u8]> = parts.iter().map(|part| part.as_slice()).collect();

@@ -13,9 +13,7 @@ use crate::restore::{Failure, RestoreError};
 pub fn window(executor: &Executor<'_>, window: &Window) -> Result<(), RestoreError> {
     let run = &executor.run;
     parallel::for_each(run.threads, window.segments.iter(), |segment: &Segment| {
-        if run.stop.requested() {
-            return Err(RestoreError::stopped());
-        }
+        run.stop.check()?;
         let job = &*segment.job;
         if job.trouble().is_some() {
             return Ok(());

@@ -152,9 +152,7 @@ impl Doom<'_> {
         out: &mut Vec<Deletion>,
         kept: &mut Vec<Kept>,
     ) -> Result<bool, RestoreError> {
-        if self.stop.requested() {
-            return Err(RestoreError::stopped());
-        }
+        self.stop.check()?;
         let Some(found) = folder.look_up(name)? else {
             // Gone, or of a kind that no snapshot holds.
             kept.push(Kept { path: folder.path_of(name), why: "what it is cannot be told" });

@@ -1,11 +1,12 @@
 //! Windows of work, brought to the disk: compare, read, write. [`finish`](super::finish) has the end of each entry.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::crypto::ChunkType;
 use crate::filesystem::{FilesystemError, NewFile, Target};
 use crate::format::tree::Node;
 use crate::id::ChunkId;
+use crate::locks::Unpoisoned;
 use crate::parallel;
 use crate::repository::Namer;
 use crate::repository::RepositoryError;
@@ -47,7 +48,7 @@ impl<'a> Executor<'a> {
 
     /// Everything of one window.
     pub fn execute(&self, window: &Window) -> Result<(), RestoreError> {
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut under_way = self.under_way.lock().unpoisoned();
         under_way.retain(|job| !job.is_settled());
         under_way.extend(window.segments.iter().map(|segment| Arc::clone(&segment.job)));
         drop(under_way);
@@ -68,7 +69,7 @@ impl<'a> Executor<'a> {
     /// The restore stops before its end: half a file is of no use to anybody. One that was there before stays, as its time tells that
     /// it is not the snapshot's.
     pub fn give_up(&self) {
-        for job in self.under_way.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        for job in self.under_way.lock().unpoisoned().drain(..) {
             if !job.is_settled() && job.way() != Way::InPlace {
                 // It stops for another reason; what cannot be removed has mode 0600 and a new time.
                 let _ = self.handles.discard(&job);
@@ -94,15 +95,13 @@ impl<'a> Executor<'a> {
             }
         }
         let more = Mutex::new(wanted);
-        parallel::for_each(self.run.threads, others.into_iter(), |(number, segment)| {
-            if self.run.stop.requested() {
-                return Err(RestoreError::stopped());
-            }
+        parallel::for_each(self.run.threads, others.into_iter(), |(number, segment)| -> Result<(), RestoreError> {
+            self.run.stop.check()?;
             let chunks = self.prepare_one(window, number, segment)?;
-            more.lock().unwrap_or_else(PoisonError::into_inner).extend(chunks);
+            more.lock().unpoisoned().extend(chunks);
             Ok(())
         })?;
-        Ok(more.into_inner().unwrap_or_else(PoisonError::into_inner))
+        Ok(more.into_inner().unpoisoned())
     }
 
     fn chunks<'w>(&self, window: &'w Window, number: u32, segment: &'w Segment) -> impl Iterator<Item = Wanted> + 'w {

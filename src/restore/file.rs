@@ -1,12 +1,13 @@
 //! One file on its way to the disk: what is still missing of it, what went wrong with it, and its open handle.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use quick_cache::sync::Cache;
 
 use crate::filesystem::{FilesystemError, NewFile, Target};
 use crate::format::tree::Node;
+use crate::locks::Unpoisoned;
 use crate::restore::plan::{Action, join};
 
 /// Files open at once. Together with the target's folders well below the usual limit of 1,024 descriptors.
@@ -156,7 +157,7 @@ impl FileJob {
 
     /// Did this restore make or change what stands under its name?
     pub fn is_opened(&self) -> bool {
-        *self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.opened.lock().unpoisoned()
     }
 }
 
@@ -186,7 +187,7 @@ impl<'a> Handles<'a> {
         if let Some(file) = self.open.get(&job.number) {
             return Ok(file);
         }
-        let mut opened = job.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut opened = job.opened.lock().unpoisoned();
         // Another thread may have been faster.
         if let Some(file) = self.open.get(&job.number) {
             return Ok(file);

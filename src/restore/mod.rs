@@ -32,7 +32,7 @@ use std::sync::Arc;
 use crate::filesystem::{ExcludeError, FilesystemError, Folder, Owners, Rules, Target, free_bytes};
 use crate::format::snapshot::Snapshot;
 use crate::format::tree::{Content, LeftOut, NodeKind};
-use crate::monitor::{Monitor, Phase, Quiet, Stop};
+use crate::monitor::{Monitor, Phase, Quiet, Stop, Stopped};
 use crate::parallel::{self, Feed, cores};
 use crate::repository::{Reader, Repository, RepositoryError};
 
@@ -243,9 +243,15 @@ pub enum RestoreError {
     Output(std::io::Error),
 }
 
+impl From<Stopped> for RestoreError {
+    fn from(stopped: Stopped) -> Self {
+        Self::Repository(stopped.into())
+    }
+}
+
 impl RestoreError {
     fn stopped() -> Self {
-        RepositoryError::Stopped.into()
+        Stopped.into()
     }
 }
 

@@ -17,9 +17,7 @@ impl Pretended<'_> {
     pub fn execute(&self, window: &Window) -> Result<(), RestoreError> {
         let Run { tally, monitor, stop, .. } = self.0;
         for segment in &window.segments {
-            if stop.requested() {
-                return Err(RestoreError::stopped());
-            }
+            stop.check()?;
             let job = &*segment.job;
             if !self.is_right(job, pieces(window, segment)).unwrap_or(false) {
                 job.note_written();

@@ -101,9 +101,7 @@ impl Run<'_> {
         file.will_be_read_through();
         let (mut proving, mut buffer, mut at) = (proof.begin(), vec![0; READ_BYTES], 0u64);
         loop {
-            if self.stop.requested() {
-                return Err(RestoreError::stopped());
-            }
+            self.stop.check()?;
             let read = file.read_at(&mut buffer, at)?;
             proving.feed(&buffer[..read]);
             at += read as u64;

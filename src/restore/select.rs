@@ -71,7 +71,8 @@ pub fn check_includes(reader: &Reader, start: &Start, include: &[String], stop: 
         Start::Entry(node) => drop(meet(&node.name, node)),
         Start::Folder(content, _) if !include.is_empty() => {
             let walked = reader.walk::<RestoreError>(content, &mut |path, node| {
-                if stop.requested() { Err(RestoreError::stopped()) } else { Ok(meet(path, node)) }
+                stop.check()?;
+                Ok(meet(path, node))
             });
             match walked {
                 // What is damaged might have matched. The restore itself tells of the damage.

@@ -113,9 +113,7 @@ fn push(
     stop: &Stop,
     feed: &Feed<Job, Result<Part, RepositoryError>>,
 ) -> Result<(), RestoreError> {
-    if stop.requested() {
-        return Err(RestoreError::stopped());
-    }
+    stop.check()?;
     let chunks: Vec<(ChunkType, ChunkId)> = items
         .iter()
         .filter_map(|item| match *item {
@@ -165,9 +163,7 @@ fn read(reader: &Reader, job: Job) -> Result<Part, RepositoryError> {
 fn write_zeros(out: &mut dyn Write, length: u64, proving: &mut Option<Proving<'_>>, stop: &Stop) -> Result<(), RestoreError> {
     let mut left = length;
     while left > 0 {
-        if stop.requested() {
-            return Err(RestoreError::stopped());
-        }
+        stop.check()?;
         let part = usize::try_from(left).unwrap_or(ZEROS.len()).min(ZEROS.len());
         if let Some(proving) = proving {
             proving.feed(&ZEROS[..part]);

@@ -1,9 +1,10 @@
 //! Counts what a restore does, and tells the monitor what goes wrong.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use crate::filesystem::{FilesystemError, Shortfall};
+use crate::locks::Unpoisoned;
 use crate::monitor::{Monitor, Problem};
 use crate::restore::{FAILURES_NAMED_MAX, Failure, RestoreError, RestoreSummary};
 
@@ -99,7 +100,7 @@ impl<'a> Tally<'a> {
 
     fn failures(&self) -> MutexGuard<'_, Vec<Failure>> {
         // Whole entries are pushed: a panic elsewhere leaves nothing half done.
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+        self.failures.lock().unpoisoned()
     }
 
     pub fn summary(&self) -> RestoreSummary {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::clock::Timestamp;
 use crate::format::note::Keep;
 use crate::id::{ObjectHash, SnapshotId};
-use crate::monitor::Stop;
+use crate::monitor::{Stop, Stopped};
 use crate::repository::survey::{Survey, Surveyed, date};
 use crate::repository::{Repository, RepositoryError};
 use crate::retention::candidate::candidates;
@@ -43,6 +43,12 @@ pub enum ForgetError {
         /// How many would go.
         remove: usize,
     },
+}
+
+impl From<Stopped> for ForgetError {
+    fn from(stopped: Stopped) -> Self {
+        Self::Repository(stopped.into())
+    }
 }
 
 /// What is to be forgotten, and why the rest is not.
@@ -106,9 +112,7 @@ pub fn by_name(survey: &Survey, named: &[(SnapshotId, ObjectHash)]) -> Result<Fo
 /// Puts the tombstones; returns how many. Each is complete in itself: stopped half-way, the next run does the rest.
 pub fn carry_out(repository: &Repository, plan: &ForgetPlan, stop: &Stop) -> Result<usize, ForgetError> {
     for (id, hash) in &plan.remove {
-        if stop.requested() {
-            return Err(RepositoryError::Stopped.into());
-        }
+        stop.check()?;
         repository.forget(*id, *hash, &plan.reason)?;
     }
     Ok(plan.remove.len())

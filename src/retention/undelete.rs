@@ -11,7 +11,7 @@ use crate::format::note::{Entry, Keep, Value};
 use crate::format::tree::{Content, Item, Node, NodeKind, XattrValue};
 use crate::format::{FormatError, folder, limits};
 use crate::id::{ChunkId, SnapshotId};
-use crate::monitor::{Monitor, Stop};
+use crate::monitor::{Monitor, Stop, Stopped};
 use crate::repository::survey::Survey;
 use crate::repository::writer::{Writer, WriterOptions};
 use crate::repository::{Forgone, Reader, Repository, RepositoryError};
@@ -51,6 +51,12 @@ pub enum UndeleteError {
         /// That of new snapshots.
         current: u32,
     },
+}
+
+impl From<Stopped> for UndeleteError {
+    fn from(stopped: Stopped) -> Self {
+        Self::Repository(stopped.into())
+    }
 }
 
 /// Brings one back under a new id, with its tags, comment and keep note; `None` for a dry run, which only looks whether it could be.
@@ -133,6 +139,12 @@ enum Refused {
     Repository(RepositoryError),
 }
 
+impl From<Stopped> for Refused {
+    fn from(stopped: Stopped) -> Self {
+        RepositoryError::from(stopped).into()
+    }
+}
+
 impl From<RepositoryError> for Refused {
     fn from(error: RepositoryError) -> Self {
         Self::Repository(error)
@@ -208,9 +220,7 @@ impl Walk<'_> {
     }
 
     fn ask(&mut self) -> Result<(), Refused> {
-        if self.stop.requested() {
-            return Err(RepositoryError::Stopped.into());
-        }
+        self.stop.check()?;
         self.batch.sort_unstable();
         self.batch.dedup();
         let known = self.writer.use_if_known(&self.batch)?;

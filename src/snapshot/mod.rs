@@ -25,7 +25,7 @@ use std::time::Duration;
 use crate::filesystem::{FilesystemError, LeftOutCounts, ScanError};
 use crate::format::FormatError;
 use crate::id::SnapshotId;
-use crate::monitor::{Monitor, Stop};
+use crate::monitor::{Monitor, Stop, Stopped};
 use crate::repository::writer::{Writer, WriterOptions, WriterTotals};
 use crate::repository::{Repository, RepositoryError};
 use crate::source::{Source, SourceError, SourceKind};
@@ -158,6 +158,12 @@ pub enum SnapshotError {
     /// A bug.
     #[error("internal error: {0}")]
     Internal(&'static str),
+}
+
+impl From<Stopped> for SnapshotError {
+    fn from(stopped: Stopped) -> Self {
+        Self::Repository(stopped.into())
+    }
 }
 
 impl SnapshotError {

@@ -9,8 +9,8 @@ use crate::format::tree::{Content, Item};
 use crate::id::ChunkId;
 use crate::monitor::{Monitor, Stop};
 use crate::parallel::{self, Feed, cores};
+use crate::repository::Namer;
 use crate::repository::writer::{Home, Named, Writer};
-use crate::repository::{Namer, RepositoryError};
 use crate::snapshot::SnapshotError;
 
 /// Bytes read, cut and named together.
@@ -136,9 +136,7 @@ fn produce(
         bytes.resize(BATCH_BYTES, 0);
         let mut filled = kept;
         while filled < BATCH_BYTES && !end {
-            if stop.requested() {
-                return Err(SnapshotError::Repository(RepositoryError::Stopped));
-            }
+            stop.check()?;
             match input.read(&mut bytes[filled..]) {
                 Ok(0) => end = true,
                 Ok(read) => filled += read,

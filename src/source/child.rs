@@ -15,6 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::{Ended, Environment, Secret, SourceError};
+use crate::locks::Unpoisoned;
 use crate::monitor::Stop;
 use crate::parallel;
 use crate::planted;
@@ -69,9 +70,7 @@ pub(super) struct Child {
 impl Child {
     /// Starts `argv`; `hidden` is cut out of what it says.
     pub fn start(argv: &[String], environment: &Environment, stop: &Stop, hidden: &Secret) -> Result<Self, SourceError> {
-        if stop.requested() {
-            return Err(SourceError::Stopped);
-        }
+        stop.check()?;
         let (program, arguments) = argv.split_first().ok_or_else(|| SourceError::Settings("a command without a program".into()))?;
         let cannot = |error| SourceError::Start { program: program.clone(), error };
         let mut process = Command::new(program)
@@ -94,7 +93,7 @@ impl Child {
         let drain = move || {
             let mut piece = [0; 8 << 10];
             while let Ok(n @ 1..) = said.read(&mut piece) {
-                let Ok(mut kept) = kept.lock() else { return };
+                let mut kept = kept.lock().unpoisoned();
                 kept.extend_from_slice(&piece[..n]);
                 if kept.len() > 2 * KEPT_STDERR {
                     let surplus = kept.len() - KEPT_STDERR;
@@ -135,8 +134,8 @@ impl Child {
 
     /// The end of what it said so far, without secrets.
     pub fn stderr(&self) -> String {
-        let kept = self.stderr.lock().map(|kept| kept[kept.len().saturating_sub(KEPT_STDERR)..].to_vec()).unwrap_or_default();
-        self.hidden.cut_out(String::from_utf8_lossy(&kept).into_owned())
+        let kept = self.stderr.lock().unpoisoned();
+        self.hidden.cut_out(String::from_utf8_lossy(&kept[kept.len().saturating_sub(KEPT_STDERR)..]).into_owned())
     }
 
     /// After the end of its output: waits for the child and accepts status 0 only.

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::packages;
+use crate::monitor::Stopped;
 
 /// How a child process ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -115,6 +116,12 @@ pub enum SourceError {
     /// The user asked to stop.
     #[error("stopped")]
     Stopped,
+}
+
+impl From<Stopped> for SourceError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
 }
 
 /// The last lines of what a program said, as a tail of a message.

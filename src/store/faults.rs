@@ -3,8 +3,9 @@
 //! Nothing in the library uses it; it is public because the tests of every room above need the same few ways of going wrong. Plans may
 //! be changed while other threads use the store.
 
+use crate::locks::Unpoisoned;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use super::{Entry, Name, ReadUnit, Store, StoreError, StoreErrorKind};
 
@@ -151,7 +152,7 @@ impl<S: Store> FaultyStore<S> {
     }
 
     fn plan(&self) -> MutexGuard<'_, Plan> {
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+        self.plan.lock().unpoisoned()
     }
 
     /// Counts the call, decides whether it fails, and records it. `handed` is the number of bytes a write brings; `given` tells how many a

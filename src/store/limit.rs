@@ -1,5 +1,6 @@
 //! A limit on bytes per second, shared by everything that moves bytes in one direction.
 
+use crate::locks::Unpoisoned;
 use std::num::NonZeroU64;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -30,7 +31,7 @@ impl Limit {
 
     fn wait_at(&self, now: Instant, bytes: u64) -> Duration {
         let takes = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second.get() as f64);
-        let mut free_at = self.free_at.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut free_at = self.free_at.lock().unpoisoned();
         let earliest = now.checked_sub(CREDIT_MAX).unwrap_or(now);
         *free_at = (*free_at).max(earliest) + takes;
         free_at.saturating_duration_since(now)

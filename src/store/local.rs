@@ -12,12 +12,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, Once, OnceLock, PoisonError};
+use std::sync::{Mutex, Once, OnceLock};
 
 use rustix::fs::{self, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::{Entry, Name, ReadUnit, Store, StoreError, StoreErrorKind, TOP_MAX, beyond, too_large};
+use crate::locks::Unpoisoned;
 use crate::planted;
 
 /// Unfinished files live here; the name belongs to the store.
@@ -167,11 +168,11 @@ impl LocalStore {
                 Err(error) => return Err(failed("open", error)),
             };
             let so_far = &folder[..end];
-            let is_settled = || self.settled.lock().unwrap_or_else(PoisonError::into_inner).contains(so_far);
+            let is_settled = || self.settled.lock().unpoisoned().contains(so_far);
             if made || !is_settled() {
                 self.sync_folder(&at, folder[..end].rsplit_once('/').map_or("", |(above, _)| above))
                     .map_err(|error| failed("sync the folder above", error))?;
-                self.settled.lock().unwrap_or_else(PoisonError::into_inner).insert(so_far.to_owned());
+                self.settled.lock().unpoisoned().insert(so_far.to_owned());
             }
             at = below;
         }

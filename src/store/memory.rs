@@ -1,7 +1,8 @@
 //! A store in memory: for tests, simulations and `memory:`. It obeys the contract of [`Store`] to the letter and is gone with the process.
 
+use crate::locks::Unpoisoned;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::{Entry, Name, ReadUnit, Store, StoreError, beyond, concat, in_folder, too_large};
 
@@ -30,7 +31,7 @@ impl MemoryStore {
 
     fn lock(&self) -> MutexGuard<'_, Option<BTreeMap<Name, Arc<[u8]>>>> {
         // Every change is one call on the map, so a panic elsewhere leaves nothing half done.
-        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+        self.objects.lock().unpoisoned()
     }
 
     fn with<R>(&self, work: impl FnOnce(&mut BTreeMap<Name, Arc<[u8]>>) -> Result<R, StoreError>) -> Result<R, StoreError> {

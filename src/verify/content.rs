@@ -10,6 +10,7 @@ use crate::format::names::ObjectName;
 use crate::format::pack::{ChunkRow, PackFacts, RowEncoding, recipe};
 use crate::format::{names, parity};
 use crate::id::{ChunkId, PackId};
+use crate::locks::Unpoisoned;
 use crate::monitor::{Monitor, Stop};
 use crate::parallel;
 use crate::records::ledger::Ledger;
@@ -95,31 +96,23 @@ pub(super) fn read(
     read: &Read,
 ) -> Result<(), RepositoryError> {
     let later = Mutex::new(Vec::new());
-    parallel::for_each(threads.min(PACKS_AT_ONCE_MAX), packs.iter(), |(id, _)| {
-        if stop.requested() {
-            return Err(RepositoryError::Stopped);
-        }
+    parallel::for_each(threads.min(PACKS_AT_ONCE_MAX), packs.iter(), |(id, _)| -> Result<(), RepositoryError> {
+        stop.check()?;
         let mut pack = Pack { lookup, id: *id, name: names::pack_name(*id).to_string(), composed: Vec::new() };
         if let Some(size) = pack.check()? {
             read.packs.fetch_add(1, Ordering::Relaxed);
             read.bytes.fetch_add(size, Ordering::Relaxed);
             monitor.advance(1, size);
-            if pack.composed.is_empty()
-                && let Ok(mut whole) = read.whole.lock()
-            {
-                whole.push(pack.id);
+            if pack.composed.is_empty() {
+                read.whole.lock().unpoisoned().push(pack.id);
             }
         }
-        if let Ok(mut later) = later.lock() {
-            later.append(&mut pack.composed);
-        }
+        later.lock().unpoisoned().append(&mut pack.composed);
         Ok(())
     })?;
-    let composed = later.into_inner().unwrap_or_default();
+    let composed = later.into_inner().unpoisoned();
     for rows in composed.chunk_by(|(a, _), (b, _)| a == b) {
-        if stop.requested() {
-            return Err(RepositoryError::Stopped);
-        }
+        stop.check()?;
         rows.iter().try_for_each(|(id, row)| check_composed(lookup, id, *row))?;
         if let (Ok(mut whole), [(id, _), ..]) = (read.whole.lock(), rows) {
             whole.push(*id);

@@ -5,13 +5,14 @@
 //! mends do.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use crate::catalog::{PackNumber, StoredCopy, Trust, View};
 use crate::crypto::ChunkType;
 use crate::format::names;
 use crate::format::pack::PackFacts;
 use crate::id::{ChunkId, ObjectHash, PackId};
+use crate::locks::Unpoisoned;
 use crate::repository::{Location, Reader, Repository, RepositoryError};
 use crate::store::{StoreError, StoreErrorKind};
 use crate::verify::damage::{CauseNumber, Damage};
@@ -50,7 +51,7 @@ impl Lookup {
     /// The book, for writing down.
     pub fn damage(&self) -> MutexGuard<'_, Damage> {
         // A panic while holding it leaves plain data behind.
-        self.damage.lock().unwrap_or_else(PoisonError::into_inner)
+        self.damage.lock().unpoisoned()
     }
 
     /// A good copy of each chunk, or the cause of its loss; asked in one batch.
@@ -85,7 +86,7 @@ impl Lookup {
         match through_parity {
             false => self.reader.read_copy(kind, id, at.pack, at.row),
             true => self.reader.read_copy_mended(kind, id, at.pack, at.row).inspect_err(|_| {
-                self.beyond_mending.lock().unwrap_or_else(PoisonError::into_inner).insert((at.pack, at.row));
+                self.beyond_mending.lock().unpoisoned().insert((at.pack, at.row));
             }),
         }
     }
@@ -176,9 +177,7 @@ impl Lookup {
             return Ok(None);
         }
         for copy in self.copies_everywhere(kind, id)? {
-            if self.beyond_mending.lock().unwrap_or_else(PoisonError::into_inner).contains(&(copy.pack, copy.row))
-                || !self.is_good_or_mended(&copy)?
-            {
+            if self.beyond_mending.lock().unpoisoned().contains(&(copy.pack, copy.row)) || !self.is_good_or_mended(&copy)? {
                 continue;
             }
             let facts = self.reader.facts(copy.pack)?;

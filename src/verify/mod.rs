@@ -25,12 +25,13 @@ mod trace;
 
 pub use findings::{Finding, FindingKind, PATHS_MAX};
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use crate::format::names;
 use crate::format::tree::Content;
 use crate::id::SnapshotId;
-use crate::monitor::{Monitor, Phase, Problem, Stop};
+use crate::locks::Unpoisoned;
+use crate::monitor::{Monitor, Phase, Problem, Stop, Stopped};
 use crate::parallel;
 use crate::repository::{Repository, RepositoryError, StoredSnapshot};
 use crate::store::Name;
@@ -110,6 +111,12 @@ pub enum VerifyError {
     /// A snapshot asked for is not there.
     #[error("snapshot {0} is not in this repository, or cannot be opened")]
     NoSuchSnapshot(SnapshotId),
+}
+
+impl From<Stopped> for VerifyError {
+    fn from(stopped: Stopped) -> Self {
+        Self::Repository(stopped.into())
+    }
 }
 
 /// How often everything is looked at while prunes go on beside it.
@@ -215,7 +222,7 @@ fn look(run: &mut Run<'_>, options: &VerifyOptions) -> Result<(), VerifyError> {
     if lookup.damage().loses_something() {
         trace::trace(&lookup, &roots, stop)?;
     }
-    let damage: Damage = lookup.damage.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let damage: Damage = lookup.damage.into_inner().unpoisoned();
     for finding in damage.into_findings() {
         run.found(finding);
     }
@@ -263,13 +270,9 @@ impl Run<'_> {
         (self.each)(&finding);
     }
 
-    fn check_stop(&self) -> Result<(), RepositoryError> {
-        if self.stop.requested() { Err(RepositoryError::Stopped) } else { Ok(()) }
-    }
-
     /// A small object that was listed. What is wrong with it in the eyes of the store is a finding of `kind`; gone since then is nothing.
     fn get(&mut self, name: &Name, size_max: u64, kind: FindingKind) -> Result<Option<Vec<u8>>, RepositoryError> {
-        self.check_stop()?;
+        self.stop.check()?;
         match self.repository.objects().get(name, size_max) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) => {

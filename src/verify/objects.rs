@@ -175,7 +175,7 @@ fn snapshots(run: &mut Run<'_>, closed: &HashSet<SessionId>, revoked: &HashSet<S
     let mut snapshots = Vec::new();
     let mut hashes: HashMap<ObjectHash, SnapshotId> = HashMap::new();
     for &id in &names {
-        run.check_stop()?;
+        run.stop.check()?;
         let object = snapshot_name(id).to_string();
         let damaged = |detail: String| {
             let mut finding = Finding::new(FindingKind::SnapshotDamaged, object.clone(), detail);

@@ -52,7 +52,7 @@ pub(super) fn learn(run: &mut Run<'_>) -> Result<(Lookup, Vec<(PackId, u64)>), R
     };
     known.read_directories(run)?;
     for (id, Entry { name, .. }) in index_files {
-        run.check_stop()?;
+        run.stop.check()?;
         known.read_index_file(run, &id, &name)?;
     }
     let mut packs: Vec<(PackId, u64)> = known.listed.iter().map(|(&id, &size)| (id, size)).collect();
@@ -74,11 +74,9 @@ impl Known {
         parallel::pipeline(
             run.threads,
             run.threads * 2 + 2,
-            |feed: &Feed<_, _>| {
+            |feed: &Feed<_, _>| -> Result<(), RepositoryError> {
                 for pack in packs {
-                    if stop.requested() {
-                        return Err(RepositoryError::Stopped);
-                    }
+                    stop.check()?;
                     // The taker went away with an error, which is what is returned then.
                     if feed.push(pack).is_err() {
                         break;

@@ -4,7 +4,7 @@
 //! that names them.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use quick_cache::sync::Cache as Bounded;
 
@@ -15,6 +15,7 @@ use crate::format::limits::DEPTH_MAX;
 use crate::format::reference::{Opened, Reference};
 use crate::format::tree::{Content, Item};
 use crate::id::ChunkId;
+use crate::locks::Unpoisoned;
 use crate::monitor::{Monitor, Stop};
 use crate::repository::walk::set::{self, Options, Read, Visitor};
 use crate::repository::walk::{Met, Visited};
@@ -153,7 +154,7 @@ impl Visitor for Structure<'_> {
         }
         let mut bytes = [0; 8];
         hash.finalize_xof().fill(&mut bytes);
-        let is_new = self.ordered.lock().unwrap_or_else(PoisonError::into_inner).insert(u64::from_le_bytes(bytes));
+        let is_new = self.ordered.lock().unpoisoned().insert(u64::from_le_bytes(bytes));
         if is_new {
             self.edges_of(&folder.items, folder.level)?;
         }
@@ -163,7 +164,7 @@ impl Visitor for Structure<'_> {
 
 impl Structure<'_> {
     fn visited(&self) -> MutexGuard<'_, [Visited; 2]> {
-        self.visited.lock().unwrap_or_else(PoisonError::into_inner)
+        self.visited.lock().unpoisoned()
     }
 
     fn breaks_a_rule(&self, kind: ChunkType, id: ChunkId, detail: &str) {
@@ -196,9 +197,7 @@ impl Structure<'_> {
         if let Some(known) = self.edges.get(&reference.id) {
             return Ok(known);
         }
-        if self.stop.requested() {
-            return Err(RepositoryError::Stopped);
-        }
+        self.stop.check()?;
         let opened = self.read_quietly(reference)?.and_then(|bytes| reference.open(&bytes).ok());
         let edges = match opened {
             None => None,

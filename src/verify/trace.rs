@@ -96,9 +96,7 @@ impl Trace<'_> {
     }
 
     fn chunk(&mut self, wanted: &Reference, place: &mut Place<'_>) -> Result<bool, RepositoryError> {
-        if self.stop.requested() {
-            return Err(RepositoryError::Stopped);
-        }
+        self.stop.check()?;
         let (kind, id) = (wanted.chunk_type(), &wanted.id);
         let found = self.lookup.resolve(&[(kind, *id)])?;
         let [Found::At(at) | Found::Mended(at)] = found[..] else { return Ok(false) };

@@ -178,7 +178,7 @@ impl Context {
 
     /// For loops of this program; operations of the library look at the same flag.
     pub fn check_stop(&self) -> Result<()> {
-        if self.stop.requested() { Err(RepositoryError::Stopped.into()) } else { Ok(()) }
+        Ok(self.stop.check()?)
     }
 
     /// What an operation reports to.

@@ -3,11 +3,12 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use super::{Entered, FolderState, LeftOutCounts, ScanError};
 use crate::filesystem::folder::Folder;
 use crate::filesystem::metadata::Found;
+use crate::locks::Unpoisoned;
 
 /// Entries listed and not consumed, beyond which no further folder is begun: about 12 MiB.
 const ENTRIES_MAX: usize = 32_768;
@@ -180,7 +181,7 @@ impl Ahead {
                     }
                 }
             }
-            shared = self.changed.wait(shared).unwrap_or_else(PoisonError::into_inner);
+            shared = self.changed.wait(shared).unpoisoned();
         }
     }
 
@@ -207,7 +208,7 @@ impl Ahead {
                 }
                 other => {
                     *state = other;
-                    state = job.done.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    state = job.done.wait(state).unpoisoned();
                 }
             }
         }
@@ -216,7 +217,7 @@ impl Ahead {
 
 /// A poisoned lock means a thread panicked; the scope passes its panic on, so what the lock guards is only needed to end.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock().unpoisoned()
 }
 
 #[cfg(test)]

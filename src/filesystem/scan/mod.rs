@@ -23,7 +23,7 @@ use super::folder::Folder;
 use super::metadata::Found;
 use super::owners::Owners;
 use crate::format::tree::LeftOut;
-use crate::monitor::{Problem, Stop};
+use crate::monitor::{Problem, Stop, Stopped};
 
 /// What a scan delivers and what it leaves out.
 #[derive(Clone, Debug)]
@@ -233,6 +233,12 @@ pub enum ScanError {
     Stopped,
 }
 
+impl From<Stopped> for ScanError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
 /// Walks `root` (followed if it is a symbolic link; nothing below is) and hands each step to `each`, on this thread. Ends early
 /// with the first error of `each`.
 pub fn scan<E: From<ScanError>>(
@@ -258,9 +264,7 @@ pub fn scan<E: From<ScanError>>(
         let mut open: Vec<(Vec<u8>, std::vec::IntoIter<Arc<Job>>)> = Vec::new();
         let mut next = Some(top);
         loop {
-            if stop.requested() {
-                return Err(ScanError::Stopped.into());
-            }
+            stop.check().map_err(ScanError::from)?;
             if let Some(listing) = next.take() {
                 let Listing { entered, jobs, left_out, .. } = listing;
                 summary.folders += 1;

@@ -1,11 +1,12 @@
 //! The trial itself: what is written, looked at, raced for and taken away.
 
-use std::sync::{Barrier, Mutex, PoisonError};
+use std::sync::{Barrier, Mutex};
 use std::time::Duration;
 
 use super::{Deletes, Probe, ProbeOptions, Shown, Unfit, clocks};
 use crate::clock::{self, Clock, Rng};
 use crate::format::names;
+use crate::locks::Unpoisoned;
 use crate::repository::RepositoryError;
 use crate::store::{Name, Store, StoreError, StoreErrorKind};
 
@@ -225,11 +226,11 @@ impl<'a> Trial<'a> {
                         Err(StoreError { kind: StoreErrorKind::Exists, .. }) => Raced::Refused,
                         Err(error) => Raced::Failed(error),
                     };
-                    raced.lock().unwrap_or_else(PoisonError::into_inner).push((racer, became));
+                    raced.lock().unpoisoned().push((racer, became));
                 });
             }
         });
-        let raced = raced.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let raced = raced.into_inner().unpoisoned();
         let mut winners: Vec<usize> = Vec::new();
         let (mut refused, mut failed) = (Vec::new(), Vec::new());
         for (racer, became) in raced {

@@ -1,13 +1,14 @@
 //! Many chunks at once: each frame opened once, and from afar few requests, none of which brings what another brought.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::windows::{self, Fetched};
 use super::{Location, Reader, literal_slice};
 use crate::crypto::ChunkType;
 use crate::format::pack::PackFacts;
 use crate::id::ChunkId;
+use crate::locks::Unpoisoned;
 use crate::monitor::Stop;
 use crate::parallel;
 use crate::repository::RepositoryError;
@@ -78,9 +79,7 @@ impl Reader {
         stop: &Stop,
         each: &(impl Fn(T, Result<&[u8], RepositoryError>) -> Result<(), E> + Sync),
     ) -> Result<Option<Fetched>, E> {
-        if stop.requested() {
-            return Err(RepositoryError::Stopped.into());
-        }
+        stop.check().map_err(RepositoryError::from)?;
         let fetched = match &run.place {
             None => None,
             Some(Place { facts, start, end }) => {
@@ -214,7 +213,7 @@ impl<'g> Work<'g> {
 
     fn lock(&self) -> MutexGuard<'_, Chains<'g>> {
         // A panic while holding it leaves whole runs behind.
-        self.chains.lock().unwrap_or_else(PoisonError::into_inner)
+        self.chains.lock().unpoisoned()
     }
 }
 

@@ -7,6 +7,7 @@ use crate::catalog::{PackNumber, StoredCopy, Trust};
 use crate::crypto::ChunkType;
 use crate::format::pack::{self, PackFacts};
 use crate::id::{ChunkId, PackId};
+use crate::locks::Unpoisoned;
 use crate::planted;
 use crate::repository::RepositoryError;
 
@@ -57,7 +58,7 @@ impl Reader {
     /// Can a parity object mend this pack? If so, its bytes, which hash to its name.
     pub fn mended_pack(&self, id: &PackId) -> Result<Option<Arc<Vec<u8>>>, RepositoryError> {
         // Held while mending: other threads that want the same pack wait for it instead of doing the same.
-        let mut mended = self.mended.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut mended = self.mended.lock().unpoisoned();
         if mended.hopeless.contains(id) {
             return Ok(None);
         }

@@ -18,6 +18,7 @@ use crate::crypto::ChunkType;
 use crate::format::names;
 use crate::format::pack::{self, Class, PackFacts, RowEncoding, recipe};
 use crate::id::{ChunkId, PackId};
+use crate::locks::Unpoisoned;
 use crate::monitor::{Monitor, Quiet};
 use crate::planted;
 use crate::repository::{Repository, RepositoryError};
@@ -395,7 +396,7 @@ impl Reader {
 
     fn lock(&self) -> MutexGuard<'_, Catalog> {
         // A panic while holding it leaves plain data behind, which the id check guards anyhow.
-        self.catalog.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.catalog.lock().unpoisoned()
     }
 }
 

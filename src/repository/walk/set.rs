@@ -1,12 +1,13 @@
 //! Every tree and list chunk below some roots, each looked into once. See the top of `walk`.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use crate::format::FormatError;
 use crate::format::content::Leaves;
 use crate::format::limits::DEPTH_MAX;
 use crate::format::reference::{self, Opened, Reference, Role};
 use crate::format::tree::{Content, TreeChunk};
+use crate::locks::Unpoisoned;
 use crate::monitor::{Monitor, Stop};
 use crate::parallel;
 use crate::repository::RepositoryError;
@@ -112,12 +113,12 @@ pub fn walk<V: Visitor>(visitor: &V, roots: &[Content], options: &Options<'_>) -
 }
 
 fn check_stop(stop: &Stop) -> Result<(), RepositoryError> {
-    if stop.requested() { Err(RepositoryError::Stopped) } else { Ok(()) }
+    Ok(stop.check()?)
 }
 
 impl<V: Visitor> Walk<'_, V> {
     fn waiting(&self) -> MutexGuard<'_, Vec<Wanted>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock().unpoisoned()
     }
 
     /// Adds references of one chunk, each once.

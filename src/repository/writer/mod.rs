@@ -267,9 +267,7 @@ impl Writer {
 
     /// Decides each chunk in order: known chunks are used, new ones are stored. Gives one answer for each chunk.
     pub fn place(&mut self, chunks: &[Named<'_>]) -> Result<Vec<Placed>, RepositoryError> {
-        if self.stop.requested() {
-            return Err(RepositoryError::Stopped);
-        }
+        self.stop.check()?;
         self.settle()?;
         let mut homes: Vec<Option<Home>> =
             chunks.iter().map(|c| self.in_hand.get(&(c.chunk_type, c.id)).map(|&frame| Home::Frame(frame))).collect();

@@ -114,9 +114,7 @@ impl<'a> Walker<'a> {
         }
         self.levels.push(level);
         while let Some(level) = self.levels.last_mut() {
-            if self.run.stop.requested() {
-                return Err(RestoreError::stopped());
-            }
+            self.run.stop.check()?;
             if let Some(node) = level.nodes.next() {
                 self.visit(node)?;
             } else if let Some(item) = level.items.next() {

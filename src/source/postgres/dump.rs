@@ -1,5 +1,6 @@
 //! A dump passing by, and what it must look like besides ending with status 0.
 
+use crate::locks::Unpoisoned;
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex};
 
@@ -53,14 +54,12 @@ pub(super) struct Said(Arc<Mutex<Vec<String>>>);
 
 impl Said {
     fn add(&self, warnings: Vec<String>) {
-        if let Ok(mut all) = self.0.lock() {
-            all.extend(warnings);
-        }
+        self.0.lock().unpoisoned().extend(warnings);
     }
 
     /// All of it so far.
     pub fn all(&self) -> Vec<String> {
-        self.0.lock().map(|all| all.clone()).unwrap_or_default()
+        self.0.lock().unpoisoned().clone()
     }
 }
 

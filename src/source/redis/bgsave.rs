@@ -86,9 +86,7 @@ fn persistence(connection: &mut Connection) -> Result<Persistence, SourceError> 
 }
 
 fn pause(time: Duration, stop: &Stop) -> Result<(), SourceError> {
-    if stop.requested() {
-        return Err(SourceError::Stopped);
-    }
+    stop.check()?;
     std::thread::sleep(time);
     Ok(())
 }

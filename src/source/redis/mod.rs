@@ -21,6 +21,7 @@ pub use connection::RedisPlace;
 use super::command::unread;
 use super::rdb::RdbCheck;
 use super::{RunningStream, Secret, SourceError, SourceKind, StreamEnd, StreamSource};
+use crate::locks::Unpoisoned;
 use crate::monitor::Stop;
 
 /// Name of the one stream.
@@ -85,7 +86,7 @@ impl RedisSource {
     }
 
     fn notes(&self) -> Notes {
-        self.notes.lock().map(|notes| notes.clone()).unwrap_or_default()
+        self.notes.lock().unpoisoned().clone()
     }
 }
 
@@ -115,11 +116,10 @@ impl StreamSource for RedisSource {
             None => ("replication", Box::new(replication::start(connection)?)),
             Some(file) => ("bgsave", Box::new(bgsave::save(&mut connection, file, &self.stop)?)),
         };
+        let mut facts = vec![("method".into(), how.into())];
+        facts.extend(state.role.map(|role| ("role".into(), role.into())));
         let notes = Arc::clone(&self.notes);
-        if let Ok(mut notes) = notes.lock() {
-            *notes = Notes { facts: vec![("method".into(), how.into())], warnings: state.warnings, remarks: state.remarks };
-            notes.facts.extend(state.role.map(|role| ("role".into(), role.into())));
-        }
+        *notes.lock().unpoisoned() = Notes { facts, warnings: state.warnings, remarks: state.remarks };
         Ok(Box::new(RdbStream { reader, check: RdbCheck::default(), ended: false, what, notes }))
     }
     fn facts(&self) -> Vec<(String, String)> {
@@ -159,15 +159,12 @@ impl RunningStream for RdbStream {
             return Err(unread(&self.what));
         }
         let rdb = self.check.finish(&self.what)?;
-        if let Ok(mut notes) = self.notes.lock() {
-            notes.facts.push(("rdb_version".into(), rdb.version.to_string()));
-            notes.facts.push(("rdb_checksum".into(), if rdb.checksum { "checked" } else { "off" }.into()));
-            notes.facts.extend(rdb.server.map(|version| ("server_version".into(), version)));
-            if !rdb.checksum {
-                notes
-                    .warnings
-                    .push("the server writes no checksum (rdbchecksum no), so only the end of the RDB was checked".into());
-            }
+        let mut notes = self.notes.lock().unpoisoned();
+        notes.facts.push(("rdb_version".into(), rdb.version.to_string()));
+        notes.facts.push(("rdb_checksum".into(), if rdb.checksum { "checked" } else { "off" }.into()));
+        notes.facts.extend(rdb.server.map(|version| ("server_version".into(), version)));
+        if !rdb.checksum {
+            notes.warnings.push("the server writes no checksum (rdbchecksum no), so only the end of the RDB was checked".into());
         }
         Ok(StreamEnd::Ok)
     }

@@ -14,6 +14,7 @@ use opendal::{Buffer, ErrorKind, HttpTransporter, Operator};
 use super::answer::Trouble;
 use super::{COMMON, Ground, Publish, Remote, SetUpError};
 use crate::clock::{SystemRng, random};
+use crate::locks::Unpoisoned;
 use crate::store::options::Options;
 use crate::store::{Name, StoreError};
 
@@ -105,10 +106,8 @@ impl Mover {
         if outcome.is_err() {
             // What is left behind is not listed; it costs room only.
             let _ = remote.operator.delete(&temporary).await;
-            if let Ok(mut made) = self.made.lock() {
-                // One of the folders may have been taken away.
-                made.clear();
-            }
+            // One of the folders may have been taken away.
+            self.made.lock().unpoisoned().clear();
         }
         outcome
     }
@@ -156,14 +155,11 @@ impl Mover {
     }
 
     async fn make_folder(&self, remote: &Remote, folder: &str) -> Result<(), Trouble> {
-        let known = |made: &HashSet<String>| made.contains(folder);
-        if folder.is_empty() || self.made.lock().is_ok_and(|made| known(&made)) {
+        if folder.is_empty() || self.made.lock().unpoisoned().contains(folder) {
             return Ok(());
         }
         remote.operator.create_dir(&format!("{folder}/")).await.map_err(|error| remote.trouble(None, &error))?;
-        if let Ok(mut made) = self.made.lock() {
-            made.insert(folder.to_owned());
-        }
+        self.made.lock().unpoisoned().insert(folder.to_owned());
         Ok(())
     }
 }

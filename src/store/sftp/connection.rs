@@ -8,7 +8,7 @@ use std::io::{self, IoSlice, Read};
 use std::os::fd::AsFd;
 use std::process::{ChildStdin, ChildStdout};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -19,6 +19,7 @@ use rustix::io::Errno;
 use super::ssh::{self, Ssh, Verdict};
 use super::wire::{self, Ask, Attributes, MAX_REPLY, Reply, Row, Status};
 use super::{SftpAddress, SftpOptions};
+use crate::locks::Unpoisoned;
 use crate::parallel;
 
 /// How long a child whose connection is over may take to say why.
@@ -65,7 +66,7 @@ struct Shared {
 
 impl Shared {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock().unpoisoned()
     }
     fn touch(&self) {
         self.moved.store(self.began.elapsed().as_millis() as u64, Ordering::Relaxed);
@@ -158,7 +159,7 @@ impl Connection {
         if self.extensions.limits {
             // Its answer is waited for when it is first needed.
             let ticket = self.ask(Ask::Limits).map_err(text)?;
-            *self.limits.get_mut().unwrap_or_else(PoisonError::into_inner) = Some(ticket);
+            *self.limits.get_mut().unpoisoned() = Some(ticket);
         }
         Ok(())
     }
@@ -171,7 +172,7 @@ impl Connection {
     /// Most bytes of one read and of one write.
     pub fn blocks(&self) -> (u32, u32) {
         *self.blocks.get_or_init(|| {
-            let ticket = self.limits.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let ticket = self.limits.lock().unpoisoned().take();
             let told = ticket.and_then(|ticket| match self.reply(ticket) {
                 Ok(Reply::Extended { packet, at }) => wire::decode_limits(&packet[at..]).ok(),
                 _ => None,
@@ -334,7 +335,7 @@ impl Connection {
         let mut slices: Vec<_> =
             std::iter::once(&head).chain(bytes).filter(|part| !part.is_empty()).map(|part| IoSlice::new(part)).collect();
         let mut rest = &mut slices[..];
-        let mut stdin = self.stdin.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stdin = self.stdin.lock().unpoisoned();
         let Some(stdin) = stdin.as_mut() else { return Err(self.broken()) };
         // What stood still until now is not the server's fault: nobody wanted anything, or others' bytes were before ours.
         self.shared.touch();
@@ -361,7 +362,7 @@ impl Connection {
 
     /// No more requests: the server ends when it has done what it was asked, and so does ssh.
     pub fn say_goodbye(&self) {
-        self.stdin.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.stdin.lock().unpoisoned().take();
     }
 }
 

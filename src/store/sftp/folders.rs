@@ -1,6 +1,5 @@
 //! Folders: those that objects stand in, made and synced before anything is put there; the place itself; and what lies in `tmp`.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use super::connection::{Connection, Ticket, Trouble};
@@ -8,6 +7,7 @@ use super::objects::{is_file, is_folder};
 use super::publish::TMP;
 use super::wire::{Ask, READ, Status};
 use super::{Failure, SftpStore};
+use crate::locks::Unpoisoned;
 use crate::store::Name;
 
 /// A leftover of a killed process is removed when it is this much older, in seconds, than a file made now (on the server's clock).
@@ -34,7 +34,7 @@ impl SftpStore {
         wanted.extend(folder.match_indices('/').map(|(end, _)| &folder[..end]));
         wanted.extend(Some(folder).filter(|folder| !folder.is_empty()));
         {
-            let settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+            let settled = self.settled.lock().unpoisoned();
             wanted.retain(|folder| !settled.contains(*folder));
         }
         let ask = |folder: &str| -> Result<Settling, Trouble> {
@@ -80,7 +80,7 @@ impl SftpStore {
                 self.synced_folder(connection.done(ticket))
                     .map_err(|trouble| self.failed("sync the folder above", &folder, trouble))?;
             }
-            self.settled.lock().unwrap_or_else(PoisonError::into_inner).insert(folder);
+            self.settled.lock().unpoisoned().insert(folder);
         }
         Ok(())
     }

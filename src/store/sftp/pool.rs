@@ -3,7 +3,8 @@
 //! A server does what one connection asks in order, so while it syncs one pack it takes no byte of the next: more connections hide that, and
 //! use more than one core for ssh's ciphers. Small requests share.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use crate::locks::Unpoisoned;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use super::connection::Connection;
 use super::ssh::Verdict;
@@ -61,7 +62,7 @@ impl Pool {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unpoisoned()
     }
 
     /// Did a connection ever come about?
@@ -117,7 +118,7 @@ impl Pool {
                     }
                 }
                 _ => {
-                    state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    state = self.changed.wait(state).unpoisoned();
                     // Who waited for the first connection fails with it, instead of trying again one after the other.
                     if state.open.is_empty()
                         && !state.opening

@@ -4,12 +4,12 @@
 //! else is needed (folders to make, leftovers to sweep) travels beside these.
 
 use std::collections::VecDeque;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use super::connection::{Connection, Ticket, Trouble};
 use super::wire::{Ask, Status, WRITE_NEW};
 use super::{Failure, SftpStore};
+use crate::locks::Unpoisoned;
 use crate::store::local::folder_of;
 use crate::store::{Name, StoreError, StoreErrorKind};
 
@@ -64,7 +64,7 @@ impl SftpStore {
                     Outcome::Refused(error) => return Err(error.into()),
                     Outcome::Vanished(status) => {
                         self.check_root(connection)?;
-                        self.settled.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                        self.settled.lock().unpoisoned().clear();
                         vanished = Some(status);
                     }
                 }

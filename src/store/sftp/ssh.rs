@@ -6,7 +6,7 @@
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::{SftpAddress, SftpOptions};
 use crate::environment::Environment;
+use crate::locks::Unpoisoned;
 use crate::parallel;
 
 /// How much of the end of standard error is kept, in bytes.
@@ -88,7 +89,7 @@ impl Ssh {
         let drain = move || {
             let mut piece = [0; 1 << 10];
             while let Ok(n @ 1..) = stderr.read(&mut piece) {
-                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut kept = kept.lock().unpoisoned();
                 kept.extend_from_slice(&piece[..n]);
                 let surplus = kept.len().saturating_sub(KEPT);
                 kept.drain(..surplus);
@@ -107,13 +108,13 @@ impl Ssh {
     /// What is kept of what it said. Waits up to `patience` for it to have said all.
     pub fn said(&self, patience: Duration) -> String {
         let _ = self.drained.recv_timeout(patience);
-        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let said = self.said.lock().unpoisoned();
         String::from_utf8_lossy(&said).into_owned()
     }
 
     /// Waits up to `patience` for it to end by itself, then ends it and what it started, at first kindly.
     pub fn end(&self, patience: Duration) {
-        let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut process = self.process.lock().unpoisoned();
         // As long as the child is not reaped its number cannot belong to anyone else: only then is the group ours.
         let group = i32::try_from(process.id()).ok().and_then(Pid::from_raw);
         for (patience, signal) in [(patience, Signal::TERM), (GRACE, Signal::KILL)] {
@@ -130,7 +131,7 @@ impl Ssh {
 
     /// Ends it at once; it is reaped when this is dropped.
     pub fn kill(&self) {
-        let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut process = self.process.lock().unpoisoned();
         if let Ok(None) = process.try_wait()
             && let Some(group) = i32::try_from(process.id()).ok().and_then(Pid::from_raw)
         {

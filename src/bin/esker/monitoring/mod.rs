@@ -4,10 +4,11 @@
 
 mod template;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
+use esker::locks::Unpoisoned;
 use esker::notify::{self, NotifyError, Request};
 use esker::parallel;
 use serde_json::Value;
@@ -69,13 +70,13 @@ impl Monitoring {
         if self.entry.sends() && !notify::is_built() {
             self.progress.warn(&format!("[monitor]: no message is sent: {}", NotifyError::NotBuilt));
         }
-        *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = self.send(told);
+        *self.begun.lock().unpoisoned() = self.send(told);
     }
 
     /// The run ended. Waits for the answers, but no longer than the limit.
     pub fn end(&self, told: &Told) {
         let until = Instant::now() + self.limit;
-        let begun = std::mem::take(&mut *self.begun.lock().unwrap_or_else(PoisonError::into_inner));
+        let begun = std::mem::take(&mut *self.begun.lock().unpoisoned());
         let ended = self.send(told);
         let failed: Vec<_> = ended.into_iter().filter_map(|answer| self.failure(&answer, until)).collect();
         for (what, why) in begun.into_iter().filter_map(|answer| self.failure(&answer, until)) {

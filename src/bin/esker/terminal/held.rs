@@ -1,7 +1,8 @@
 //! Output that is held back until it is known whether the command failed: `--quiet-unless-failed`.
 
+use esker::locks::Unpoisoned;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use tempfile::SpooledTempFile;
 
@@ -66,5 +67,5 @@ fn print(spool: &mut SpooledTempFile) -> io::Result<()> {
 }
 
 fn held() -> MutexGuard<'static, Option<SpooledTempFile>> {
-    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+    HELD.lock().unpoisoned()
 }

@@ -4,9 +4,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use esker::clock::{Clock, SystemClock, Timestamp};
+use esker::locks::Unpoisoned;
 
 use super::words;
 
@@ -36,5 +37,5 @@ pub fn write(text: &str) {
 }
 
 fn log() -> MutexGuard<'static, Option<File>> {
-    LOG.lock().unwrap_or_else(PoisonError::into_inner)
+    LOG.lock().unpoisoned()
 }

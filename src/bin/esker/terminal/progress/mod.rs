@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use esker::locks::Unpoisoned;
 use esker::monitor::{Monitor, Phase, Problem};
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde_json::json;
@@ -130,7 +131,7 @@ impl Progress {
 
     /// False: this run said it before. Of very many, only the first are remembered.
     fn is_new(&self, text: String) -> bool {
-        let mut said = self.said.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut said = self.said.lock().unpoisoned();
         !said.contains(&text) && (said.len() as u64 >= PROBLEMS_SHOWN_MAX || said.insert(text))
     }
 
@@ -161,11 +162,11 @@ impl Progress {
     }
 
     fn phase(&self) -> Option<Phase> {
-        *self.phase.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        *self.phase.lock().unpoisoned()
     }
 
     fn current_name(&self) -> String {
-        escape(&self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+        escape(&self.current.lock().unpoisoned())
     }
 
     /// Shows what is being worked on, as often as an eye can follow.
@@ -309,13 +310,13 @@ fn name(phase: Phase) -> &'static str {
 
 impl Monitor for Progress {
     fn begin(&self, phase: Phase, items_total: u64, bytes_total: u64) {
-        *self.phase.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(phase);
+        *self.phase.lock().unpoisoned() = Some(phase);
         self.items.store(0, Ordering::Relaxed);
         self.bytes.store(0, Ordering::Relaxed);
         self.items_total.store(items_total, Ordering::Relaxed);
         self.bytes_total.store(bytes_total, Ordering::Relaxed);
         if self.mode == Mode::Bar {
-            self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+            self.current.lock().unpoisoned().clear();
             self.bar.set_prefix(name(phase));
             self.bar.set_message("");
             self.bar.reset();
@@ -358,7 +359,7 @@ impl Monitor for Progress {
     fn current(&self, subject: &[u8]) {
         if matches!(self.mode, Mode::Bar | Mode::Json) {
             // Always kept: of many small files and a large one the large one is still read when the name is painted.
-            let mut current = self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut current = self.current.lock().unpoisoned();
             current.clear();
             current.extend_from_slice(subject);
             drop(current);
