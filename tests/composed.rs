@@ -41,11 +41,11 @@ impl Made {
 
     /// Seals, puts and indexes a pack.
     fn put(&self, class: Class, frame: PreparedFrame) -> PackFacts {
-        let sealed = pack::seal_pack(self.repository.sealer(), class, vec![frame]).unwrap();
+        let sealed = pack::seal_pack(self.repository.objects().sealer(), class, vec![frame]).unwrap();
         let parts: Vec<&[u8]> = sealed.parts.iter().map(Vec::as_slice).collect();
         self.store.create(&names::pack_name(sealed.facts.id), &parts).unwrap();
         let file = IndexFile { replaces: Vec::new(), packs: vec![sealed.facts.clone()] };
-        let (id, bytes) = index::seal(self.repository.sealer(), &file).unwrap();
+        let (id, bytes) = index::seal(self.repository.objects().sealer(), &file).unwrap();
         self.store.create(&names::index_name(id), &[&bytes]).unwrap();
         sealed.facts
     }
@@ -347,7 +347,7 @@ fn a_condemned_base_is_pardoned_unless_the_chunk_has_another_copy() {
             snapshots: Vec::new(),
             extra: Vec::new(),
         };
-        let sealed = esker::format::gc::seal_condemn(made.repository.sealer(), &record).unwrap();
+        let sealed = esker::format::gc::seal_condemn(made.repository.objects().sealer(), &record).unwrap();
         made.store.create(&names::ObjectName::GcCondemn(1).name(), &[&sealed]).unwrap();
         let options = esker::prune::PruneOptions::default();
         let mut pruner = esker::prune::Pruner::begin(&made.repository, options, &small::quiet(), &Stop::new()).unwrap();
@@ -395,8 +395,8 @@ fn a_composed_chunk_is_copied_and_found_by_another_repository_as_the_bytes_it_st
     assert!(small::restore(&reader, &copied.snapshot.root).unwrap()["stream"] == bytes);
     // Lost there, it comes back from here.
     let mut packs = Vec::new();
-    to.store().list(names::PACKS, &mut |entry| packs.extend(names::parse_pack(&entry.name))).unwrap();
-    packs.iter().for_each(|&pack| to.store().delete(&names::pack_name(pack)).unwrap());
+    to.objects().store().list(names::PACKS, &mut |entry| packs.extend(names::parse_pack(&entry.name))).unwrap();
+    packs.iter().for_each(|&pack| to.objects().store().delete(&names::pack_name(pack)).unwrap());
     let others = [Arc::clone(&made.repository)];
     let found = other::run(&to, &others, &packs, false, &small::quiet(), &Stop::new()).unwrap();
     assert_eq!((found.lost, found.found), (1, 1));

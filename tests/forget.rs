@@ -54,7 +54,7 @@ impl Story {
         let options = InitOptions { guard_seconds: guard_days * 86_400, ..small::cheapest() };
         let password = Passphrase::new(small::PASSWORD.to_owned());
         let made = Repository::init(small::environment(Arc::clone(&store), 1), &password, &options).unwrap().repository;
-        let owner = made.keys().root().unwrap().to_line(1).to_string();
+        let owner = made.objects().keys().root().unwrap().to_line(1).to_string();
         // Ids of two stories are never the same.
         static STORIES: AtomicU64 = AtomicU64::new(1);
         Self { store, owner, seed: AtomicU64::new(STORIES.fetch_add(1, Ordering::SeqCst) << 32) }
@@ -75,7 +75,7 @@ impl Story {
     }
 
     fn writer(&self, day: i64) -> Arc<Repository> {
-        let line = self.owner(day).keys().writer_key().to_line();
+        let line = self.owner(day).objects().keys().writer_key().to_line();
         self.open(&line, day)
     }
 
@@ -112,7 +112,7 @@ fn take(repository: &Arc<Repository>, host: &str, time: Timestamp, files: &Files
     let mut writer = small::writer(repository);
     let mut nodes = Vec::new();
     for (name, bytes) in files {
-        let id = repository.keys().chunk_id(esker::crypto::ChunkType::Data, bytes);
+        let id = repository.objects().keys().chunk_id(esker::crypto::ChunkType::Data, bytes);
         writer.place(&[Named { chunk_type: esker::crypto::ChunkType::Data, id, bytes }]).unwrap();
         let items = vec![Item::Chunk { id, length: bytes.len() as u64 }];
         nodes.push(small::node(name, NodeKind::File, bytes.len() as u64, Content { level: 0, items }));
@@ -215,7 +215,7 @@ fn a_tombstone_made_with_a_writer_key_forgets_nothing_and_is_told_of() {
     let mut forged = Vec::new();
     for mark in [[0; 32], [7; 32]] {
         let body = [record.encode().unwrap(), mark.to_vec()].concat();
-        let sealed = writer.sealer().seal_as_anybody(ObjectType::Forgotten, &body).unwrap();
+        let sealed = writer.objects().sealer().seal_as_anybody(ObjectType::Forgotten, &body).unwrap();
         let name = ObjectName::Forgotten(id, names::hash_of(&[&sealed])).name();
         story.store.create(&name, &[&sealed]).unwrap();
         forged.push(name.to_string());
@@ -249,7 +249,7 @@ fn only_an_owners_note_keeps_or_releases() {
     let writer = story.writer(4);
     let forged = |snapshot, keep| Entry { snapshot, number: 1 << 40, time: at(4), value: Value::Keep(keep) };
     let entries = vec![forged(first, Keep::Release), forged(second, Keep::ForEver)];
-    let (hash, sealed) = note::seal(writer.sealer(), &Note { entries, extra: Vec::new() }).unwrap();
+    let (hash, sealed) = note::seal(writer.objects().sealer(), &Note { entries, extra: Vec::new() }).unwrap();
     story.store.create(&ObjectName::Note(hash).name(), &[&sealed]).unwrap();
     let plan = story.forget(4, last(1)).unwrap();
     assert_eq!(plan.remove.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [second]);
@@ -442,8 +442,8 @@ fn a_note_of_a_later_version_that_must_not_be_overlooked_stops_an_owner() {
     story.take(1, &files(1));
     let later = Note { entries: Vec::new(), extra: vec![(900, true, vec![1])] };
     let put = |repository: &Repository| {
-        let (hash, sealed) = note::seal(repository.sealer(), &later).unwrap();
-        repository.store().create(&ObjectName::Note(hash).name(), &[&sealed]).unwrap();
+        let (hash, sealed) = note::seal(repository.objects().sealer(), &later).unwrap();
+        repository.objects().store().create(&ObjectName::Note(hash).name(), &[&sealed]).unwrap();
     };
     // Of somebody with a writer key it stops nobody.
     put(&story.writer(1));
@@ -502,7 +502,7 @@ fn a_snapshot_with_a_revocation_beside_it_is_doubtful_where_the_store_has_no_cre
         class: StoreClass::SingleMaintainer,
         ..repository.config().clone()
     };
-    story.store.create(&ObjectName::Config(2).name(), &[&config::seal(repository.sealer(), &config).unwrap()]).unwrap();
+    story.store.create(&ObjectName::Config(2).name(), &[&config::seal(repository.objects().sealer(), &config).unwrap()]).unwrap();
     assert!(story.survey(3).snapshots[0].quarantined.as_ref().unwrap().contains("revocation"));
     let [second, third] = [3, 4].map(|day| story.take(day, &files(1)));
     story.forget(5, last(1)).unwrap();

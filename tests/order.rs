@@ -44,7 +44,7 @@ fn last(calls: &[Call], verb: Verb, begins: &str) -> usize {
 
 fn packs(repository: &Repository) -> BTreeSet<PackId> {
     let mut packs = BTreeSet::new();
-    repository.store().list(names::PACKS, &mut |entry| packs.extend(names::parse_pack(&entry.name))).unwrap();
+    repository.objects().store().list(names::PACKS, &mut |entry| packs.extend(names::parse_pack(&entry.name))).unwrap();
     packs
 }
 
@@ -93,7 +93,7 @@ fn a_session_pins_what_it_used_before_it_was_condemned_and_what_it_uploads() {
     let node = small::node("a", esker::format::tree::NodeKind::File, 0, Default::default());
     let content = small::store_folder(&mut writer, vec![node]);
     small::commit_source(writer, content, None);
-    let owner = small::open(repository.store().clone(), &line).unwrap();
+    let owner = small::open(repository.objects().store().clone(), &line).unwrap();
     let (number, pins) = acknowledged(&owner, id);
     let data: BTreeSet<PackId> = before.iter().filter(|pack| pins.contains(pack)).copied().collect();
     assert_eq!(number, 1);
@@ -139,7 +139,7 @@ fn a_listing_with_a_gap_acknowledges_only_what_is_below_it() {
         condemn(&repository, number, Vec::new());
     }
     let writer = small::writer(&repository);
-    let owner = small::open(repository.store().clone(), &line).unwrap();
+    let owner = small::open(repository.objects().store().clone(), &line).unwrap();
     assert_eq!(acknowledged(&owner, SessionId(writer.snapshot_id().unwrap().0)).0, 1);
     writer.abandon();
 }
@@ -155,8 +155,8 @@ fn a_session_that_was_revoked_meanwhile_commits_nothing() {
         reason: "test".to_owned(),
         extra: Vec::new(),
     };
-    let sealed = revocation::seal(repository.sealer(), &revocation).unwrap();
-    repository.store().create(&names::snapshot_name(id), &[&sealed]).unwrap();
+    let sealed = revocation::seal(repository.objects().sealer(), &revocation).unwrap();
+    repository.objects().store().create(&names::snapshot_name(id), &[&sealed]).unwrap();
     let root = small::store_folder(&mut writer, Vec::new());
     let outcome = writer.commit(&small::snapshot(id, root, None));
     assert!(matches!(outcome, Err(RepositoryError::Revoked)), "{outcome:?}");

@@ -122,7 +122,7 @@ impl Place {
         for name in self.names(names::INDEX) {
             let name = Name::new(name.as_str()).unwrap();
             let sealed = self.store.get(&name, u64::MAX).unwrap();
-            let file = index::open(repository.opener(), names::parse_index(&name).unwrap(), &sealed).unwrap();
+            let file = index::open(repository.objects().opener(), names::parse_index(&name).unwrap(), &sealed).unwrap();
             named.extend(file.packs.iter().map(|facts| facts.id));
         }
         named
@@ -173,7 +173,7 @@ impl Place {
         let repository = self.open();
         let first = self.store.get(&ObjectName::Config(1).name(), 1 << 20).unwrap();
         let config = change(Config { number: 2, previous: names::hash_of(&[&first]), ..repository.config().clone() });
-        let sealed = config::seal(repository.sealer(), &config).unwrap();
+        let sealed = config::seal(repository.objects().sealer(), &config).unwrap();
         self.store.create(&ObjectName::Config(2).name(), &[&sealed]).unwrap();
     }
 
@@ -356,7 +356,7 @@ fn whatever_is_condemned_only_what_nobody_needs_is_deleted() {
         let place = build();
         let packs: Vec<PackId> =
             place.packs().into_keys().enumerate().filter(|(n, _)| chosen >> n & 1 == 1).map(|(_, id)| id).collect();
-        let sealed = gc::seal_condemn(place.open().sealer(), &condemn(1, &packs)).unwrap();
+        let sealed = gc::seal_condemn(place.open().objects().sealer(), &condemn(1, &packs)).unwrap();
         place.store.create(&ObjectName::GcCondemn(1).name(), &[&sealed]).unwrap();
         assert!(!place.pruner(PruneOptions::default()).sweep().unwrap());
         place.check();
@@ -387,7 +387,7 @@ fn a_copy_that_does_not_give_its_chunk_saves_no_other_copy_from_being_needed() {
     }
     let mut packs = first.clone();
     packs.sort_unstable();
-    let sealed = gc::seal_condemn(place.open().sealer(), &condemn(1, &packs)).unwrap();
+    let sealed = gc::seal_condemn(place.open().objects().sealer(), &condemn(1, &packs)).unwrap();
     place.store.create(&ObjectName::GcCondemn(1).name(), &[&sealed]).unwrap();
     let mut pruner = place.pruner(PruneOptions::default());
     assert!(!pruner.sweep().unwrap());
@@ -640,12 +640,12 @@ fn what_a_thief_with_a_writer_key_condemns_or_decides_deletes_nothing() {
     place.commit(&[("kept", noise(1, 300 * KIB))]);
     let packs: Vec<PackId> = place.packs().into_keys().collect();
     let thief = place.with(&place.writer);
-    let forged = gc::thief::seal_condemn(thief.sealer(), &condemn(1, &packs)).unwrap();
+    let forged = gc::thief::seal_condemn(thief.objects().sealer(), &condemn(1, &packs)).unwrap();
     place.store.create(&ObjectName::GcCondemn(1).name(), &[&forged]).unwrap();
     let summary = place.prune();
     assert_eq!((summary.packs_deleted, place.packs().len()), (0, packs.len()));
     let verdict = place.store.get(&ObjectName::GcVerdict(1).name(), 1 << 20).unwrap();
-    let verdict = gc::open_verdict(place.open().opener(), 1, &verdict).unwrap().record;
+    let verdict = gc::open_verdict(place.open().objects().opener(), 1, &verdict).unwrap().record;
     assert!(verdict.delete.is_empty(), "it was answered");
     // A verdict on the next number, before the number is condemned at all.
     let verdict = Verdict {
@@ -656,7 +656,7 @@ fn what_a_thief_with_a_writer_key_condemns_or_decides_deletes_nothing() {
         pardon: vec![],
         extra: vec![],
     };
-    let forged = gc::thief::seal_verdict(thief.sealer(), &verdict).unwrap();
+    let forged = gc::thief::seal_verdict(thief.objects().sealer(), &verdict).unwrap();
     place.store.create(&ObjectName::GcVerdict(2).name(), &[&forged]).unwrap();
     let old = place.commit(&[("old", noise(2, 80 * KIB))]);
     place.forget(old);
@@ -728,7 +728,7 @@ fn what_is_repacked_after_a_rotation_keeps_the_generation_of_its_ids() {
     let old = place.commit(&[("keep", keep.clone()), ("old", noise(2, 1200 * KIB))]);
     place.commit(&[("keep", keep), ("new", noise(3, 2000 * KIB))]);
     place.second_config(|config| Config { generation: 2, ..config });
-    assert_eq!(place.open().keys().generation(), 2);
+    assert_eq!(place.open().objects().keys().generation(), 2);
     // The new generation knows none of the old ids, and stores its own.
     place.commit(&[("new", noise(3, 2000 * KIB))]);
     place.forget(old);

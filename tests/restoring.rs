@@ -481,7 +481,7 @@ fn a_stream_is_proved_as_a_whole_and_one_that_is_another_is_told() {
     });
     let repository = &case.rig.repository;
     let mut stored = repository.snapshots().unwrap().snapshots.remove(0);
-    let mut mac = repository.keys().stream_mac();
+    let mut mac = repository.objects().keys().stream_mac();
     mac.update(b"what was taken");
     let streams = [("whole", 14), ("other", 18)];
     let of =

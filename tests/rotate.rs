@@ -147,7 +147,7 @@ fn after_a_rotation_old_writer_keys_are_void_and_new_ones_write() {
         assert!(is_void(place.try_with(&stolen)));
         assert!(!place.open().is_rotation_unfinished());
         let host = place.try_with(&place.writer_line()).unwrap();
-        assert_eq!(host.keys().generation(), 2);
+        assert_eq!(host.objects().keys().generation(), 2);
         place.commit_with(&host, "a", &bytes);
         assert!(place.packs() > packs, "nothing is deduplicated against what the old key could have prepared");
         assert_eq!(place.quarantined(), BTreeSet::new());

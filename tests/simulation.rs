@@ -498,7 +498,7 @@ impl Simulation {
 fn store_files(writer: &mut Writer, files: &Files) -> Result<Content, RepositoryError> {
     let mut nodes = Vec::new();
     for (name, bytes) in files {
-        let id = writer.repository().keys().chunk_id(ChunkType::Data, bytes);
+        let id = writer.repository().objects().keys().chunk_id(ChunkType::Data, bytes);
         writer.place(&[Named { chunk_type: ChunkType::Data, id, bytes }])?;
         let length = bytes.len() as u64;
         nodes.push(small::node(name, NodeKind::File, length, Content { level: 0, items: vec![Item::Chunk { id, length }] }));
@@ -508,7 +508,7 @@ fn store_files(writer: &mut Writer, files: &Files) -> Result<Content, Repository
 }
 
 fn store_folder(writer: &mut Writer, nodes: Vec<Node>) -> Result<Content, RepositoryError> {
-    let mut builder = folder::Builder::new(&writer.repository().keys().cut_key());
+    let mut builder = folder::Builder::new(&writer.repository().objects().keys().cut_key());
     let mut store = |kind, bytes: Vec<u8>| writer.place_metadata(kind, &bytes).map(|(id, _)| id);
     for node in nodes {
         builder.push(&node, &mut store)?;

@@ -145,7 +145,7 @@ fn seal(repository: &Repository, number: u64, packs: &[PackId]) -> (Name, Vec<u8
     packs.sort_unstable();
     let time = repository.clock().now();
     let record = Condemn { number, time, packs, written: Vec::new(), snapshots: Vec::new(), extra: Vec::new() };
-    let sealed = gc::seal_condemn(repository.sealer(), &record).unwrap();
+    let sealed = gc::seal_condemn(repository.objects().sealer(), &record).unwrap();
     (ObjectName::GcCondemnByHash(number, names::hash_of(&[&sealed])).name(), sealed)
 }
 
@@ -163,7 +163,7 @@ fn judge(repository: &Repository, number: u64, condemn: &[u8], delete: &[PackId]
         pardon: sorted(pardon).into_iter().map(|pack| (pack, 2)).collect(),
         extra: Vec::new(),
     };
-    let sealed = gc::seal_verdict(repository.sealer(), &verdict).unwrap();
+    let sealed = gc::seal_verdict(repository.objects().sealer(), &verdict).unwrap();
     (ObjectName::GcVerdictByHash(number, names::hash_of(&[&sealed])).name(), sealed)
 }
 
@@ -327,11 +327,11 @@ fn records_under_a_hash_that_no_owner_made_bind_no_owner_and_are_cleared_away() 
     let thief = place.open_on("thief", &place.writer);
     let time = thief.clock().now();
     let record = Condemn { number: 1, time, packs: packs.clone(), written: vec![], snapshots: vec![], extra: vec![] };
-    let condemn = gc::thief::seal_condemn(thief.sealer(), &record).unwrap();
+    let condemn = gc::thief::seal_condemn(thief.objects().sealer(), &record).unwrap();
     place.put(&ObjectName::GcCondemnByHash(1, names::hash_of(&[&condemn])).name(), &condemn);
     let hash = names::hash_of(&[&condemn]);
     let verdict = Verdict { number: 1, time, condemn: hash, delete: packs.clone(), pardon: vec![], extra: vec![] };
-    let verdict = gc::thief::seal_verdict(thief.sealer(), &verdict).unwrap();
+    let verdict = gc::thief::seal_verdict(thief.objects().sealer(), &verdict).unwrap();
     place.put(&ObjectName::GcVerdictByHash(1, names::hash_of(&[&verdict])).name(), &verdict);
     place.prune();
     let forged = [ObjectName::GcCondemnByHash(1, hash).name(), ObjectName::GcVerdictByHash(1, names::hash_of(&[&verdict])).name()];
@@ -422,7 +422,7 @@ fn a_revocation_that_came_after_the_commit_excuses_no_loss() {
     let repository = place.open();
     let revocation =
         Revocation { session: id.into(), time: repository.clock().now(), reason: "test".to_owned(), extra: Vec::new() };
-    place.put(&ObjectName::Revoked(id.into()).name(), &revocation::seal(repository.sealer(), &revocation).unwrap());
+    place.put(&ObjectName::Revoked(id.into()).name(), &revocation::seal(repository.objects().sealer(), &revocation).unwrap());
     let (findings, _) = small::check(&place.open(), ReadData::All);
     assert!(findings.is_empty(), "{findings:?}");
     for pack in place.packs() {
@@ -439,7 +439,7 @@ fn of_two_configs_with_one_number_none_brings_back_a_key_that_was_given_up() {
     let first = place.store.inner().get(&place.names("config")[0], u64::MAX).unwrap();
     let base = Config { number: 2, previous: names::hash_of(&[&first]), ..repository.config().clone() };
     let put = |config: &Config| {
-        let sealed = config::seal(repository.sealer(), config).unwrap();
+        let sealed = config::seal(repository.objects().sealer(), config).unwrap();
         place.put(&ObjectName::ConfigByHash(2, names::hash_of(&[&sealed])).name(), &sealed);
     };
     let later = |seconds| esker::clock::Timestamp { seconds: base.time.seconds + seconds, ..base.time };

@@ -26,7 +26,11 @@ fn files(seed: u64) -> Files {
 
 fn packs(repository: &Repository) -> Vec<(PackId, u64)> {
     let mut packs = Vec::new();
-    repository.store().list("packs", &mut |entry| packs.extend(names::parse_pack(&entry.name).map(|id| (id, entry.size)))).unwrap();
+    repository
+        .objects()
+        .store()
+        .list("packs", &mut |entry| packs.extend(names::parse_pack(&entry.name).map(|id| (id, entry.size))))
+        .unwrap();
     packs
 }
 
@@ -47,7 +51,7 @@ fn a_false_index_file_hides_nothing_and_is_named() {
     let length = row.encoding.chunk_length();
     row.id = id;
     let (index_id, bytes) =
-        index::seal(repository.sealer(), &IndexFile { replaces: Vec::new(), packs: vec![facts.clone()] }).unwrap();
+        index::seal(repository.objects().sealer(), &IndexFile { replaces: Vec::new(), packs: vec![facts.clone()] }).unwrap();
     let index_name = names::index_name(index_id);
     store.create(&index_name, &[&bytes]).unwrap();
     let mut writer = small::writer(&repository);
@@ -168,12 +172,13 @@ fn packs_of_a_run_that_goes_on_are_no_finding() {
                 encoding: esker::format::pack::Encoding::Literal { offset: 0, length: 3 },
             }],
         };
-        let sealed = esker::format::pack::seal_pack(repository.sealer(), esker::format::pack::Class::Data, vec![frame]).unwrap();
+        let sealed =
+            esker::format::pack::seal_pack(repository.objects().sealer(), esker::format::pack::Class::Data, vec![frame]).unwrap();
         let name = names::pack_name(sealed.facts.id);
         (sealed, name)
     };
     let parts: Vec<&[u8]> = sealed.parts.iter().map(Vec::as_slice).collect();
-    repository.store().create(&name, &parts).unwrap();
+    repository.objects().store().create(&name, &parts).unwrap();
     assert_eq!(small::check(&repository, ReadData::All).0, []);
     writer.abandon();
     assert_eq!(small::check(&repository, ReadData::All).0, []);
@@ -189,7 +194,7 @@ fn commit_wrong(
     let mut writer = small::writer(&repository);
     let (content, size) = make(&mut |kind, bytes| match kind {
         ChunkType::Data => {
-            let id = repository.keys().chunk_id(kind, &bytes);
+            let id = repository.objects().keys().chunk_id(kind, &bytes);
             writer.place(&[esker::repository::writer::Named { chunk_type: kind, id, bytes: &bytes }]).unwrap();
             id
         }

@@ -48,6 +48,26 @@ impl Objects {
         Ok(Self { store, clock, rng, keys, sealer, opener })
     }
 
+    /// Names to bytes.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The keys of this run.
+    pub fn keys(&self) -> &Arc<Keys> {
+        &self.keys
+    }
+
+    /// Opens sealed objects.
+    pub fn opener(&self) -> &Opener {
+        &self.opener
+    }
+
+    /// Seals new objects.
+    pub fn sealer(&self) -> &Arc<Sealer> {
+        &self.sealer
+    }
+
     /// Does this error say that an object is damaged, rather than that this store does not answer? See
     /// [`StoreError::is_damage`](crate::store::StoreError::is_damage).
     pub fn is_damage(&self, error: &ObjectError) -> bool {

@@ -1,9 +1,10 @@
 //! The narrow waist: above it plaintext and ids, below it sealed bytes.
 //!
-//! A [`Repository`] is an opened place: store, keys, config. A [`writer::Writer`] runs one session through the commit protocol; a
-//! [`Reader`] gives chunks, trees and paths. Both look chunks up in a [`Catalog`](crate::catalog::Catalog).
+//! A [`Repository`] is an opened place: store, keys, config. A [`writer::Writer`] runs one session through the commit protocol. A
+//! [`Reader`] gives chunks, trees and paths. Both look chunks up in a [`Catalog`](crate::catalog::Catalog). What runs tell each other goes
+//! through [`Records`](crate::records::Records).
 //!
-//! Leans on `catalog`, `objects`, `format`, `crypto`. Never knows what a source is, how files are restored, or who asks.
+//! Leans on `catalog`, `records`, `objects`, `format`, `crypto`. Never knows what a source is, how files are restored, or who asks.
 
 mod catalogs;
 mod error;
@@ -43,9 +44,8 @@ use std::sync::Arc;
 use crate::cache::Cache;
 use crate::chunker::Sizes;
 use crate::clock::{Clock, Rng};
-use crate::crypto::{Keys, Secret as Secret32};
+use crate::crypto::Secret as Secret32;
 use crate::format::config::Config;
-use crate::format::{Opener, Sealer};
 use crate::id::{ObjectHash, RepositoryId, SnapshotId};
 use crate::objects::Objects;
 use crate::records::host_state::HostMemory;
@@ -77,9 +77,9 @@ impl Repository {
     pub fn id(&self) -> RepositoryId {
         self.objects.keys.repository_id()
     }
-    /// The door to its objects, for the rooms below and for operations that are about objects as such: verify, repair and prune handle whole
-    /// packs, parity objects and index files by the verbs of [`Objects`].
-    pub(crate) fn objects(&self) -> &Objects {
+    /// The door to its objects: for operations that are about objects as such (verify, repair and prune handle whole packs, parity objects
+    /// and index files), and for tests that forge or damage objects.
+    pub fn objects(&self) -> &Objects {
         &self.objects
     }
     /// The door for `mirror`, which copies every object as it is and opens none.
@@ -92,22 +92,6 @@ impl Repository {
     /// The store's.
     pub fn list_objects(&self, folder: &str, each: &mut dyn FnMut(Entry)) -> Result<(), StoreError> {
         self.objects.list(folder, each)
-    }
-    /// Names to bytes.
-    pub fn store(&self) -> &Arc<dyn Store> {
-        &self.objects.store
-    }
-    /// What this run may use.
-    pub fn keys(&self) -> &Arc<Keys> {
-        &self.objects.keys
-    }
-    /// Opens sealed objects.
-    pub fn opener(&self) -> &Opener {
-        &self.objects.opener
-    }
-    /// Seals new ones.
-    pub fn sealer(&self) -> &Arc<Sealer> {
-        &self.objects.sealer
     }
     /// Time.
     pub fn clock(&self) -> &Arc<dyn Clock> {

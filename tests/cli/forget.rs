@@ -195,7 +195,7 @@ fn a_tombstone_forged_with_a_writer_key_is_ignored_and_told_of() {
     let house = House::with_snapshot();
     let id = SnapshotId::from_hex(&house.ids()[0]).unwrap();
     let repository = house.with_writer_key(now());
-    let sealed = repository.store().get(&names::snapshot_name(id), 1 << 20).unwrap();
+    let sealed = repository.objects().store().get(&names::snapshot_name(id), 1 << 20).unwrap();
     let record = Forgotten {
         snapshot: id,
         hash: names::hash_of(&[&sealed]),
@@ -204,9 +204,9 @@ fn a_tombstone_forged_with_a_writer_key_is_ignored_and_told_of() {
         extra: Vec::new(),
     };
     let body = [record.encode().unwrap(), vec![0; 32]].concat();
-    let forged = repository.sealer().seal_as_anybody(ObjectType::Forgotten, &body).unwrap();
+    let forged = repository.objects().sealer().seal_as_anybody(ObjectType::Forgotten, &body).unwrap();
     let name = ObjectName::Forgotten(id, names::hash_of(&[&forged])).name();
-    repository.store().create(&name, &[&forged]).unwrap();
+    repository.objects().store().create(&name, &[&forged]).unwrap();
     let listed = exits(house.esker(), ["snapshots", "--json"], 0);
     assert!(stderr(&listed).contains(name.as_str()) && stderr(&listed).contains("ignored"), "{}", stderr(&listed));
     assert_eq!(json(&listed.stdout).as_array().unwrap().len(), 1);

@@ -31,7 +31,7 @@ impl Thief {
         if kind != ChunkType::Data {
             return self.writer.place_metadata(kind, bytes).unwrap().0;
         }
-        let id = self.writer.repository().keys().chunk_id(kind, bytes);
+        let id = self.writer.repository().objects().keys().chunk_id(kind, bytes);
         self.writer.place(&[Named { chunk_type: kind, id, bytes }]).unwrap();
         id
     }

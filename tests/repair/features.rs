@@ -21,7 +21,7 @@ fn what_only_a_newer_esker_may_write_this_one_reads_and_leaves_alone() {
     let first = house.store.get(&ObjectName::Config(1).name(), u64::MAX).unwrap();
     let mut config = repository.config().clone();
     (config.number, config.previous, config.write_features) = (2, names::hash_of(&[&first]), 1 << 62);
-    let sealed = config::seal(repository.sealer(), &config).unwrap();
+    let sealed = config::seal(repository.objects().sealer(), &config).unwrap();
     house.store.create(&ObjectName::Config(2).name(), &[&sealed]).unwrap();
     let repository = house.open();
     let before = small::names(&house.store);

@@ -119,7 +119,7 @@ fn a_pack_that_a_verdict_lists_never_comes_back() {
         time: repository.clock().now(),
         extra: Vec::new(),
     };
-    let sealed = esker::format::gc::seal_condemn(repository.sealer(), &condemn).unwrap();
+    let sealed = esker::format::gc::seal_condemn(repository.objects().sealer(), &condemn).unwrap();
     house.store.create(&ObjectName::GcCondemn(1).name(), &[&sealed]).unwrap();
     let verdict = Verdict {
         number: 1,
@@ -129,7 +129,7 @@ fn a_pack_that_a_verdict_lists_never_comes_back() {
         pardon: Vec::new(),
         extra: Vec::new(),
     };
-    let sealed = esker::format::gc::seal_verdict(repository.sealer(), &verdict).unwrap();
+    let sealed = esker::format::gc::seal_verdict(repository.objects().sealer(), &verdict).unwrap();
     house.store.create(&ObjectName::GcVerdict(1).name(), &[&sealed]).unwrap();
     house.store.delete(&names::pack_name(pack)).unwrap();
 

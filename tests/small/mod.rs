@@ -79,7 +79,7 @@ pub fn init_for_a_single_maintainer(store: Arc<dyn Store>) -> (Arc<Repository>, 
 fn init_with(store: Arc<dyn Store>, options: &InitOptions) -> (Arc<Repository>, String) {
     let password = Passphrase::new(PASSWORD.to_owned());
     let repository = Repository::init(environment(store, 1), &password, options).unwrap().repository;
-    let line = repository.keys().root().unwrap().to_line(1).to_string();
+    let line = repository.objects().keys().root().unwrap().to_line(1).to_string();
     (Arc::new(repository), line)
 }
 
@@ -140,7 +140,7 @@ fn store_file(writer: &mut Writer, repository: &Repository, bytes: &[u8]) -> Con
     let pieces = if bytes.len() >= 64 * LIST_ITEMS { LIST_ITEMS } else { 1 };
     let mut builder = content::Builder::new(Leaves::Data);
     for piece in bytes.chunks(bytes.len().div_ceil(pieces).max(1)) {
-        let id = repository.keys().chunk_id(ChunkType::Data, piece);
+        let id = repository.objects().keys().chunk_id(ChunkType::Data, piece);
         writer.place(&[Named { chunk_type: ChunkType::Data, id, bytes: piece }]).unwrap();
         builder.push(Item::Chunk { id, length: piece.len() as u64 }, &mut store_metadata(writer)).unwrap();
     }
@@ -148,7 +148,7 @@ fn store_file(writer: &mut Writer, repository: &Repository, bytes: &[u8]) -> Con
 }
 
 pub fn store_folder(writer: &mut Writer, nodes: Vec<Node>) -> Content {
-    let mut builder = folder::Builder::new(&writer.repository().keys().cut_key());
+    let mut builder = folder::Builder::new(&writer.repository().objects().keys().cut_key());
     for node in nodes {
         builder.push(&node, &mut store_metadata(writer)).unwrap();
     }
@@ -263,21 +263,22 @@ pub fn names(store: &MemoryStore) -> Vec<esker::store::Name> {
 }
 
 pub fn chunk_id(repository: &Repository, bytes: &[u8]) -> ChunkId {
-    repository.keys().chunk_id(ChunkType::Data, bytes)
+    repository.objects().keys().chunk_id(ChunkType::Data, bytes)
 }
 
 /// A condemn record of these packs, as an owner makes it.
 pub fn condemn(repository: &Repository, number: u64, packs: Vec<PackId>) {
     let time = Timestamp { seconds: 1_790_000_000, nanoseconds: 0 };
     let record = Condemn { number, time, packs, written: Vec::new(), snapshots: Vec::new(), extra: Vec::new() };
-    let sealed = gc::seal_condemn(repository.sealer(), &record).unwrap();
-    repository.store().create(&ObjectName::GcCondemn(number).name(), &[&sealed]).unwrap();
+    let sealed = gc::seal_condemn(repository.objects().sealer(), &record).unwrap();
+    repository.objects().store().create(&ObjectName::GcCondemn(number).name(), &[&sealed]).unwrap();
 }
 
 /// What the last acknowledgement of the one live session says.
 pub fn acknowledged(repository: &Repository, id: SessionId) -> (u64, BTreeSet<PackId>) {
     let mut newest = 0;
     repository
+        .objects()
         .store()
         .list(format_names::SESSIONS, &mut |entry| {
             if let Some(ObjectName::SessionRecord(session, number)) = ObjectName::parse(&entry.name)
@@ -288,8 +289,10 @@ pub fn acknowledged(repository: &Repository, id: SessionId) -> (u64, BTreeSet<Pa
         })
         .unwrap();
     let name = |number| ObjectName::SessionRecord(id, number).name();
-    let start = session::open_start(repository.opener(), id, &repository.store().get(&name(0), u64::MAX).unwrap()).unwrap();
-    let sealed = repository.store().get(&name(newest), u64::MAX).unwrap();
-    let record = session::open_acknowledgement(repository.opener(), &start, newest, &sealed).unwrap();
+    let start =
+        session::open_start(repository.objects().opener(), id, &repository.objects().store().get(&name(0), u64::MAX).unwrap())
+            .unwrap();
+    let sealed = repository.objects().store().get(&name(newest), u64::MAX).unwrap();
+    let record = session::open_acknowledgement(repository.objects().opener(), &start, newest, &sealed).unwrap();
     (record.observed, record.pins.into_iter().collect())
 }
