@@ -7,7 +7,7 @@
     ... or --recovery-key-file FILE, or --passphrase-file FILE
 
 It reads packs only (never index files), checks every hash, commitment, tag, id and stream MAC, and is slow. It restores bytes, folders,
-links, modes and times; owners, attributes and devices it leaves out. Not a product: use esker if you can.
+symbolic and hard links, attributes, modes and times; owners, flags and special files it leaves out. Not a product: use esker if you can.
 """
 import argparse
 import hashlib
@@ -352,16 +352,30 @@ class Chunks:
                 yield node
 
 
-def restore(chunks, generation, content, place, macs, path=b""):
+def attributes(chunks, generation, node, target, inside):
+    for name, value, content in node[13]:
+        need((value is None) != (content is None), "an attribute with two values, or none")
+        if value is None:
+            value = b"".join(chunks.file(generation, content))
+        try:
+            os.setxattr(target, name, value, follow_symlinks=False)
+        except OSError as error:
+            print(f"left out: attribute {name!r} of {inside!r}: {error}", file=sys.stderr)
+
+
+def restore(chunks, generation, content, place, macs, linked, path=b""):
     os.mkdir(place)
     for node in chunks.folder(generation, content):
         name, kind, mode, mtime, size = node[0], node[1], node[2], node[7], node[9]
         target, inside = os.path.join(place, name), path + b"/" + name if path else name
+        pair = tuple(node[14]) if node[14] else None
+        if pair in linked:
+            os.link(linked[pair], target, follow_symlinks=False)
+            continue
         if kind == FOLDER:
-            restore(chunks, generation, node[10], target, macs, inside)
+            restore(chunks, generation, node[10], target, macs, linked, inside)
         elif kind == SYMLINK:
             os.symlink(node[11], target)
-            continue
         elif kind == FILE:
             stream, total = macs.get(inside, (None, 0))[0], 0
             with open(target, "xb") as out:
@@ -374,8 +388,12 @@ def restore(chunks, generation, content, place, macs, path=b""):
         else:
             print(f"left out: {inside!r}", file=sys.stderr)
             continue
-        os.chmod(target, mode & 0o777)
-        os.utime(target, ns=(mtime[0] * 10**9 + mtime[1],) * 2)
+        if pair:
+            linked[pair] = target
+        attributes(chunks, generation, node, target, inside)
+        if kind != SYMLINK:
+            os.chmod(target, mode & 0o777)
+        os.utime(target, ns=(mtime[0] * 10**9 + mtime[1],) * 2, follow_symlinks=False)
 
 
 def main():
@@ -410,7 +428,7 @@ def main():
         if given.what == "restore" and given.sid:
             key = kdf("stream", owner.writer(generation))
             macs = {s[0]: (blake3(key=key), s) for source in snapshot[10] for s in source[6]}
-            restore(Chunks(owner, given.repository), generation, snapshot[6], os.fsencode(given.folder), macs)
+            restore(Chunks(owner, given.repository), generation, snapshot[6], os.fsencode(given.folder), macs, {})
             for path, (running, (_, length, tag)) in macs.items():
                 need(running.digest() == tag, f"the stream {path!r} is not what was saved")
 

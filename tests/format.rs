@@ -5,10 +5,14 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may fail by panicking")]
 
+#[path = "servers/place.rs"]
+mod place;
 #[path = "format/protocol.rs"]
 mod protocol;
 #[path = "format/repository.rs"]
 mod repository;
+#[path = "format/restorer.rs"]
+mod restorer;
 #[path = "format/spec.rs"]
 mod spec;
 #[path = "format/vectors.rs"]

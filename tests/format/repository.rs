@@ -36,7 +36,7 @@ fn today() -> Vec<u8> {
 }
 
 /// What a restore must give: path to bytes, links as `-> target`, folders as `/`.
-fn expected() -> BTreeMap<String, Vec<u8>> {
+pub fn expected() -> BTreeMap<String, Vec<u8>> {
     BTreeMap::from([
         ("database".to_owned(), b"/".to_vec()),
         ("database/today.sql".to_owned(), today()),

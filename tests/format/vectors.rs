@@ -611,8 +611,31 @@ fn snapshots(maker: &mut Maker) {
     let original = |value: &[u8]| array([array([int(1), Value::Bool(false), bytes(value)])]);
     maker.good("snapshot", "a copy", &edit(&good, &[11], original(&[7; 48])));
     maker.edits(&good, &[("an original of 47 bytes", &[11], original(&[7; 47]))]);
+    snapshot_runs(maker, &good);
     let again = revocation::Revocation { session: SessionId([4; 16]), time: TIME, reason: "gave up".into(), extra: vec![] };
-    maker.body("revocation", &again.encode().unwrap());
+    let good = again.encode().unwrap();
+    maker.body("revocation", &good);
+    let failed = |host: &[u8]| array([array([int(1), Value::Bool(false), bytes(host)])]);
+    maker.good("revocation", "the record of a failed run of db1.example", &edit(&good, &[3], failed(b"db1.example")));
+    maker.good("revocation", "a host that is not UTF-8, which is no host", &edit(&good, &[3], failed(&[0xff])));
+    maker.edits(&good, &[("a host that is text and not bytes", &[3], array([array([int(1), Value::Bool(false), text("db1")])]))]);
+}
+
+/// Extra field 2: what the run stored, and how long it took.
+fn snapshot_runs(maker: &mut Maker, good: &[u8]) {
+    let run = |value: &[u8]| array([int(2), Value::Bool(false), bytes(value)]);
+    let stored = [(1u64 << 33).to_be_bytes(), 61_005u64.to_be_bytes()].concat();
+    let original = array([int(1), Value::Bool(false), bytes(&[7; 48])]);
+    maker.good("snapshot", "its run stored 2^33 bytes in 61.005 seconds", &edit(good, &[11], array([run(&stored)])));
+    maker.good("snapshot", "a copy with the run of its original", &edit(good, &[11], array([original.clone(), run(&stored)])));
+    maker.edits(
+        good,
+        &[
+            ("a run of 15 bytes", &[11], array([run(&stored[..15])])),
+            ("a run of 17 bytes", &[11], array([run(&[&stored[..], &[0]].concat())])),
+            ("a run before the original", &[11], array([run(&stored), original])),
+        ],
+    );
 }
 
 fn sessions(maker: &mut Maker) {

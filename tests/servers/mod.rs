@@ -16,9 +16,12 @@ pub mod certificate;
 pub mod clouds;
 pub mod faulty;
 pub mod http;
+mod place;
 pub mod s3;
 pub mod sshd;
 pub mod webdav;
+
+pub use place::{installed, program};
 
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
@@ -131,25 +134,4 @@ impl Drop for Server {
 /// A port that nobody listened on a moment ago.
 pub fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
-}
-
-/// Where `.ci/servers` puts what it installs.
-pub fn installed(below: &str) -> PathBuf {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let caches = || variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
-    let place = variable("ESKER_TEST_SERVERS").or_else(|| Some(caches()?.join("esker-test-servers")));
-    place.unwrap_or_default().join(below)
-}
-
-/// A program that a test needs. Absent, the test fails with words on what to do; with `ESKER_WITHOUT_SERVERS` set it says that it
-/// is skipped, and none.
-fn program(name: &str, path: PathBuf, advice: &str) -> Option<PathBuf> {
-    if path.exists() {
-        return Some(path);
-    }
-    if std::env::var_os("ESKER_WITHOUT_SERVERS").is_some_and(|set| !set.is_empty()) {
-        println!("SKIPPED: {name} is not installed and ESKER_WITHOUT_SERVERS is set");
-        return None;
-    }
-    panic!("{name} is not at {}: {advice}; ESKER_WITHOUT_SERVERS=1 leaves out the tests that need it", path.display());
 }
