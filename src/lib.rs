@@ -31,8 +31,10 @@ pub mod locks;
 pub mod monitor;
 pub mod notify;
 pub mod parallel;
+pub mod path;
 pub mod planted;
 pub mod private;
+pub mod process;
 
 // floor 0
 pub mod chunker;

@@ -1,6 +1,7 @@
 //! The target of a restore: opened once, and never left, whatever stands in the tree that is restored or happens in the target
 //! meanwhile.
 
+use crate::path;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -120,9 +121,8 @@ pub fn free_bytes(path: &Path) -> Option<u64> {
 
 /// The path of the parent and the last name. A path from `/` has no place here.
 fn split(path: &[u8]) -> Result<(&[u8], &[u8]), FilesystemError> {
-    match path.iter().rposition(|byte| *byte == b'/') {
-        Some(0) => Err(FilesystemError::BadName(path.to_vec())),
-        Some(slash) => Ok((&path[..slash], &path[slash + 1..])),
-        None => Ok((&[], path)),
+    match path::split_last(path) {
+        (b"", name) if name.len() < path.len() => Err(FilesystemError::BadName(path.to_vec())),
+        both => Ok(both),
     }
 }

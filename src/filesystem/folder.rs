@@ -15,6 +15,7 @@ use super::owners::Owners;
 use super::xattr;
 use crate::format::tree::{FileFlags, NodeKind};
 use crate::monitor::Stop;
+use crate::path;
 
 const LOOK_AT: &str = "look at";
 
@@ -64,7 +65,7 @@ impl Folder {
 
     /// The path of an entry, for messages.
     pub fn path_of(&self, name: &[u8]) -> Vec<u8> {
-        join(&self.path, name)
+        path::join(&self.path, name)
     }
 
     pub(super) fn error(&self, action: &'static str, name: &[u8], errno: Errno) -> FilesystemError {
@@ -183,23 +184,9 @@ pub(super) fn name_owners(found: &mut Found, owners: &Owners) {
     found.node.group = owners.group_name(found.node.gid);
 }
 
-/// `path` and `name` with a slash between.
-pub(super) fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
-    let mut joined = Vec::with_capacity(path.len() + 1 + name.len());
-    joined.extend_from_slice(path);
-    if !path.is_empty() && !name.is_empty() && !path.ends_with(b"/") {
-        joined.push(b'/');
-    }
-    joined.extend_from_slice(name);
-    joined
-}
-
 /// One step down and nothing else.
 pub(super) fn check_name(name: &[u8]) -> Result<(), FilesystemError> {
-    if name.is_empty() || name == b"." || name == b".." || name.contains(&b'/') || name.contains(&0) {
-        return Err(FilesystemError::BadName(name.to_vec()));
-    }
-    Ok(())
+    if path::is_name(name) { Ok(()) } else { Err(FilesystemError::BadName(name.to_vec())) }
 }
 
 fn kind_of(kind: FileType) -> Option<NodeKind> {

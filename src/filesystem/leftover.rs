@@ -2,13 +2,13 @@
 
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, flock, fstat, unlinkat};
 use rustix::io::Errno;
-use rustix::process::{Pid, test_kill_process};
 
 use super::error::FilesystemError;
 use super::folder::{Folder, open_beneath};
 use super::metadata::file_stat;
 use crate::clock::{Clock, SystemClock};
 use crate::monitor::Stop;
+use crate::process;
 
 const PREFIX: &str = ".esker-";
 /// The number of a dead process may be in use again. A replacement is written within minutes, so an older one is left over.
@@ -20,7 +20,7 @@ pub(super) fn name_of(number: u64) -> String {
 }
 
 /// The process that wrote the replacement of this name; none: another kind of name.
-pub(super) fn writer_of(name: &[u8]) -> Option<i32> {
+pub(super) fn writer_of(name: &[u8]) -> Option<u32> {
     let (process, number) = std::str::from_utf8(name).ok()?.strip_prefix(PREFIX)?.split_once('-')?;
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     (is_number(process) && is_number(number)).then(|| process.parse().ok())?
@@ -58,10 +58,9 @@ impl Folder {
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return false;
         }
-        let own = i32::try_from(std::process::id()).ok();
         let writer = writer_of(name);
-        let is_dead = writer.and_then(Pid::from_raw).is_none_or(|pid| test_kill_process(pid) == Err(Errno::SRCH));
-        is_dead || writer == own || is_old(file_stat(&stat).mtime.seconds)
+        writer.is_none_or(|writer| process::is_gone(writer) || writer == std::process::id())
+            || is_old(file_stat(&stat).mtime.seconds)
     }
 }
 

@@ -159,7 +159,7 @@ impl ObjectName {
             | Self::GcVerdict(_)
             | Self::Revoked(_) => name.as_str().to_owned(),
             Self::Keyslot(_) | Self::Pack(_) | Self::Index(_) | Self::Forgotten(..) | Self::Note(_) | Self::Parity(..) => {
-                name.as_str().rsplit_once('/').map_or(String::new(), |(place, _)| place.to_owned())
+                name.folder().to_owned()
             }
             // The place of its number, whichever form of the name it stands under.
             Self::ConfigByHash(number, _) => Self::Config(*number).place(),

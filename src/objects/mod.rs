@@ -3,13 +3,13 @@
 //! [`Objects`] is what the rooms above need to read and write any object: the store, the keys of this run, time and randomness. What an
 //! object means is known above (`catalog`, `records`) and in `format`.
 
-mod create;
+mod create_same;
 mod error;
 mod listed;
 mod packs;
 mod parity;
 
-pub use create::{create_same, unless_same};
+pub use create_same::{create_same, unless_same};
 pub use error::ObjectError;
 pub use listed::{HASH_OF_TOO_LARGE, get};
 pub use parity::{put_parity, read_what_is_left};

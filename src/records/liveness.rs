@@ -1,6 +1,7 @@
 //! Is the process behind a session gone? Only the machine on which the process ran can prove that.
 
 use crate::format::session::Start;
+use crate::process;
 
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 /// The second one exists where there is no systemd.
@@ -25,19 +26,13 @@ fn is_dead_on(machine: &[u8], boot: &[u8], start: &Start, host: &str) -> bool {
     }
     // One boot is one machine, even without an identity: minimal systems and many containers have none.
     // Without /proc nothing can be proved.
-    let Some(_) = process_start("self") else { return false };
-    match process_start(&start.pid.to_string()) {
+    let Some(_) = process::start_of("self") else { return false };
+    match process::start_of(&start.pid.to_string()) {
         Some(running) => start.process_start != 0 && running != start.process_start,
         // For a service that may not see other users' processes (ProtectProc), /proc hides processes that are alive. A null signal finds
         // them.
-        None => is_nobody(start.pid),
+        None => process::is_gone(start.pid),
     }
-}
-
-/// Does the kernel know no process with this id? Of a process that this one may not signal it says so.
-fn is_nobody(pid: u32) -> bool {
-    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-    pid.is_none_or(|pid| rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH))
 }
 
 /// The machine's identity (empty when it has none), a space, and the namespace of process ids. In another namespace the same ids mean other
@@ -64,15 +59,6 @@ fn first_line(path: &str) -> Vec<u8> {
     text.lines().next().unwrap_or_default().trim().as_bytes().iter().copied().take(64).collect()
 }
 
-/// Field 22 of `/proc/<pid>/stat`: when the process was started, in clock ticks since boot. A process id may be used again, but not with the
-/// same start.
-fn process_start(pid: &str) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the program's name in parentheses and may hold anything.
-    let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_whitespace().nth(19)?.parse().ok()
-}
-
 /// This boot of the machine.
 pub(super) fn boot() -> Vec<u8> {
     first_line(BOOT)
@@ -80,7 +66,7 @@ pub(super) fn boot() -> Vec<u8> {
 
 /// When this process was started; 0 when that cannot be read.
 pub(super) fn own_start() -> u64 {
-    process_start("self").unwrap_or(0)
+    process::start_of("self").unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -98,7 +84,7 @@ mod tests {
             machine: machine(),
             boot: first_line(BOOT),
             pid: std::process::id(),
-            process_start: process_start("self").unwrap(),
+            process_start: process::start_of("self").unwrap(),
             encapsulated: [0; 32],
             extra: Vec::new(),
         }

@@ -9,6 +9,7 @@ use crate::format::snapshot::{Snapshot, SourceEntry, SourceStatus, Totals};
 use crate::format::tree::Content;
 use crate::id::SnapshotId;
 use crate::monitor::{Monitor, Phase, Stop};
+use crate::path;
 use crate::repair::RepairError;
 use crate::repair::marks::Marks;
 use crate::repair::tree::Rebuild;
@@ -166,8 +167,7 @@ impl Look<'_> {
 }
 
 fn concerns(source: &SourceEntry, lost: &Lost) -> bool {
-    let is_at_or_below =
-        |path: &[u8]| path == lost.path() || path.strip_prefix(lost.path()).is_some_and(|rest| rest.starts_with(b"/"));
+    let is_at_or_below = |path: &[u8]| is_at_or_below(path, lost.path());
     is_at_or_below(&source.path) || source.streams.iter().any(|stream| is_at_or_below(&stream.path))
 }
 
@@ -180,7 +180,7 @@ fn beside(id: SnapshotId, original: &StoredSnapshot, root: Content, totals: Tota
         if !lost.iter().any(|lost| concerns(source, lost)) {
             continue;
         }
-        let is_gone = |path: &[u8]| lost.iter().any(|lost| lost.path() == path || is_below(path, lost.path()));
+        let is_gone = |path: &[u8]| lost.iter().any(|lost| is_at_or_below(path, lost.path()));
         source.streams.retain(|stream| !is_gone(&stream.path));
         source.status = SourceStatus::Failed;
         if is_gone(&source.path) && !lost.iter().any(|lost| matches!(lost, Lost::PartOfFolder(path) if *path == source.path)) {
@@ -199,6 +199,7 @@ fn beside(id: SnapshotId, original: &StoredSnapshot, root: Content, totals: Tota
     snapshot
 }
 
-fn is_below(path: &[u8], folder: &[u8]) -> bool {
-    path.strip_prefix(folder).is_some_and(|rest| rest.starts_with(b"/"))
+/// Nothing is below the empty path here: a loss at the root of a snapshot names what is lost.
+fn is_at_or_below(path: &[u8], lost: &[u8]) -> bool {
+    path == lost || !lost.is_empty() && path::relative(path, lost).is_some()
 }

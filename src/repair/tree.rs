@@ -10,6 +10,7 @@ use crate::format::tree::{Content, Item, Node, NodeKind, TreeChunk, XattrValue};
 use crate::format::{FormatError, snapshot::Totals};
 use crate::id::ChunkId;
 use crate::monitor::{Monitor, Stop};
+use crate::path;
 use crate::repair::marks::Marks;
 use crate::repository::writer::{Named, Writer};
 use crate::repository::{Reader, RepositoryError};
@@ -127,11 +128,7 @@ impl<'a> Rebuild<'a> {
                 continue;
             };
             for node in tree.nodes {
-                let length = path.len();
-                if !path.is_empty() {
-                    path.push(b'/');
-                }
-                path.extend_from_slice(&node.name);
+                let length = path::push(path, &node.name);
                 if let Some(node) = self.node(node, path, depth)? {
                     let writer = &mut *self.writer;
                     builder.push(&node, &mut |kind, bytes| store(writer, kind, &bytes)).map_err(Failed::into_error)?;

@@ -36,7 +36,6 @@ pub use open::{Environment, Secret};
 pub use reader::{BadCopy, Location, Reader};
 pub use snapshots::{Forgone, SnapshotList, StoredSnapshot};
 pub use strangers::{check_is_free, program_at};
-pub use walk::ordered::parts;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use crate::filesystem::{ExcludeError, Excludes};
 use crate::format::snapshot::{Snapshot, SourceEntry, SourceStatus};
 use crate::format::tree::{LeftOut, Node, NodeKind};
-use crate::restore::plan::join;
+use crate::path;
 
 const DIRECTORY: &str = "directory";
 const UNREAD: Why = "the snapshot could not read it";
@@ -44,7 +44,7 @@ pub struct Covered {
 impl Coverage {
     /// Of what is below `base` in the snapshot. Without a snapshot nothing is known.
     pub fn new(snapshot: Option<&Snapshot>, base: &[u8]) -> Result<Self, ExcludeError> {
-        let base = parts(base).join(&b'/');
+        let base = path::plain(base);
         let Some(snapshot) = snapshot else { return Ok(Self { base, sources: Vec::new(), failed: Vec::new(), is_vague: true }) };
         let is_directory = |source: &&SourceEntry| {
             source.kind == DIRECTORY && source.status == SourceStatus::Ok && source.path == source.name.as_bytes()
@@ -64,11 +64,8 @@ impl Coverage {
         if self.is_vague {
             return None;
         }
-        let whole = if path.is_empty() { self.base.clone() } else { join(&self.base, path) };
-        let (name, rest) = match whole.iter().position(|&byte| byte == b'/') {
-            Some(slash) => (&whole[..slash], &whole[slash + 1..]),
-            None => (&whole[..], &b""[..]),
-        };
+        let whole = if path.is_empty() { self.base.clone() } else { path::join(&self.base, path) };
+        let (name, rest) = path::split_first(&whole);
         let source = self.sources.iter().find(|source| source.name == name)?;
         Some((source, rest.to_vec()))
     }
@@ -76,7 +73,7 @@ impl Coverage {
     /// Where what goes into the target was taken from, and the last name of its path in the snapshot.
     pub fn original(&self) -> Option<(PathBuf, Vec<u8>)> {
         let (source, below) = self.of(b"")?;
-        let name = self.base.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+        let name = path::split_last(&self.base).1;
         Some((source.original.join(OsStr::from_bytes(&below)), name.to_vec()))
     }
 
@@ -88,8 +85,8 @@ impl Coverage {
     /// Why an entry of an older snapshot is not in this one although it may still be there. None: it was removed, as far as is known.
     /// `left_out` is what the node of its folder in this snapshot says; `path` is relative to what is looked at.
     pub fn why_absent(&self, path: &[u8], node: &Node, left_out: LeftOut) -> Option<Why> {
-        let whole = join(&self.base, path);
-        let name = whole.split(|&byte| byte == b'/').next().unwrap_or_default();
+        let whole = path::join(&self.base, path);
+        let name = path::split_first(&whole).0;
         if self.failed.iter().any(|failed| failed == name) {
             return Some("its source failed");
         }
@@ -145,7 +142,7 @@ impl Covered {
             return Some("the snapshot leaves out files of this size");
         }
         // Said of the entry by its path, or of the source as a whole.
-        let whole = join(&self.name, path);
+        let whole = path::join(&self.name, path);
         if self.unread.iter().any(|line| concerns(line, &whole)) {
             return Some(UNREAD);
         }
@@ -158,11 +155,6 @@ impl Covered {
     }
 }
 
-/// The names in a path of a snapshot, as a user may have written it.
-pub(super) fn parts(path: &[u8]) -> Vec<&[u8]> {
-    path.split(|&byte| byte == b'/').filter(|part| !part.is_empty() && *part != b".").collect()
-}
-
 /// Does a reason of an incomplete snapshot speak of this path, or of something below it?
 fn concerns(line: &str, path: &[u8]) -> bool {
     line.strip_prefix(&path.escape_ascii().to_string()).is_some_and(|rest| rest.starts_with(':') || rest.starts_with('/'))
@@ -170,13 +162,13 @@ fn concerns(line: &str, path: &[u8]) -> bool {
 
 /// Does an incomplete snapshot say that this very entry, which it holds, is not as it should be?
 pub fn is_named(snapshot: &Snapshot, path: &[u8]) -> bool {
-    let whole = parts(path).join(&b'/');
+    let whole = path::plain(path);
     snapshot.incomplete.iter().any(|line| concerns(line, &whole))
 }
 
 /// Does an incomplete snapshot lack something of what is at `path` or below? Yes, where it does not say where things are missing.
 pub fn is_affected(snapshot: &Snapshot, path: &[u8]) -> bool {
-    let parts = parts(path);
+    let parts: Vec<&[u8]> = path::parts(path).collect();
     if parts.is_empty() {
         return !snapshot.is_complete();
     }

@@ -13,8 +13,8 @@ use crate::format::limits::DEPTH_MAX;
 use crate::format::names;
 use crate::format::tree::NodeKind;
 use crate::monitor::Stop;
+use crate::path;
 use crate::restore::coverage::{Covered, Why};
-use crate::restore::plan::join;
 use crate::restore::select::{Selected, Selection};
 use crate::restore::{FAILURES_NAMED_MAX, RestoreError};
 
@@ -172,7 +172,7 @@ impl Doom<'_> {
             }
             let mut all = true;
             for Named { name, .. } in names {
-                all &= self.list_at(&open, &name, &join(path, &name), depth + 1, out, kept)?;
+                all &= self.list_at(&open, &name, &path::join(path, &name), depth + 1, out, kept)?;
             }
             if !all {
                 return Ok(false);

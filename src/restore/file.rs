@@ -8,7 +8,8 @@ use quick_cache::sync::Cache;
 use crate::filesystem::{FilesystemError, NewFile, Target};
 use crate::format::tree::Node;
 use crate::locks::Unpoisoned;
-use crate::restore::plan::{Action, join};
+use crate::path;
+use crate::restore::plan::Action;
 
 /// Files open at once. Together with the target's folders well below the usual limit of 1,024 descriptors.
 const HANDLES_MAX: usize = 128;
@@ -86,7 +87,7 @@ impl FileJob {
 
     /// Where it is, relative to the target.
     pub fn path(&self) -> Vec<u8> {
-        join(&self.folder, &self.node.name)
+        path::join(&self.folder, &self.node.name)
     }
 
     /// How it is written.

@@ -34,6 +34,7 @@ use crate::format::snapshot::Snapshot;
 use crate::format::tree::{Content, LeftOut, NodeKind};
 use crate::monitor::{Monitor, Phase, Quiet, Stop, Stopped};
 use crate::parallel::{self, Feed, cores};
+use crate::path;
 use crate::repository::{Reader, Repository, RepositoryError};
 
 use self::coverage::{Coverage, Covered, Why};
@@ -372,7 +373,7 @@ impl Start {
 
     /// The folder of the snapshot whose entries go into the target; `path` is what was asked for.
     fn base(&self, path: &[u8]) -> Vec<u8> {
-        let mut parts = coverage::parts(path);
+        let mut parts: Vec<&[u8]> = path::parts(path).collect();
         if let Self::Entry(_) = self {
             parts.pop();
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::filesystem::Found;
 use crate::format::tree::{Node, NodeKind};
 use crate::id::ChunkId;
+use crate::path;
 use crate::restore::Overwrite;
 use crate::restore::file::FileJob;
 
@@ -111,7 +112,7 @@ pub struct Place {
 impl Place {
     /// Both together.
     pub fn path(&self) -> Vec<u8> {
-        join(&self.folder, &self.name)
+        path::join(&self.folder, &self.name)
     }
 }
 
@@ -231,17 +232,6 @@ impl WindowSize {
         self.0 = (self.0 * 2).min(WINDOW_WEIGHT_MAX);
         std::mem::take(window)
     }
-}
-
-/// `folder` and `name` with a slash between.
-pub fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
-    let mut path = Vec::with_capacity(folder.len() + 1 + name.len());
-    path.extend_from_slice(folder);
-    if !folder.is_empty() {
-        path.push(b'/');
-    }
-    path.extend_from_slice(name);
-    path
 }
 
 #[cfg(test)]

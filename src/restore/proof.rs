@@ -5,8 +5,8 @@
 
 use crate::filesystem::Target;
 use crate::format::snapshot::Stream;
-use crate::repository::{Repository, StoredSnapshot, parts};
-use crate::restore::plan::join;
+use crate::path;
+use crate::repository::{Repository, StoredSnapshot};
 use crate::restore::select::Selected;
 use crate::restore::tally::count;
 use crate::restore::{Failure, Overwrite, RestoreError, Run};
@@ -32,7 +32,7 @@ impl StreamProof {
 
     /// Is this its path, as a person may type it?
     pub fn is_at(&self, path: &[u8]) -> bool {
-        self.stream.path == plain(path)
+        self.stream.path == path::plain(path)
     }
 
     /// To be fed with all of it.
@@ -68,7 +68,7 @@ impl Run<'_> {
         if self.options.overwrite == Overwrite::Never {
             return Ok(());
         }
-        let below = plain(below);
+        let below = path::plain(below);
         for proof in proofs {
             let Some(path) = relative(&proof.stream.path, &below).filter(|path| self.selects(path)) else { continue };
             if self.tally.has_failed(path) {
@@ -93,8 +93,7 @@ impl Run<'_> {
 
     /// Is it what was taken? `None`: there is no such file.
     fn holds(&self, target: &Target, path: &[u8], proof: &StreamProof) -> Result<Option<bool>, RestoreError> {
-        let slash = path.iter().rposition(|byte| *byte == b'/');
-        let (folder, name) = slash.map_or((&[][..], path), |slash| (&path[..slash], &path[slash + 1..]));
+        let (folder, name) = path::split_last(path);
         let folder = target.folder(folder)?;
         let Some(mut found) = folder.look_up(name)? else { return Ok(None) };
         let file = folder.open_file(&mut found)?;
@@ -115,9 +114,9 @@ impl Run<'_> {
     /// Is this file among what the patterns let through?
     fn selects(&self, path: &[u8]) -> bool {
         let (mut within, mut above) = (self.selection.starts_selected(), Vec::new());
-        let mut parts = parts(path).peekable();
+        let mut parts = path::parts(path).peekable();
         while let Some(part) = parts.next() {
-            above = join(&above, part);
+            above = path::join(&above, part);
             match self.selection.select(&above, parts.peek().is_some(), within) {
                 Selected::Yes => within = true,
                 Selected::Below => {}
@@ -128,20 +127,15 @@ impl Run<'_> {
     }
 }
 
-/// Without what means nothing in a path that somebody typed.
-fn plain(path: &[u8]) -> Vec<u8> {
-    parts(path).fold(Vec::new(), |above, part| join(&above, part))
-}
-
 /// Where a path of the snapshot goes, when `below` is restored: a folder's content into the target, a file under its own name.
 fn relative<'p>(path: &'p [u8], below: &[u8]) -> Option<&'p [u8]> {
     if below.is_empty() {
         return Some(path);
     }
     if path == below {
-        return path.rsplit(|byte| *byte == b'/').next();
+        return Some(path::split_last(path).1);
     }
-    path.strip_prefix(below)?.strip_prefix(b"/")
+    path::relative(path, below)
 }
 
 #[cfg(test)]
@@ -155,6 +149,6 @@ mod tests {
         assert_eq!(relative(b"pg/a.dump", b"pg/a.dump"), Some(&b"a.dump"[..]));
         assert_eq!(relative(b"pg/a.dump", b"p"), None);
         assert_eq!(relative(b"pg/a.dump", b"redis"), None);
-        assert_eq!((plain(b"/pg/./a.dump/"), plain(b"/")), (b"pg/a.dump".to_vec(), Vec::new()));
+        assert_eq!((path::plain(b"/pg/./a.dump/"), path::plain(b"/")), (b"pg/a.dump".to_vec(), Vec::new()));
     }
 }

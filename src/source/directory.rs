@@ -1,5 +1,6 @@
 //! A folder as a source, and the checks before it is walked.
 
+use crate::path;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -49,7 +50,7 @@ impl FromStr for IfPresent {
     /// From `NAME` or `NAME:HEADER`.
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, header) = text.split_once(':').unwrap_or((text, ""));
-        if name.is_empty() || name.contains(['/', '\0']) || matches!(name, "." | "..") {
+        if !path::is_name(name.as_bytes()) {
             return Err(format!("{text:?} is not NAME or NAME:HEADER, with the name of a file in the folder"));
         }
         Ok(Self { name: name.to_owned(), header: header.to_owned() })

@@ -228,7 +228,7 @@ impl LocalStore {
         if planted::is("rename-before-fsync") {
             self.sync(temporary)?;
         }
-        self.sync_folder(folder, folder_of(name)).map_err(|error| self.failed("sync the folder of", name.as_str(), error))
+        self.sync_folder(folder, name.folder()).map_err(|error| self.failed("sync the folder of", name.as_str(), error))
     }
 
     /// Moves a temporary file to a name that must be free.
@@ -261,7 +261,7 @@ impl LocalStore {
     /// Opens an object for reading; with its size.
     fn open_object(&self, name: &Name) -> Result<(File, u64), StoreError> {
         let not_found = || StoreError::missing(name.clone());
-        let folder = self.folder(folder_of(name))?.ok_or_else(not_found)?;
+        let folder = self.folder(name.folder())?.ok_or_else(not_found)?;
         let file = match fs::openat(&folder, name.last_part(), READ, Mode::empty()) {
             Ok(file) => file,
             Err(Errno::NOENT) => return self.absent(()).and(Err(not_found())),
@@ -316,14 +316,14 @@ impl Store for LocalStore {
     }
 
     fn create(&self, name: &Name, parts: &[&[u8]]) -> Result<(), StoreError> {
-        let folder = self.make_folder(folder_of(name))?;
+        let folder = self.make_folder(name.folder())?;
         let mut temporary = self.write_temporary(parts)?;
         self.publish(&mut temporary, &folder, name)?;
         self.settle(&temporary, &folder, name)
     }
 
     fn replace(&self, name: &Name, parts: &[&[u8]]) -> Result<(), StoreError> {
-        let folder = self.make_folder(folder_of(name))?;
+        let folder = self.make_folder(name.folder())?;
         let mut temporary = self.write_temporary(parts)?;
         fs::renameat(&temporary.folder, &temporary.name, &folder, name.last_part())
             .map_err(|error| self.failed("replace", name.as_str(), error))?;
@@ -356,7 +356,7 @@ impl Store for LocalStore {
 
     fn size(&self, name: &Name) -> Result<u64, StoreError> {
         let not_found = || StoreError::missing(name.clone());
-        let folder = self.folder(folder_of(name))?.ok_or_else(not_found)?;
+        let folder = self.folder(name.folder())?.ok_or_else(not_found)?;
         match fs::statat(&folder, name.last_part(), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => self.size_of(name, &stat),
             Err(Errno::NOENT) => self.absent(()).and(Err(not_found())),
@@ -375,7 +375,7 @@ impl Store for LocalStore {
     }
 
     fn delete(&self, name: &Name) -> Result<(), StoreError> {
-        let Some(folder) = self.folder(folder_of(name))? else { return Ok(()) };
+        let Some(folder) = self.folder(name.folder())? else { return Ok(()) };
         match fs::unlinkat(&folder, name.last_part(), AtFlags::empty()) {
             Ok(()) => {
                 self.tell(|| DiskStep::Removed(name.to_string()));
@@ -468,11 +468,6 @@ fn sweep(mine: &Temporary) {
 
 fn parts(folder: &str) -> impl Iterator<Item = &str> {
     folder.split('/').filter(|part| !part.is_empty())
-}
-
-/// What stands before the last `/` of a name.
-pub(super) fn folder_of(name: &Name) -> &str {
-    name.as_str().rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
 fn sync_folder(folder: impl AsFd) -> rustix::io::Result<()> {

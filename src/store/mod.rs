@@ -43,6 +43,10 @@ impl Name {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+    /// What is before the last `/`; empty at the top of the store.
+    pub fn folder(&self) -> &str {
+        self.0.rsplit_once('/').map_or("", |(folder, _)| folder)
+    }
     /// What follows the last `/`.
     pub fn last_part(&self) -> &str {
         self.0.rsplit('/').next().unwrap_or(&self.0)

@@ -16,6 +16,7 @@ use crate::format::reference::{self, Opened, Reference};
 use crate::format::tree::{Content, Node, NodeKind, TreeChunk};
 use crate::id::SnapshotId;
 use crate::monitor::Stop;
+use crate::path;
 use crate::repository::{Location, RepositoryError};
 use crate::verify::damage::CauseNumber;
 use crate::verify::lookup::{Found, Lookup};
@@ -138,7 +139,7 @@ impl Trace<'_> {
             }
         }
         for (name, content) in folders {
-            let length = join(place.path, &name);
+            let length = path::push(place.path, &name);
             lost |= self.folder(&content, place.path, place.depth + 1)?;
             place.path.truncate(length);
         }
@@ -147,7 +148,7 @@ impl Trace<'_> {
 
     /// The data of a file, and of the attributes of any entry.
     fn node(&mut self, node: &Node, within: &mut Place<'_>) -> Result<bool, RepositoryError> {
-        let length = join(within.path, &node.name);
+        let length = path::push(within.path, &node.name);
         let mut place = Place { path: within.path, depth: within.depth, causes: Vec::new() };
         let data = reference::contents(node).filter(|(_, leaves)| *leaves == Leaves::Data);
         let references = data.flat_map(|(content, leaves)| reference::of_content(content, leaves));
@@ -169,14 +170,4 @@ impl Trace<'_> {
         }
         rows[row] = value;
     }
-}
-
-/// Adds a name to a path; the length it had before.
-fn join(path: &mut Vec<u8>, name: &[u8]) -> usize {
-    let length = path.len();
-    if !path.is_empty() {
-        path.push(b'/');
-    }
-    path.extend_from_slice(name);
-    length
 }

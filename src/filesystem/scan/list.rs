@@ -11,11 +11,12 @@ use rustix::io::Errno;
 use super::ahead::{Job, Listing};
 use super::{Entered, FolderState, LeftOutCounts, Mark, Only, ScanOptions, Trouble};
 use crate::filesystem::error::FilesystemError;
-use crate::filesystem::folder::{Folder, Listed, join, open_beneath};
+use crate::filesystem::folder::{Folder, Listed, open_beneath};
 use crate::filesystem::leftover;
 use crate::filesystem::metadata::{Found, found, kind};
 use crate::format::tree::{LeftOut, NodeKind};
 use crate::monitor::Stop;
+use crate::path;
 
 /// How a valid cache tag begins (<https://bford.info/cachedir/>).
 const CACHE_TAG: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
@@ -77,7 +78,7 @@ impl<'a> Lister<'a> {
         });
         let other_file_systems = u64::from(state == FolderState::OtherFileSystem);
         let left_out = LeftOutCounts { other_file_systems, ..LeftOutCounts::default() };
-        let troubles = detail.map(|detail| Trouble { path: join(self.root, path), vanished, detail }).into_iter().collect();
+        let troubles = detail.map(|detail| Trouble { path: path::join(self.root, path), vanished, detail }).into_iter().collect();
         let entered = Entered { path: path.to_vec(), folder, entries: Vec::new(), dir: None, state, troubles };
         Listing { entered: Box::new(entered), jobs: Vec::new(), left_out, was_empty: false }
     }
@@ -130,7 +131,7 @@ impl<'a> Lister<'a> {
         let jobs = entries
             .iter()
             .filter(|entry| entry.node.kind == NodeKind::Folder)
-            .map(|entry| Arc::new(Job::new(join(&path, &entry.node.name), entry.clone(), depth + 1, Arc::clone(&dir))))
+            .map(|entry| Arc::new(Job::new(path::join(&path, &entry.node.name), entry.clone(), depth + 1, Arc::clone(&dir))))
             .collect();
         folder.node.leave_out(left_out.bits());
         folder.node.leave_out(LeftOut::UNREAD.when(troubles.iter().any(|trouble| !trouble.vanished)));
@@ -207,7 +208,7 @@ impl<'a> Lister<'a> {
     }
 
     fn whole(&self, dir: &Folder, name: &[u8]) -> Vec<u8> {
-        join(self.root, &dir.path_of(name))
+        path::join(self.root, &dir.path_of(name))
     }
 
     /// The name of the entry that marks the folder as not to be backed up.

@@ -1,5 +1,6 @@
 //! What is looked at when only some paths of a folder were named.
 
+use crate::path;
 use std::collections::BTreeMap;
 
 /// What is looked at in a folder.
@@ -24,7 +25,7 @@ impl Only {
 
     fn add(&mut self, path: &[u8]) {
         let mut here = self;
-        for part in path.split(|byte| *byte == b'/').filter(|part| !part.is_empty()) {
+        for part in path::parts(path) {
             // What is named with all that is below it stays so.
             let Self::Names(names) = here else { return };
             here = names.entry(part.to_vec()).or_insert_with(|| Self::Names(BTreeMap::new()));
@@ -35,7 +36,7 @@ impl Only {
     /// What is looked at below the folder at `path`.
     pub(super) fn at(&self, path: &[u8]) -> &Self {
         let mut here = self;
-        for part in path.split(|byte| *byte == b'/').filter(|part| !part.is_empty()) {
+        for part in path::parts(path) {
             match here {
                 Self::Everything => break,
                 Self::Names(names) => here = names.get(part).unwrap_or(&Self::Everything),

@@ -101,7 +101,7 @@ fn a_path_longer_than_the_system_allows_comes_back() {
     let target = Target::open(from.path(), false).unwrap();
     let mut path = Vec::new();
     for depth in 0..40u8 {
-        path = super::super::folder::join(&path, &[b'a' + depth % 20; 200]);
+        path = crate::path::join(&path, &[b'a' + depth % 20; 200]);
         target.create_folder(&path).unwrap();
     }
     // Past the folders kept at hand as well.

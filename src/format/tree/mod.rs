@@ -12,6 +12,7 @@ use super::error::{FormatError, at_most};
 use super::{Extra, limits};
 use crate::clock::Timestamp;
 use crate::id::ChunkId;
+use crate::path;
 
 /// What stands under a name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -321,11 +322,7 @@ pub(super) fn content_in(WireContent(level, items): WireContent) -> Content {
 
 /// May a folder have an entry of this name?
 pub fn is_name(name: &[u8]) -> bool {
-    (1..=limits::NAME_SIZE_MAX).contains(&name.len())
-        && name != b"."
-        && name != b".."
-        && !name.contains(&b'/')
-        && !name.contains(&0)
+    name.len() <= limits::NAME_SIZE_MAX && path::is_name(name)
 }
 
 /// What holds for items wherever they stand; returns what they add up to. `holes`: bytes of a file at level 0.

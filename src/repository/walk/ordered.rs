@@ -7,6 +7,7 @@ use crate::format::proportion::Budget;
 use crate::format::reference::{self, Reference};
 use crate::format::tree::{Content, Item, Node, NodeKind, XattrValue};
 use crate::format::{FormatError, folder};
+use crate::path;
 use crate::repository::{Reader, RepositoryError};
 
 /// Decoded entries held at once. Beyond, those of the outermost folders are dropped, and read again when the walk comes back to them.
@@ -116,11 +117,6 @@ fn size_of_node(node: &Node) -> usize {
 /// Gets a path and a node, and says whether to go into it if it is a folder.
 pub type Visit<'a, E> = dyn FnMut(&[u8], &Node) -> Result<bool, E> + 'a;
 
-/// The parts of a path as a person may type it: between slashes, without those that mean nothing.
-pub fn parts(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    path.split(|&byte| byte == b'/').filter(|part| !part.is_empty() && *part != b".")
-}
-
 impl Reader {
     /// The plaintext of a chunk, for the walks.
     fn fetch(&self) -> impl FnMut(&Reference) -> Result<Vec<u8>, RepositoryError> {
@@ -167,7 +163,7 @@ impl Reader {
     /// The node at `path` (parts separated by `/`, empty parts ignored) below a folder; `None` for the folder itself.
     pub fn resolve(&self, root: &Content, path: &[u8], snapshot: &str) -> Result<Option<Node>, RepositoryError> {
         let mut found: Option<Node> = None;
-        for part in parts(path) {
+        for part in path::parts(path) {
             let missing = || RepositoryError::PathNotFound {
                 path: String::from_utf8_lossy(path).into_owned(),
                 snapshot: snapshot.to_owned(),
@@ -205,10 +201,7 @@ impl Reader {
                 continue;
             };
             let node = node?;
-            if !path.is_empty() {
-                path.push(b'/');
-            }
-            path.extend_from_slice(&node.name);
+            path::push(&mut path, &node.name);
             if each(&path, &node)? && node.kind == NodeKind::Folder {
                 walk.enter(&node.content)?;
                 lengths.push(path.len());

@@ -6,10 +6,11 @@ use super::{Level, State, Walker};
 use crate::filesystem::{Folder, Found};
 use crate::format::content::Leaves;
 use crate::format::tree::{Item, Node, NodeKind};
+use crate::path;
 use crate::repository::RepositoryError;
 use crate::restore::coverage::Why;
 use crate::restore::deletions::{Deletions, is_repository};
-use crate::restore::plan::{Action, join};
+use crate::restore::plan::Action;
 use crate::restore::select::Selected;
 use crate::restore::{Overwrite, RestoreError, Run};
 
@@ -131,7 +132,7 @@ impl Walker<'_> {
                 deletions.has_common |= is_root;
                 continue;
             }
-            let path = join(&level.path, &there.name);
+            let path = path::join(&level.path, &there.name);
             if selection.select(&path, there.kind == Some(NodeKind::Folder), level.selected) != Selected::Yes {
                 continue;
             }

@@ -11,11 +11,12 @@ use crate::filesystem::{FilesystemError, Folder, Found, Named};
 use crate::format::content::Leaves;
 use crate::format::limits::DEPTH_MAX;
 use crate::format::tree::{Content, HardLink, Item, LeftOut, Node, NodeKind};
+use crate::path;
 use crate::repository::RepositoryError;
 use crate::restore::compare::same_metadata;
 use crate::restore::coverage::Why;
 use crate::restore::file::FileJob;
-use crate::restore::plan::{Action, FirstName, FolderJob, LinkJob, Piece, Place, Segment, Window, WindowSize, decide, join};
+use crate::restore::plan::{Action, FirstName, FolderJob, LinkJob, Piece, Place, Segment, Window, WindowSize, decide};
 use crate::restore::select::Selected;
 use crate::restore::tally::count;
 use crate::restore::{Failure, IN_THE_WAY, Overwrite, RestoreError, Run, Start, is_damage};
@@ -189,7 +190,7 @@ impl<'a> Walker<'a> {
 
     fn visit(&mut self, node: Node) -> Result<(), RestoreError> {
         let Some(level) = self.levels.last() else { return Ok(()) };
-        let path = join(&level.path, &node.name);
+        let path = path::join(&level.path, &node.name);
         let within = level.selected;
         let selected = self.run.selection.select(&path, node.kind == NodeKind::Folder, within);
         if selected == Selected::Yes && !self.open_levels()? {

@@ -18,6 +18,7 @@ use crate::filesystem::{self, Entered, Excludes, FileStat, FileSystems, Folder, 
 use crate::format::tree::{self, LeftOut, Node, NodeKind, XattrValue};
 use crate::monitor::{Monitor, Problem, Stop};
 use crate::parallel::{OrderedPool, cores};
+use crate::path;
 use crate::repository::writer::Writer;
 use crate::snapshot::files::{ToRead, WHOLE_BYTES_MAX, WasRead, Workshop};
 use crate::snapshot::pending::{PendingStates, Seen, SeenFile};
@@ -169,10 +170,7 @@ impl Taker<'_> {
         let owners = Arc::clone(&self.context.workshop.owners);
         for trouble in std::mem::take(&mut entered.troubles) {
             // As it is called in the snapshot, as every other reason is: a restore looks for it there.
-            let below = trouble
-                .path
-                .strip_prefix(self.folder.as_os_str().as_bytes())
-                .map(|below| below.strip_prefix(b"/").unwrap_or(below));
+            let below = path::relative(&trouble.path, self.folder.as_os_str().as_bytes());
             let path = below.map_or_else(|| trouble.path.clone(), |below| self.path_of(below, b""));
             self.trouble(path, trouble.vanished, trouble.detail);
         }
@@ -433,10 +431,7 @@ impl Taker<'_> {
     fn path_of(&self, folder: &[u8], name: &[u8]) -> Vec<u8> {
         let mut path = self.source.as_bytes().to_vec();
         for part in if self.alone { [&[][..], &[]] } else { [folder, name] } {
-            if !part.is_empty() {
-                path.push(b'/');
-                path.extend_from_slice(part);
-            }
+            path::push(&mut path, part);
         }
         path
     }

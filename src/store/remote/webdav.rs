@@ -99,7 +99,7 @@ impl Mover {
         let unlucky = |error: crate::clock::RngError| Trouble::Final(StoreError::failed(error.to_string()));
         let random: String = random::<12>(&SystemRng).map_err(unlucky)?.iter().map(|byte| format!("{byte:02x}")).collect();
         let temporary = format!("tmp/{random}");
-        let folder = name.as_str().rsplit_once('/').map_or("", |(folder, _)| folder);
+        let folder = name.folder();
         self.make_folder(remote, "tmp").await?;
         self.make_folder(remote, folder).await?;
         let outcome = self.put_and_move(remote, &temporary, name, bytes, over).await;

@@ -10,7 +10,6 @@ use super::connection::{Connection, Ticket, Trouble};
 use super::wire::{Ask, Status, WRITE_NEW};
 use super::{Failure, SftpStore};
 use crate::locks::Unpoisoned;
-use crate::store::local::folder_of;
 use crate::store::{Name, StoreError, StoreErrorKind};
 
 /// Unfinished files live here; the name belongs to the store.
@@ -103,7 +102,7 @@ impl SftpStore {
         in_doubt: &mut bool,
     ) -> Result<Outcome, Failure> {
         let failed = |trouble| self.failed("publish", name.as_str(), trouble);
-        let folder = folder_of(name);
+        let folder = name.folder();
         let settling = self.begin_settling(connection, folder)?;
         let open = Ask::Open { path: temporary, how: WRITE_NEW, mode: Some(0o600) };
         let file = match connection.ask(open).and_then(|ticket| connection.handle(ticket)) {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use anyhow::Result;
 use esker::format::tree::{Content, LeftOut, Node, NodeKind};
+use esker::path;
 use esker::repository::{Reader, StoredSnapshot};
 use esker::restore::coverage::Coverage;
 use serde_json::{Map, Value, json};
@@ -64,8 +65,7 @@ fn same_streams(older: (&StoredSnapshot, &[u8]), newer: (&StoredSnapshot, &[u8])
         let base = trimmed(base);
         let streams = stored.snapshot.sources.iter().flat_map(|source| &source.streams);
         let below = streams.filter_map(|stream| {
-            let rest = stream.path.strip_prefix(&base[..])?;
-            let rest = rest.strip_prefix(b"/").unwrap_or(rest);
+            let rest = path::relative(&stream.path, &base)?;
             Some((rest.to_vec(), stream.bytes, stream.mac))
         });
         below.collect()

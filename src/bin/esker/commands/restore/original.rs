@@ -69,8 +69,7 @@ fn put(reader: &Reader, stored: &StoredSnapshot, source: &SourceEntry, path: Vec
         return Ok(Err("the snapshot does not say where it was; name a --target".to_owned()));
     };
     let node = reader.resolve(&stored.snapshot.root, &path, &stored.id.short())?;
-    let below = path.strip_prefix(&source.path[..]).unwrap_or_default();
-    let below = below.strip_prefix(b"/").unwrap_or(below);
+    let below = esker::path::relative(&path, &source.path).unwrap_or_default();
     let place = if below.is_empty() { original } else { original.join(OsStr::from_bytes(below)) };
     if node.is_none_or(|node| node.kind == NodeKind::Folder) {
         return Ok(Ok(Put { path, target: place, name: None }));

@@ -38,9 +38,8 @@ fn is_named_by_its_bytes(name: &Name) -> bool {
 }
 
 fn listed_size(store: &dyn Store, name: &Name) -> Result<Option<u64>, StoreError> {
-    let folder = name.as_str().rsplit_once('/').map_or("", |(folder, _)| folder);
     let mut found = None;
-    store.list(folder, &mut |entry| {
+    store.list(name.folder(), &mut |entry| {
         if entry.name == *name {
             found = Some(entry.size);
         }
