@@ -18,7 +18,7 @@
 //!  1                crypto        cache             keys | which pack holds which chunk (SQLite)
 //!  0   chunker   compress   parity   store          cut | squeeze | mend | names -> bytes
 //!      --------------------------------------------------------------------------------------
-//!  0   id   monitor   parallel   clock   planted   notify   environment   private    used by all
+//!  0   id   monitor   parallel   clock   locks   planted   notify   environment   private    used by all
 //! ```
 //!
 //! The library never prints and never exits; each room has its own small error.

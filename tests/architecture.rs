@@ -41,6 +41,17 @@ const CALLED_IN: [(&[&str], &str); 4] = [
     (&["process", "::", "exit"], "bin"),
 ];
 
+/// What an operation never writes: it knows plaintext and ids, and asks the waist, the records or the objects for the rest.
+const BELOW_THE_WAIST: [&[&str]; 7] = [
+    &["Keys"],
+    &["Sealer"],
+    &["Opener"],
+    &[".", "sealer"],
+    &[".", "opener"],
+    &["objects", "(", ")", ".", "store"],
+    &["objects", "(", ")", ".", "keys"],
+];
+
 // -- the map -----------------------------------------------------------------------------------------
 
 /// Rooms and the floor each stands on; -1 is what everybody may use.
@@ -66,6 +77,11 @@ impl Map {
         }
         assert_eq!(floors.keys().cloned().collect::<BTreeSet<_>>(), declared, "the picture in lib.rs and its modules differ");
         Self(floors)
+    }
+
+    /// Does it stand above the waist?
+    fn is_operation(&self, room: &str) -> bool {
+        self.0.get(room) > self.0.get("repository")
     }
 
     fn may_import(&self, from: &str, to: &str) -> bool {
@@ -237,12 +253,21 @@ fn findings(map: &Map, path: &str, source: &str) -> Vec<String> {
             findings.push(format!("{path} uses {outside}, which only {rooms:?} may know"));
         }
     }
+    if map.is_operation(&room) || room == "bin" {
+        for words in BELOW_THE_WAIST.into_iter().filter(|words| holds(&tokens, words)) {
+            findings.push(format!("{path} reaches below the waist: {}", words.concat()));
+        }
+    }
     for (call, only) in CALLED_IN {
-        if room != only && tokens.windows(call.len()).any(|window| window.iter().zip(call).all(|(a, b)| a == b)) {
+        if room != only && holds(&tokens, call) {
             findings.push(format!("{path} calls {}, which only {only} may", call.concat()));
         }
     }
     findings
+}
+
+fn holds(tokens: &[String], words: &[&str]) -> bool {
+    tokens.windows(words.len()).any(|window| window.iter().zip(words).all(|(a, b)| a == b))
 }
 
 /// Does a path begin with this crate?
@@ -313,8 +338,8 @@ fn every_room_with_a_folder_has_a_door() {
 /// A small house, and what must be found wrong with a file in it.
 fn found_in(path: &str, source: &str) -> Vec<String> {
     let map = Map::read(
-        "//!  4   restore   verify    the operations\n//!  1   cache     rows\n//!  0   store    names\n//!  0   id    for all\n\
-         pub mod restore;\npub mod verify;\npub mod cache;\npub mod store;\npub mod id;\n",
+        "//!  4   restore   verify    the operations\n//!  3   repository    the waist\n//!  1   cache     rows\n//!  0   store    names\n//!  0   id    for all\n\
+         pub mod restore;\npub mod verify;\npub mod repository;\npub mod cache;\npub mod store;\npub mod id;\n",
     );
     findings(&map, path, &format!("//! A file.\n{source}"))
 }
@@ -372,12 +397,18 @@ fn planted_breaches_of_the_other_rules_are_caught() {
         ("src/store/mod.rs", "thread::Builder::new()", "thread::Builder"),
         ("src/restore/mod.rs", "let now = SystemTime::now();", "SystemTime::now"),
         ("src/restore/mod.rs", "std::process::exit(1)", "process::exit"),
+        ("src/restore/mod.rs", "repository.objects().store().delete(name)", "objects().store"),
+        ("src/verify/mod.rs", "gc::open_condemn(&objects.opener, 1, sealed)", ".opener"),
+        ("src/verify/mod.rs", "gc::open_condemn(objects.opener(), 1, sealed)", ".opener"),
+        ("src/verify/mod.rs", "let keys: Keys = made();", "Keys"),
+        ("src/bin/esker/main.rs", "let keys = repository.objects().keys();", "objects().keys"),
     ] {
         let findings = found_in(path, source);
         assert!(findings.len() == 1 && findings[0].contains(caught), "{source}: {findings:?}");
     }
     let map = Map::read("//! 0 id\npub mod id;\n");
     assert_eq!(findings(&map, "src/id.rs", "use std::fmt;"), ["src/id.rs does not open with //!"]);
+    assert_eq!(found_in("src/repository/mod.rs", "objects.opener()"), [""; 0]);
 }
 
 #[test]
