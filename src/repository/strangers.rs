@@ -85,7 +85,8 @@ fn program_of(top: &[String]) -> Option<&'static str> {
         ("kopia", begins("kopia.repository") || has("kopia.blobcfg.f") || has("_log_kopia")),
         ("bupstash", has("repo.lock") && (has("data/") || has("items/") || has("meta/"))),
         ("duplicity", begins("duplicity-full") || begins("duplicity-inc") || begins("duplicity-new")),
-        ("Duplicati", begins("duplicati-")),
+        // The prefix of its names can be chosen; the words behind it cannot.
+        ("Duplicati", begins("duplicati-") || top.iter().any(|name| name.contains(".dlist.zip") || name.contains(".dblock.zip"))),
         ("Proxmox Backup Server", has(".chunks/")),
         ("rdiff-backup", has("rdiff-backup-data/")),
         ("conserve", has("CONSERVE")),
@@ -131,6 +132,10 @@ mod tests {
         assert_eq!(program(&["data/", "items/", "meta/", "repo.lock", "tx.lock"]), Some("bupstash"));
         assert_eq!(program(&["duplicity-full.20260101T000000Z.manifest.gpg"]), Some("duplicity"));
         assert_eq!(program(&["chunks/", "config", "snapshots/"]), Some("Duplicacy"));
+        assert_eq!(program(&["nightly-20161014090000.dlist.zip.aes", "nightly-b7fb.dblock.zip.aes"]), Some("Duplicati"));
+        assert_eq!(program(&[".chunks/", ".lock", "ct/", "host/", "vm/"]), Some("Proxmox Backup Server"));
+        assert_eq!(program(&["etc/", "rdiff-backup-data/"]), Some("rdiff-backup"));
+        assert_eq!(program(&["CONSERVE", "b0000/", "d/"]), Some("conserve"));
     }
 
     #[test]

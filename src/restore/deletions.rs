@@ -225,6 +225,10 @@ pub(super) fn is_repository(names: &[Named]) -> bool {
         || names.iter().any(|named| named.name.starts_with(b"kopia.repository"))
         // Duplicacy
         || all(&["chunks", "snapshots"])
+        // Proxmox Backup Server, rdiff-backup, conserve
+        || [".chunks", "rdiff-backup-data", "CONSERVE"].into_iter().any(has)
+        // Duplicati, duplicity
+        || names.iter().any(|named| named.name.starts_with(b"duplicati-") || named.name.starts_with(b"duplicity-full"))
 }
 
 #[cfg(test)]
@@ -243,6 +247,10 @@ mod tests {
             &["README", "config", "data", "hints.5", "index.5", "integrity.5"],
             &["kopia.repository.f", "p", "q"],
             &["chunks", "config", "snapshots"],
+            &[".chunks", ".lock", "vm"],
+            &["etc", "rdiff-backup-data"],
+            &["CONSERVE", "b0000", "d"],
+            &["duplicati-20161014090000.dlist.zip.aes"],
         ] {
             assert!(is_repository(&names(repository)), "{repository:?}");
         }

@@ -190,3 +190,53 @@ fn a_user_can_restore_into_own_folders_without_write_permission() {
         assert_eq!(fs::metadata(house.path("out/closed/inner")).unwrap().permissions().mode() & 0o777, 0o555);
     }
 }
+
+#[test]
+fn a_folder_in_the_way_of_a_further_name_of_a_file_stays_and_is_named() {
+    let house = House::new();
+    house.write("live/a/one", b"one file");
+    fs::create_dir(house.path("live/b")).unwrap();
+    fs::hard_link(house.path("live/a/one"), house.path("live/b/two")).unwrap();
+    let Some(mut nobody) = as_nobody(&house) else { return };
+    for folder in ["live", "live/a", "live/b", "live/a/one"] {
+        std::os::unix::fs::chown(house.path(folder), Some(65_534), Some(65_534)).unwrap();
+    }
+    nobody.args(["snapshot", "--init", "live"]).assert().success();
+    // A folder of another user, which cannot be looked into, has the place of the second name.
+    house.write("out/live/b/two/theirs", b"only copy");
+    for folder in ["out", "out/live", "out/live/b"] {
+        std::os::unix::fs::chown(house.path(folder), Some(65_534), Some(65_534)).unwrap();
+    }
+    fs::set_permissions(house.path("out/live/b/two"), fs::Permissions::from_mode(0o700)).unwrap();
+    for more in [&[][..], &["--delete", "--yes"]] {
+        let mut nobody = as_nobody(&house).unwrap();
+        nobody.args(["restore", "latest", "--target", "out"]).args(more);
+        let output = nobody.assert().code(3).get_output().clone();
+        let told = stderr(&output);
+        assert!(told.contains("live/b/two: a folder is in the way") && told.contains("1 entry could not be restored"), "{told}");
+        assert_eq!(fs::read(house.path("out/live/b/two/theirs")).unwrap(), b"only copy");
+        assert_eq!(fs::read(house.path("out/live/a/one")).unwrap(), b"one file");
+    }
+}
+
+#[test]
+fn a_name_of_a_file_in_a_folder_that_cannot_be_read_is_missed_and_the_other_names_are_kept() {
+    let house = House::new();
+    for folder in ["live/locked", "live/open"] {
+        fs::create_dir_all(house.path(folder)).unwrap();
+    }
+    house.write("live/locked/first", b"one file");
+    fs::hard_link(house.path("live/locked/first"), house.path("live/open/second")).unwrap();
+    fs::hard_link(house.path("live/locked/first"), house.path("live/open/third")).unwrap();
+    let Some(mut nobody) = as_nobody(&house) else { return };
+    fs::set_permissions(house.path("live/locked"), fs::Permissions::from_mode(0o700)).unwrap();
+    let told = nobody.args(["snapshot", "--init", "live"]).assert().code(3).get_output().clone();
+    assert!(stderr(&told).contains("live/locked: cannot open folder"), "{}", stderr(&told));
+    let mut esker = house.esker();
+    esker.env("ESKER_REPOSITORY", house.path("other"));
+    exits(esker, ["restore", "latest", "--target", "out"], 3);
+    let inode = |path: &str| std::os::unix::fs::MetadataExt::ino(&fs::metadata(house.path(path)).unwrap());
+    assert_eq!(fs::read(house.path("out/live/open/second")).unwrap(), b"one file");
+    assert_eq!(inode("out/live/open/second"), inode("out/live/open/third"));
+    assert_eq!(fs::read_dir(house.path("out/live/locked")).unwrap().count(), 0);
+}

@@ -304,6 +304,18 @@ fn the_repository_of_another_program_is_named_by_every_command() {
         ("bupstash", &["repo.lock", "tx.lock", "data/x", "items/x"]),
         ("duplicity", &["duplicity-full.20260101T000000Z.vol1.difftar.gpg"]),
         ("Duplicacy", &["config", "chunks/00/ab", "snapshots/x/1"]),
+        // https://www.duplicati.com/articles/Backup-Process/: names begin with the prefix of the backup, which is `duplicati` by default.
+        (
+            "Duplicati",
+            &["duplicati-20161014090000.dlist.zip.aes", "duplicati-b7fb.dblock.zip.aes", "duplicati-i0b0.dindex.zip.aes"],
+        ),
+        ("Duplicati", &["nightly-20161014090000.dlist.zip", "nightly-b7fb.dblock.zip"]),
+        // https://pbs.proxmox.com/docs/technical-overview.html, sections Datastores and Chunks.
+        ("Proxmox Backup Server", &[".chunks/a342/a342e8151cbf", "vm/100/2026-01-01T00:00:00Z/index.json.blob", ".lock"]),
+        // rdiff-backup(1): a mirror of the source, with its own subdirectory beside the files.
+        ("rdiff-backup", &["etc/passwd", "rdiff-backup-data/current_mirror.2026-01-01T00:00:00Z.data"]),
+        // doc/format.md of conserve: a header file, bands, and the folder of blocks.
+        ("conserve", &["CONSERVE", "b0000/BANDHEAD", "d/0d3/0d3c"]),
     ] {
         let house = House::new();
         for file in files {
