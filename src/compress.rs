@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 
-use zstd::zstd_safe::{CParameter, DParameter, find_frame_compressed_size};
+use zstd::zstd_safe::{CParameter, DParameter, find_frame_compressed_size, get_frame_content_size};
 
 /// Levels that are accepted: zstd's own, without the negative ones that hardly compress.
 pub const LEVELS: std::ops::RangeInclusive<i32> = -7..=22;
@@ -205,9 +205,10 @@ impl Decompressor {
         }
         // A slice, because of a Vec zstd would be given the whole capacity, which may be more.
         let mut raw = vec![0; raw_length];
-        let length = self.context.decompress_to_buffer(bytes, &mut raw[..]).map_err(|error| {
-            if error.to_string().contains("too small") { CompressError::Length(raw_length) } else { damaged(&error.to_string()) }
-        })?;
+        if get_frame_content_size(bytes).is_ok_and(|declared| declared.is_some_and(|length| length != raw_length as u64)) {
+            return Err(CompressError::Length(raw_length));
+        }
+        let length = self.context.decompress_to_buffer(bytes, &mut raw[..]).map_err(|error| damaged(&error.to_string()))?;
         if length != raw_length {
             return Err(CompressError::Length(raw_length));
         }

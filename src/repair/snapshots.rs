@@ -20,8 +20,6 @@ pub use crate::repair::tree::Lost;
 
 /// Lost paths that are written into the new snapshot one by one; the rest is counted.
 const PATHS_MAX: usize = 200;
-/// Begins the reason why a repaired snapshot is incomplete.
-const REASON: &str = "repaired";
 
 /// Which snapshots, and how closely.
 #[derive(Clone, Debug, Default)]
@@ -108,7 +106,7 @@ pub fn run(
 }
 
 fn is_repaired_from(snapshot: &Snapshot, original: &StoredSnapshot) -> bool {
-    snapshot.previous == Some((original.id, original.hash)) && snapshot.incomplete.iter().any(|line| line.starts_with(REASON))
+    snapshot.previous == Some((original.id, original.hash)) && snapshot.is_repaired_from(&original.id)
 }
 
 struct Look<'a> {
@@ -187,7 +185,7 @@ fn beside(id: SnapshotId, original: &StoredSnapshot, root: Content, totals: Tota
             source.path.clear();
         }
     }
-    snapshot.incomplete.push(format!("{REASON} from snapshot {} without {count} lost things", original.id.to_hex()));
+    snapshot.incomplete.push(Snapshot::line_of_repair(&original.id, count));
     for entry in lost.iter().take(PATHS_MAX) {
         let attribute = match entry {
             Lost::Attribute(_, name) => format!(" (attribute {})", String::from_utf8_lossy(name)),

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use crate::filesystem::{ExcludeError, Excludes};
+use crate::format::snapshot::incomplete::{About, about};
 use crate::format::snapshot::{Snapshot, SourceEntry, SourceStatus};
 use crate::format::tree::{LeftOut, Node, NodeKind};
 use crate::path;
@@ -157,7 +158,7 @@ impl Covered {
 
 /// Does a reason of an incomplete snapshot speak of this path, or of something below it?
 fn concerns(line: &str, path: &[u8]) -> bool {
-    line.strip_prefix(&path.escape_ascii().to_string()).is_some_and(|rest| rest.starts_with(':') || rest.starts_with('/'))
+    about(line, path) != About::Other
 }
 
 /// Does an incomplete snapshot say that this very entry, which it holds, is not as it should be?
@@ -173,10 +174,8 @@ pub fn is_affected(snapshot: &Snapshot, path: &[u8]) -> bool {
         return !snapshot.is_complete();
     }
     let is_placed = |line: &String| snapshot.sources.iter().any(|source| concerns(line, source.name.as_bytes()));
-    let is_of_a_folder_above = |line: &String| {
-        let above = (1..parts.len()).map(|length| parts[..length].join(&b'/').escape_ascii().to_string());
-        above.into_iter().any(|above| line.strip_prefix(&above).is_some_and(|rest| rest.starts_with(':')))
-    };
+    let is_of_a_folder_above =
+        |line: &String| (1..parts.len()).any(|length| about(line, &parts[..length].join(&b'/')) == About::Path);
     let whole = parts.join(&b'/');
     snapshot.incomplete.iter().any(|line| !is_placed(line) || concerns(line, &whole) || is_of_a_folder_above(line))
 }

@@ -1,5 +1,7 @@
 //! Sums of a run, and the reasons a snapshot is incomplete.
 
+use crate::format::snapshot::Snapshot;
+
 /// Reasons kept in the snapshot; beyond that only a count.
 const REASONS_MAX: usize = 1_000;
 
@@ -73,7 +75,7 @@ impl Reasons {
 
     /// One line each, for the snapshot; the last says how many are left out.
     pub fn lines(&self) -> Vec<String> {
-        let mut lines: Vec<String> = self.kept.iter().map(|(path, detail)| format!("{}: {detail}", path.escape_ascii())).collect();
+        let mut lines: Vec<String> = self.kept.iter().map(|(path, detail)| Snapshot::line_at(path, detail)).collect();
         if self.count > lines.len() as u64 {
             lines.push(format!("and {} more", self.count - lines.len() as u64));
         }

@@ -1,5 +1,6 @@
 //! Snapshots: the commit. Page `format-spec/snapshot.md`.
 
+pub mod incomplete;
 mod place;
 
 use std::time::Duration;
