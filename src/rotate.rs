@@ -1,9 +1,12 @@
-//! Raising the generation of the writer secret: after a host was in somebody else's hands. Page `format-spec/keys.md`, "Rotation".
+//! Raises the generation of the writer secret, after a host was in the hands of an attacker. Page `format-spec/keys.md`, "Rotation".
 //!
-//! The order is what makes it safe to stop anywhere. First the snapshots that are believed are listed by notes, so that at no moment one
-//! of them is quarantined; then a config names the next generation, and nobody begins to write in the old one; then the keyslots go that give
-//! a key nobody needs; then a config is sealed in the new generation, and with it writers of that one begin. A rotation that was cut off
-//! before the first config changed nothing that counts; one that was cut off after it is finished by the next.
+//! The order makes it safe to stop anywhere:
+//! 1. Notes list the snapshots that are trusted, so that none of them is quarantined at any moment.
+//! 2. A config names the next generation. From now on no writer of the old one begins.
+//! 3. The keyslots of writers are deleted.
+//! 4. A config is sealed in the new generation. From now on its writers begin.
+//!
+//! A rotation that was cut off before step 2 changed nothing that counts. One that was cut off later is finished by the next rotation.
 
 use crate::format::keyslot::Level;
 use crate::format::note::Value;
@@ -15,11 +18,11 @@ use crate::repository::{Repository, RepositoryError};
 /// What a rotation did; of a dry run, what it would do.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Rotation {
-    /// The generation before; the same as `generation` when this run finished another one.
+    /// The generation before; the same as `generation` when this run finished an earlier rotation.
     pub before: u32,
-    /// The generation writers are of now.
+    /// The generation of writers from now on.
     pub generation: u32,
-    /// Snapshots that go on to count.
+    /// Snapshots that still count.
     pub listed: Vec<SnapshotId>,
     /// Snapshots that were quarantined before, and are now for good.
     pub quarantined: Vec<SnapshotId>,
@@ -50,7 +53,7 @@ pub fn rotate(repository: &Repository, dry_run: bool) -> Result<Rotation, Reposi
             survey.snapshots.iter().partition(|surveyed| surveyed.quarantined.is_some());
         rotation.quarantined = quarantined.iter().map(|surveyed| surveyed.stored.id).collect();
         rotation.listed = believed.iter().map(|surveyed| surveyed.stored.id).collect();
-        // One whose object is damaged may be mended one day, and then it is what it was.
+        // A damaged object may be repaired one day, and then it is a trusted snapshot.
         rotation.listed.extend(survey.damaged.iter().map(|(id, _)| *id));
     }
     if dry_run {

@@ -1,12 +1,12 @@
 //! Making a repository.
 //!
-//! Config 1 is the fence: whatever else of a new repository stands there, it is one from the moment config 1 is created, and of several
-//! `init`s at once only one creates it. Keyslots come first, so a repository can be opened as soon as it is one; an `init` that was cut
-//! off before its config leaves keyslots and nothing else. The next one with the same password goes on with the root in them.
+//! Config 1 is the fence. A place holds a repository from the moment config 1 is created, and of several `init`s at the same time only one
+//! creates it. Keyslots come first, so a repository can be opened as soon as it exists. An `init` that was cut off before its config leaves
+//! only keyslots. The next one with the same password goes on with the root in them.
 //!
-//! Where a name that is taken may be overwritten no config is a fence. There the keyslots are: each `init` puts its own and then looks
-//! at all of them; one that sees those of another root takes its own away and refuses. Of two that would go on with different roots at
-//! least one looks after the other put, so no place ever gets configs of two roots, whatever becomes of the configs.
+//! Where a name that is taken may be overwritten, no config is a fence. There the keyslots are the fence: each `init` puts its own and then
+//! looks at all of them. One that sees the keyslots of another root deletes its own and refuses. Of two with different roots, at least one
+//! looks after the other has put its keyslots. So no place ever gets configs of two roots.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::repository::probe::{self, Probe, ProbeOptions};
 use crate::repository::{Environment, Repository, RepositoryError};
 use crate::store::{ReadUnit, Store};
 
-/// How a repository cuts: two with the same share every boundary between chunks.
+/// How a repository cuts streams and files into chunks. Two repositories with the same parameters cut at the same places.
 #[derive(Debug)]
 pub struct ChunkerParams {
     /// Key of cut points.
@@ -47,9 +47,9 @@ pub struct InitOptions {
     pub guard_seconds: u64,
     /// Percentage of recovery shards beside each pack; 0: none. Worth it where bytes rot or go missing unnoticed: on disks.
     pub parity_percent: u8,
-    /// What the store can be trusted with; none: found out by trying, but a local disk is trusted.
+    /// The class of the store; `None`: it is found out by trying, except that a local disk is trusted.
     pub class: Option<StoreClass>,
-    /// Cut as another repository does; none: by a key and sizes of its own.
+    /// Cut as another repository does; `None`: with a key and sizes of its own.
     pub chunker: Option<ChunkerParams>,
 }
 
@@ -70,13 +70,13 @@ pub struct Initialised {
 }
 
 impl Repository {
-    /// Makes a repository: root key, keyslots for `password` and a recovery key, config 1. The place must hold nothing of ours, but for
-    /// keyslots of an `init` that was cut off and that opens with the same password: then it is finished.
+    /// Makes a repository: root key, keyslots for `password` and for a recovery key, config 1. The place must hold nothing of ours, except
+    /// keyslots of an `init` that was cut off. Those must open with the same password; then that `init` is finished.
     pub fn init(environment: Environment, password: &Passphrase, options: &InitOptions) -> Result<Initialised, RepositoryError> {
         let store = Arc::clone(&environment.store);
         store.create_place()?;
         let left = left_by_init(&*store)?;
-        // A local disk keeps the contract by the kernel's word, and trying it would take longer than all the rest.
+        // The kernel guarantees the contract on a local disk, and a trial would take longer than all the rest.
         let probe = match options.class {
             None if store.read_unit() == ReadUnit::Window => {
                 Some(probe::run(&*store, &*environment.clock, &*environment.rng, &ProbeOptions::default())?)
@@ -89,7 +89,7 @@ impl Repository {
                 .class()
                 .ok_or_else(|| RepositoryError::StoreUnfit { place: store.location(), why: probe.reasons().join("; ") })?,
         };
-        // Whoever wrote these may still be at it. Then both go on with one root, and the config decides.
+        // The run that wrote these may still be at work. Then both go on with one root, and the config decides.
         let root = match keyslots::owner_root(&*store, &left, password)? {
             Some(root) => root,
             None if left.is_empty() => RootKey::generate(&*environment.rng)?,
@@ -106,7 +106,7 @@ impl Repository {
             && keyslots::are_of_several(&*store, &keys.repository_id())?
             && !planted::is("another-root-overlooked")
         {
-            // Nobody needs them: one that goes on with this root has keyslots of its own.
+            // No run needs them: one that goes on with this root has keyslots of its own.
             keyslots::delete(&*store, &own);
             return Err(RepositoryError::InitsAtOnce(store.location()));
         }
@@ -124,7 +124,7 @@ impl Repository {
             FirstConfig::Both if has_no_fences(class) => return Err(RepositoryError::MadeMeanwhile(store.location())),
             FirstConfig::Both => return Err(RepositoryError::AlreadyExists(store.location())),
         }
-        // Made before there was a config, so by nobody who can still finish. Their recovery keys were never shown.
+        // They were made before there was a config, so their runs cannot finish. Their recovery keys were never shown.
         keyslots::delete(&*store, &left);
         let repository = Self::assemble(environment, keys, None)?;
         repository.keep_ballast()?;
@@ -135,7 +135,7 @@ impl Repository {
     }
 }
 
-/// Keyslots where nothing else of ours is listed; an error where something is. What probes and interrupted uploads leave is nobody's.
+/// The keyslots at a place that holds nothing else of ours; otherwise an error. What probes and interrupted uploads left does not count.
 fn left_by_init(store: &dyn Store) -> Result<Vec<ObjectHash>, RepositoryError> {
     let (mut slots, mut others) = (Vec::new(), false);
     for folder in names::FOLDERS.into_iter().filter(|folder| ![names::PROBE, names::TMP].contains(folder)) {

@@ -1,4 +1,4 @@
-//! Reading objects that a listing named. One bad object never ends a run: what is wrong with it is told, and the others go on.
+//! Reads objects that a listing named. One bad object never ends a run: its fault is reported, and the others go on.
 
 pub use crate::objects::{HASH_OF_TOO_LARGE, get};
 

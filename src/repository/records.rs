@@ -97,7 +97,7 @@ impl Repository {
     ///
     /// # Errors
     /// The store's.
-    pub fn session_state(&self, id: SessionId, listed: &SessionNames) -> Result<SessionState, RepositoryError> {
+    pub(crate) fn session_state(&self, id: SessionId, listed: &SessionNames) -> Result<SessionState, RepositoryError> {
         Ok(self.records().session_state(id, listed)?)
     }
 
@@ -193,7 +193,7 @@ impl Repository {
     ///
     /// # Errors
     /// Those of [`Records::condemn`].
-    pub fn condemn(
+    pub(crate) fn condemn(
         &self,
         number: u64,
         packs: Vec<PackId>,
@@ -207,7 +207,7 @@ impl Repository {
     ///
     /// # Errors
     /// Those of [`Records::decide`].
-    pub fn decide(
+    pub(crate) fn decide(
         &self,
         number: u64,
         condemn: (ObjectHash, bool),
@@ -221,7 +221,7 @@ impl Repository {
     ///
     /// # Errors
     /// Those of [`Records::answer`].
-    pub fn answer_gc_record(&self, number: u64, by_hash: Option<ObjectHash>) -> Result<(), RepositoryError> {
+    pub(crate) fn answer_gc_record(&self, number: u64, by_hash: Option<ObjectHash>) -> Result<(), RepositoryError> {
         Ok(self.records().answer(number, by_hash)?)
     }
 
@@ -229,7 +229,7 @@ impl Repository {
     ///
     /// # Errors
     /// Those of [`Records::delete_forged`].
-    pub fn delete_forged_gc_record(&self, name: &Name) -> Result<(), RepositoryError> {
+    pub(crate) fn delete_forged_gc_record(&self, name: &Name) -> Result<(), RepositoryError> {
         Ok(self.records().delete_forged(name)?)
     }
 

@@ -6,7 +6,7 @@ use crate::format::{names, snapshot};
 use crate::id::{ObjectHash, SessionId, SnapshotId};
 use crate::records::revocations::FailedRun;
 use crate::records::snapshots::SnapshotObject;
-use crate::repository::listed::{self};
+use crate::repository::listed;
 use crate::repository::{Repository, RepositoryError};
 use crate::store::{StoreError, StoreErrorKind};
 
@@ -30,28 +30,28 @@ pub struct SnapshotList {
     pub snapshots: Vec<StoredSnapshot>,
     /// Objects that could not be opened, and why.
     pub damaged: Vec<(SnapshotId, RepositoryError)>,
-    /// Given up, but its object still stands; oldest first.
+    /// Forgotten, but their objects are still there; oldest first.
     pub forgotten: Vec<Forgone>,
-    /// Names of tombstones that forget nothing, and why.
+    /// Names of tombstones that are ignored, and why.
     pub ignored: Vec<(String, String)>,
-    /// Sessions whose name here holds a revocation: it is a fence that stays for ever, and no snapshot.
+    /// Sessions whose name holds a revocation instead of a snapshot. It is a fence and stays for ever.
     pub revoked: Vec<SessionId>,
-    /// Runs whose snapshot failed, by the revocations under `snapshots/`; oldest first.
+    /// Runs whose snapshot failed, from the revocations below `snapshots/`; oldest first.
     pub failed: Vec<FailedRun>,
 }
 
-/// What stands under the name of a snapshot.
+/// What the name of a snapshot holds.
 enum Stand {
     Snapshot(Box<StoredSnapshot>),
     Revocation(Vec<u8>),
 }
 
-/// A snapshot that was given up.
+/// A forgotten snapshot.
 #[derive(Clone, Debug)]
 pub struct Forgone {
     /// As it stands.
     pub stored: StoredSnapshot,
-    /// When it was given up.
+    /// When it was forgotten.
     pub time: Timestamp,
     /// Why, as it was said then.
     pub reason: String,
@@ -81,7 +81,7 @@ impl Repository {
             return Err(error.into());
         }
         for (id, error) in std::mem::take(&mut list.damaged) {
-            // What was given up need not open.
+            // A forgotten one need not open.
             let buried = tombstones.mentions(id)
                 && match self.snapshot_hash(&id) {
                     Ok(hash) => tombstones.of(id, hash).is_some(),
@@ -112,7 +112,7 @@ impl Repository {
         Ok(self.records().snapshot_hash(id)?)
     }
 
-    /// Opens one; `None` when a revocation stands under its name.
+    /// Opens one; `None` when its name holds a revocation.
     pub fn snapshot(&self, id: &SnapshotId) -> Result<Option<StoredSnapshot>, RepositoryError> {
         Ok(match self.stand(id)? {
             Stand::Snapshot(stored) => Some(*stored),

@@ -1,7 +1,8 @@
-//! Sessions ended by hand: of runs that died where nobody can see it, in a container that is gone or on a machine that is.
+//! Sessions that an owner ends by hand: those of runs that died where no other host can prove it, in a container or on a machine that is
+//! gone.
 //!
-//! Nothing is locked, and yet a prune waits for every session. One that is ended wrongly costs its run the commit and nothing else: a
-//! revocation and a commit want the same name.
+//! Nothing is locked, but a prune waits for every session. Ending the session of a live run costs that run its commit and nothing else: a
+//! revocation and a commit exclude each other.
 
 use crate::format::session::Start;
 use crate::id::SessionId;
@@ -19,7 +20,7 @@ pub struct UnderWay {
     pub is_dead: bool,
 }
 
-/// What a writer key is refused.
+/// What a writer key cannot do.
 const WHAT: &str = "ending another run's session";
 
 /// Every session that is not over, in the order in which they began. Owners only: they may end them.
