@@ -43,6 +43,20 @@ fn an_option_that_a_local_store_does_not_have_is_2_and_a_copy_may_mean_the_other
 }
 
 #[test]
+fn a_limit_of_a_rate_that_a_local_store_does_not_have_is_2_and_says_so() {
+    let house = House::with_snapshot();
+    for flag in ["--limit-upload", "--limit-download"] {
+        let said = stderr(&exits(house.esker(), [flag, "5M", "snapshots"], 2));
+        assert!(said.contains(&format!("{flag} has no effect")) && said.contains(&format!("remove {flag}")), "{said}");
+        // The other place may be a remote one.
+        exits(house.esker(), [flag, "5M", "mirror", "mirror"], 0);
+    }
+    // In a config file it may be meant for another profile.
+    house.write("esker.toml", b"limit-upload = '5M'\n");
+    exits(house.esker(), ["-c", "esker.toml", "snapshots"], 0);
+}
+
+#[test]
 fn files_and_commands_that_are_not_there_come_with_a_hint() {
     let house = House::with_repository();
     let without_password = || {

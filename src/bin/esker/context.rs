@@ -106,10 +106,15 @@ impl Context {
             return Ok(Arc::clone(store));
         }
         let location = self.location()?;
-        if self.settings.has_option_flags && !self.has_other_store && matches!(location, Location::Path(_) | Location::Memory) {
-            self.settings.store.for_kind("local", &[]).map_err(|error| {
-                Usage::new(error).hint("remove -o, or name a remote repository such as s3://BUCKET/PREFIX with -r")
-            })?;
+        if let (Some(flag), false, Location::Path(_) | Location::Memory) =
+            (self.settings.store_flag, self.has_other_store, &location)
+        {
+            let hint = format!("remove {flag}, or name a remote repository such as s3://BUCKET/PREFIX with -r");
+            if flag == "-o" {
+                self.settings.store.for_kind("local", &[]).map_err(|error| Usage::new(error).hint(&hint))?;
+            }
+            let error = format!("{flag} has no effect: the repository is a folder of this machine, and nothing passes a network");
+            return Err(Usage::new(error).hint(&hint).into());
         }
         let store = self.open_store(&location, &self.settings.store)?;
         Ok(Arc::clone(self.store.get_or_init(|| store)))

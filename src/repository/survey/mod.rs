@@ -6,7 +6,7 @@ use self::trust::{Jump, Runs};
 
 use crate::clock::Timestamp;
 use crate::format::note::{Entry, Keep, Value};
-use crate::id::SnapshotId;
+use crate::id::{SessionId, SnapshotId};
 use crate::records::notes::{Notes, SnapshotNotes};
 use crate::records::revocations::FailedRun;
 use crate::repository::{Forgone, Repository, RepositoryError, StoredSnapshot};
@@ -42,6 +42,8 @@ pub struct Survey {
     pub damaged: Vec<(SnapshotId, RepositoryError)>,
     /// Tombstones and notes that say nothing, and why.
     pub ignored: Vec<(String, String)>,
+    /// Sessions whose revocation has the name that their snapshot would have.
+    pub revoked: Vec<SessionId>,
     /// Runs whose snapshot failed, oldest first.
     pub failed: Vec<FailedRun>,
     /// All notes.
@@ -99,6 +101,7 @@ pub fn survey(repository: &Repository) -> Result<Survey, RepositoryError> {
     Ok(Survey {
         snapshots,
         forgotten: list.forgotten,
+        revoked: list.revoked,
         failed,
         damaged: list.damaged,
         ignored,

@@ -4,8 +4,13 @@ use clap::{Args, Subcommand};
 
 /// `doctor`
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Without a command, `esker doctor` lists what can be checked, also by other commands.
+
+Example:
+  esker -r s3://backups/authentik doctor store")]
 pub struct Doctor {
-    /// What to check [default: list the checks]
+    /// What to check
     #[command(subcommand)]
     pub what: Option<DoctorWhat>,
 }
@@ -13,16 +18,18 @@ pub struct Doctor {
 /// What `doctor` can check.
 #[derive(Subcommand, Debug)]
 pub enum DoctorWhat {
-    /// Test what the store of --repo guarantees and how fast it is; needs no password and no repository
+    /// Test whether the store can hold a repository and how fast it is; needs no password
     Store(DoctorStore),
 }
 
 /// `doctor store`
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The test creates a dozen small objects below probe/ and 32 at once under one name. Then it reads, lists and deletes them.
-Exit code 0: the store can hold a repository; its class says which operations may run at the same time. Exit code 13: it
-cannot, or it does not answer.
+The test works with and without a repository at --repo, and needs no password. It creates a dozen small objects below
+probe/ and 32 at once under one name. Then it reads, lists and deletes them.
+
+Exit code 0: the store can hold a repository. Its class says which operations may run at the same time.
+Exit code 13: the store cannot hold a repository, or it does not answer.
 
 Example:
   esker -r s3://backups/authentik doctor store")]

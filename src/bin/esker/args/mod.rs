@@ -227,7 +227,7 @@ pub enum Command {
     Cache(Cache),
     /// Check the config file, or show the resulting settings
     Config(Config),
-    /// Check what the store guarantees and how fast it is
+    /// Check whether a store can hold a repository and how fast it is
     Doctor(Doctor),
     /// Print shell completions
     Completions(Completions),

@@ -8,13 +8,14 @@ use esker::format::names;
 use esker::id::{SessionId, SnapshotId};
 use esker::prune::PruneError;
 use esker::prune::usage::Usage;
-use esker::repository::{Repository, SnapshotList, StoredSnapshot};
+use esker::repository::survey::Survey;
+use esker::repository::{Repository, StoredSnapshot};
 use serde_json::json;
 
 use crate::args::Stats;
 use crate::context::Context;
 use crate::exit_code::ExitCode;
-use crate::shared::place;
+use crate::shared::{look, place};
 use crate::terminal::words;
 
 /// Folders of a repository, and what a person calls what is in them.
@@ -34,12 +35,12 @@ const FOLDERS: [(&str, &str); 10] = [
 /// Objects and bytes by kind, against the bytes that the snapshots stand for.
 pub fn run(options: &Stats, context: &mut Context) -> Result<ExitCode> {
     let repository = context.open()?;
-    let list = repository.snapshots()?;
-    let snapshots = place::chosen_of(&list, &repository, &options.snapshots, &options.filter, context)?;
+    let survey = look::look(&repository, context)?;
+    let snapshots = place::chosen_of(&survey, &repository, &options.snapshots, &options.filter, context)?;
     // A revocation has the name of a snapshot and is none. It stays for ever, as a fence against a late commit.
-    let revoked: HashSet<SessionId> = list.revoked.iter().copied().collect();
+    let revoked: HashSet<SessionId> = survey.revoked.iter().copied().collect();
     let is_choice = !options.snapshots.is_empty() || !options.filter.is_empty();
-    let sizes = if is_choice { sizes(&repository, &snapshots, &list, context)? } else { Sizes::default() };
+    let sizes = if is_choice { sizes(&repository, &snapshots, &survey, context)? } else { Sizes::default() };
     let bytes: u64 = snapshots.iter().map(|stored| stored.snapshot.totals.bytes).sum();
     let files: u64 = snapshots.iter().map(|stored| stored.snapshot.totals.files).sum();
     let mut rows = Vec::new();
@@ -118,14 +119,15 @@ struct Sizes {
     unique: Option<u64>,
 }
 
-fn sizes(repository: &Arc<Repository>, chosen: &[StoredSnapshot], list: &SnapshotList, context: &Context) -> Result<Sizes> {
+fn sizes(repository: &Arc<Repository>, chosen: &[&StoredSnapshot], survey: &Survey, context: &Context) -> Result<Sizes> {
     let monitor = context.monitor();
     let usage = Usage::new(repository, &*monitor, &context.stop)?;
     let ids: HashSet<SnapshotId> = chosen.iter().map(|stored| stored.id).collect();
-    let (chosen, others): (Vec<_>, Vec<_>) = list.snapshots.iter().partition(|stored| ids.contains(&stored.id));
+    let all = survey.snapshots.iter().map(|surveyed| &surveyed.stored);
+    let (chosen, others): (Vec<_>, Vec<_>) = all.partition(|stored| ids.contains(&stored.id));
     let referred = known(usage.stored(&chosen), context)?;
     // A snapshot that cannot be read may need anything.
-    let unique = match list.damaged.first() {
+    let unique = match survey.damaged.first() {
         Some((id, error)) => {
             let id = id.short();
             context.progress.warn(&format!("snapshot {id} cannot be read, so what no other snapshot needs is not known: {error}"));

@@ -49,8 +49,8 @@ pub struct Settings {
     pub instead_of_repository: Option<String>,
     /// The options of its store.
     pub store: StoreOptions,
-    /// Some of these options come from the command line.
-    pub has_option_flags: bool,
+    /// A flag of the command line that says something of it.
+    pub store_flag: Option<&'static str>,
     /// What opens it.
     pub opening: Opening,
     /// Try only this keyslot.
@@ -205,7 +205,7 @@ pub fn of_section(mut section: Section, global: &Global, environment: &Environme
     Ok(Settings {
         config: given(&global.config).cloned(),
         store,
-        has_option_flags: !global.store_options.is_empty(),
+        store_flag: store_flag(global),
         instead_of_repository: hidden_repository(global, environment, &section, &file),
         repository: global.repository.clone().or(section.repository.map(OsString::from)).filter(|place| !place.is_empty()),
         opening,
@@ -268,6 +268,15 @@ fn store_options(global: &Global, section: &Section) -> Result<StoreOptions> {
     options.limit_upload = limit(global.limit_upload, &section.limit_upload, "limit-upload")?;
     options.limit_download = limit(global.limit_download, &section.limit_download, "limit-download")?;
     Ok(options)
+}
+
+fn store_flag(global: &Global) -> Option<&'static str> {
+    let flags = [
+        ("-o", !global.store_options.is_empty()),
+        ("--limit-upload", global.limit_upload.is_some()),
+        ("--limit-download", global.limit_download.is_some()),
+    ];
+    flags.into_iter().find(|(_, given)| *given).map(|(flag, _)| flag)
 }
 
 /// An empty variable is one that was not set.

@@ -11,7 +11,7 @@ use esker::format::tree::{Node, NodeKind};
 use esker::id::SnapshotId;
 use esker::repository::latest::Candidate;
 use esker::repository::survey::{self, Survey, Surveyed};
-use esker::repository::{Repository, RepositoryError, SnapshotList, StoredSnapshot};
+use esker::repository::{Repository, RepositoryError, StoredSnapshot};
 use serde_json::{Map, Value, json};
 
 use crate::args::Filter;
@@ -92,24 +92,11 @@ pub fn chosen(repository: &Repository, named: &[String], filter: &Filter, contex
     if !named.is_empty() {
         return named.iter().map(|name| snapshot(repository, name, filter, context)).collect();
     }
-    chosen_of(&repository.snapshots()?, repository, named, filter, context)
-}
-
-/// The same for a list that was read already.
-pub fn chosen_of(
-    list: &SnapshotList,
-    repository: &Repository,
-    named: &[String],
-    filter: &Filter,
-    context: &Context,
-) -> Result<Vec<StoredSnapshot>> {
-    if !named.is_empty() {
-        return named.iter().map(|name| snapshot(repository, name, filter, context)).collect();
-    }
+    let list = repository.snapshots()?;
     for (id, error) in &list.damaged {
         context.progress.warn(&format!("snapshot {} cannot be read: {error}; `esker verify` says more", id.short()));
     }
-    let mut snapshots = list.snapshots.clone();
+    let mut snapshots = list.snapshots;
     if !filter.tag.is_empty() {
         let notes = repository.notes()?;
         for stored in &mut snapshots {
@@ -118,6 +105,29 @@ pub fn chosen_of(
     }
     snapshots.retain(|stored| matches(filter, &stored.snapshot));
     Ok(snapshots)
+}
+
+/// The same among those that a survey has read already. One that was named and is damaged is refused with what is wrong with it.
+pub fn chosen_of<'a>(
+    survey: &'a Survey,
+    repository: &Repository,
+    named: &[String],
+    filter: &Filter,
+    context: &Context,
+) -> Result<Vec<&'a StoredSnapshot>> {
+    if named.is_empty() {
+        let passing = survey.snapshots.iter().filter(|surveyed| passes(filter, surveyed));
+        return Ok(passing.map(|surveyed| &surveyed.stored).collect());
+    }
+    let one = |name: &String| {
+        let is_damaged = survey.damaged.iter().any(|(id, _)| id.to_hex().starts_with(name.as_str()));
+        match find(survey, name, filter, context) {
+            Ok(surveyed) => Ok(&surveyed.stored),
+            Err(error) if is_damaged => Err(repository.find_snapshot(name, &|_| true).err().map_or(error, Into::into)),
+            Err(error) => Err(error),
+        }
+    };
+    named.iter().map(one).collect()
 }
 
 /// Ids of those that were named or, with a filter, of all that it lets through; none: nothing was asked for, so all are meant.
