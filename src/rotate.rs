@@ -1,4 +1,5 @@
-//! Raises the generation of the writer secret, after a host was in the hands of an attacker. Page `format-spec/keys.md`, "Rotation".
+//! Raises the generation of the writer secret, after a host was in the hands of an attacker. Page
+//! `format-spec/keys.md`, "Rotation".
 //!
 //! The order makes it safe to stop anywhere:
 //! 1. Notes list the snapshots that are trusted, so that none of them is quarantined at any moment.
@@ -6,7 +7,8 @@
 //! 3. The keyslots of writers are deleted.
 //! 4. A config is sealed in the new generation. From now on its writers begin.
 //!
-//! A rotation that was cut off before step 2 changed nothing that counts. One that was cut off later is finished by the next rotation.
+//! A rotation that was cut off before step 2 changed nothing that counts. One that was cut off later is finished by the
+//! next rotation.
 
 use crate::format::keyslot::Level;
 use crate::format::note::Value;

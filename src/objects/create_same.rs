@@ -5,8 +5,8 @@ use crate::format::names::ObjectName;
 use crate::planted;
 use crate::store::{Name, Store, StoreError, StoreErrorKind};
 
-/// Create-if-absent (I3). "Exists already" is success if the object has our bytes: the first reply may have been lost. A host that may
-/// not read the object back compares the listed size instead, if the name is the hash of the bytes.
+/// Create-if-absent (I3). "Exists already" is success if the object has our bytes: the first reply may have been lost.
+/// A host that may not read the object back compares the listed size instead, if the name is the hash of the bytes.
 pub fn create_same(store: &dyn Store, name: &Name, parts: &[&[u8]]) -> Result<(), ObjectError> {
     unless_same(store, name, parts, store.create(name, parts))
 }

@@ -1,18 +1,20 @@
-//! Reading objects that a listing named. One bad object never ends a run: what is wrong with it is told, and the others go on.
+//! Reading objects that a listing named. One bad object never ends a run: what is wrong with it is told, and the others
+//! go on.
 
 use super::{ObjectError, Objects};
 use crate::format::FormatError;
 use crate::id::ObjectHash;
 use crate::store::{Entry, Name, ReadUnit, Store, StoreError, StoreErrorKind};
 
-/// What a tombstone names in place of a hash when the object is larger than any snapshot: nobody reads such an object to hash it.
+/// What a tombstone names in place of a hash when the object is larger than any snapshot: nobody reads such an object
+/// to hash it.
 pub const HASH_OF_TOO_LARGE: ObjectHash = ObjectHash([0; 32]);
 
 /// The bytes of an object that a listing named; `None` when it is gone since then.
 ///
 /// # Errors
-/// [`ObjectError::Object`] when the fault is in this object: it is larger than `size_max` bytes, or a local disk cannot read it. Any
-/// other error is about the store as a whole.
+/// [`ObjectError::Object`] when the fault is in this object: it is larger than `size_max` bytes, or a local disk cannot
+/// read it. Any other error is about the store as a whole.
 pub fn get(store: &dyn Store, name: &Name, size_max: u64) -> Result<Option<Vec<u8>>, ObjectError> {
     match store.get(name, size_max) {
         Ok(bytes) => Ok(Some(bytes)),
@@ -27,7 +29,8 @@ fn of_object(unit: ReadUnit, name: &Name, size_max: u64, error: StoreError) -> O
         StoreError { kind: StoreErrorKind::Size { size }, .. } => {
             FormatError::TooLong { what: "object", length: size, most: size_max }
         }
-        // A local disk has bad sectors and files of the wrong mode. A store far away that fails says nothing about this object.
+        // A local disk has bad sectors and files of the wrong mode. A store far away that fails says nothing about this
+        // object.
         error if error.is_damage(unit) => FormatError::Unreadable { what: "object", why: error.detail().to_owned() },
         error => return error.into(),
     };

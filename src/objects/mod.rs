@@ -1,7 +1,7 @@
 //! Sealed objects by name: list them, get them, put them. A bad object is told from a bad store.
 //!
-//! [`Objects`] is what the rooms above need to read and write any object: the store, the keys of this run, time and randomness. What an
-//! object means is known above (`catalog`, `records`) and in `format`.
+//! [`Objects`] is what the rooms above need to read and write any object: the store, the keys of this run, time and
+//! randomness. What an object means is known above (`catalog`, `records`) and in `format`.
 
 mod create_same;
 mod error;

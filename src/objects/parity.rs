@@ -46,8 +46,8 @@ impl Objects {
         Ok((packs, bytes))
     }
 
-    /// The bytes of a damaged pack, rebuilt in memory from what can be read of it and one of its parity objects. They hash to its name.
-    /// `None`: it has no parity object, or more is damaged than they can mend.
+    /// The bytes of a damaged pack, rebuilt in memory from what can be read of it and one of its parity objects. They
+    /// hash to its name. `None`: it has no parity object, or more is damaged than they can mend.
     pub fn mend_pack(&self, pack: &PackId) -> Result<Option<Vec<u8>>, ObjectError> {
         let objects = self.parity_of(pack)?;
         if objects.is_empty() {
@@ -65,8 +65,8 @@ impl Objects {
     }
 }
 
-/// All of an object that can be read; zeros where it cannot. Nothing of an object that is gone or larger than any of its kind. On a
-/// store far away a failed read says nothing about the object and is an error.
+/// All of an object that can be read; zeros where it cannot. Nothing of an object that is gone or larger than any of
+/// its kind. On a store far away a failed read says nothing about the object and is an error.
 pub fn read_what_is_left(store: &dyn Store, name: &Name, size_max: u64) -> Result<Vec<u8>, StoreError> {
     match store.get(name, size_max) {
         Ok(bytes) => return Ok(bytes),

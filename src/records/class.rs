@@ -1,8 +1,8 @@
 //! The two classes of store, and everything that differs between them.
 //!
 //! * **Shared**: create-if-absent can be trusted. A name is a fence: of several runs that create it, one succeeds.
-//! * **Single maintainer**: a name that is taken may be overwritten. So no name is a fence. Names hold the hash of their object (M1), and a
-//!   revocation is put beside the snapshot instead of in its place (M4).
+//! * **Single maintainer**: a name that is taken may be overwritten. So no name is a fence. Names hold the hash of
+//!   their object (M1), and a revocation is put beside the snapshot instead of in its place (M4).
 //!
 //! Readers always accept both forms of a name, because a writer cannot tell who wrote the config that names the class.
 
@@ -60,7 +60,8 @@ impl Records<'_> {
     /// The name of the condemn record with this number, and whether creating it decides who gets the number.
     pub(super) fn condemn_name(&self, number: u64, sealed: &[u8]) -> (Name, bool) {
         match self.has_no_fences() {
-            // What a run before this one still has on its way is another record of this number, and no session acknowledges it.
+            // What a run before this one still has on its way is another record of this number, and no session
+            // acknowledges it.
             true => (ObjectName::GcCondemnByHash(number, names::hash_of(&[sealed])).name(), false),
             false => (ObjectName::GcCondemn(number).name(), true),
         }
@@ -74,7 +75,8 @@ impl Records<'_> {
         }
     }
 
-    /// Sessions with a revocation beside their snapshot. Always empty where a revocation takes the place of the snapshot.
+    /// Sessions with a revocation beside their snapshot. Always empty where a revocation takes the place of the
+    /// snapshot.
     ///
     /// # Errors
     /// The store's.

@@ -25,13 +25,13 @@ pub struct InForce {
     pub hash: ObjectHash,
 }
 
-/// The config in force. For an owner this is the highest with a good owner_mac, for a writer the highest that opens. Where names hold the
-/// hash, several may have one number. Of those the one with the highest generation counts, because a key that was revoked must not come
-/// back; then the latest, then the one with the highest hash.
+/// The config in force. For an owner this is the highest with a good owner_mac, for a writer the highest that opens.
+/// Where names hold the hash, several may have one number. Of those the one with the highest generation counts, because
+/// a key that was revoked must not come back; then the latest, then the one with the highest hash.
 ///
 /// # Errors
-/// [`RecordError::NoRepository`] without any config; [`RecordError::ForeignKey`] when no config opens with these keys; what is wrong with
-/// the newest config when none opens; the store's.
+/// [`RecordError::NoRepository`] without any config; [`RecordError::ForeignKey`] when no config opens with these keys;
+/// what is wrong with the newest config when none opens; the store's.
 pub fn newest_config(store: &dyn Store, keys: &Keys, opener: &Opener) -> Result<InForce, RecordError> {
     let mut listed: Vec<(u32, Option<ObjectHash>, Name)> = Vec::new();
     match store.list(names::CONFIG, &mut |entry| match ObjectName::parse(&entry.name) {
@@ -103,7 +103,8 @@ pub enum FirstConfig {
     Ours,
     /// Another run took its name.
     Taken,
-    /// Another config is beside it. Where no create decides, both have the same root, and any of the two may be in use already.
+    /// Another config is beside it. Where no create decides, both have the same root, and any of the two may be in use
+    /// already.
     Both,
 }
 
@@ -136,8 +137,8 @@ fn is_config(store: &dyn Store, name: &Name, sealed: &[u8]) -> Result<bool, Reco
 }
 
 impl Records<'_> {
-    /// Adds a config to the chain: the one in force, changed. It is sealed in the generation that the one in force names, which finishes a
-    /// rotation that was cut off. Returns its number.
+    /// Adds a config to the chain: the one in force, changed. It is sealed in the generation that the one in force
+    /// names, which finishes a rotation that was cut off. Returns its number.
     ///
     /// # Errors
     /// Those of `change`; the store's; sealing failed; another run changed the config at the same time.
@@ -158,7 +159,8 @@ impl Records<'_> {
             }
         })?;
         let Some((last, name)) = last else { return Err(RecordError::NoRepository(self.objects.store.location())) };
-        // The config before is one with the number before, even if an owner does not obey it: its name is taken for ever.
+        // The config before is one with the number before, even if an owner does not obey it: its name is taken for
+        // ever.
         let previous = match last == in_force {
             true => hash,
             false => match self.objects.get_listed(&name, limits::CONFIG_SIZE_MAX) {
@@ -192,7 +194,8 @@ impl Records<'_> {
             Err(error) => return Err(error.into()),
         }
         if has_no_fences(config.class) {
-            // Nothing kept another config out: one beside it was made at the same time, or arrived late from a run that is dead.
+            // Nothing kept another config out: one beside it was made at the same time, or arrived late from a run that
+            // is dead.
             let mut others = false;
             self.list_configs(&mut |other, other_name| others |= other >= number && other_name != name)?;
             if others {

@@ -68,7 +68,8 @@ impl From<FormatError> for RecordError {
 }
 
 impl RecordError {
-    /// A listing of configs or keyslots failed. Where there is no store there is no repository, unless the store has more to say.
+    /// A listing of configs or keyslots failed. Where there is no store there is no repository, unless the store has
+    /// more to say.
     pub(super) fn of_listing(error: StoreError) -> Self {
         match error.kind {
             StoreErrorKind::NoStore { says_what_to_do: false } => Self::NoRepository(error.detail().to_owned()),

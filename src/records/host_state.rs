@@ -1,6 +1,8 @@
-//! What this host saw last of a store. A store that shows less now was rolled back, and a backup must not hide that (K5).
+//! What this host saw last of a store. A store that shows less now was rolled back, and a backup must not hide that
+//! (K5).
 //!
-//! It is a small file of its own, because a cache may be deleted at any time. Losing the file costs only this warning (I7).
+//! It is a small file of its own, because a cache may be deleted at any time. Losing the file costs only this warning
+//! (I7).
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -114,7 +116,8 @@ impl HostMemory {
         self.path.is_some()
     }
 
-    /// Changes what was seen, also in the file. A file that cannot be written costs only a warning about a store that was rolled back.
+    /// Changes what was seen, also in the file. A file that cannot be written costs only a warning about a store that
+    /// was rolled back.
     pub fn remember(&self, change: impl FnOnce(&mut HostState)) {
         let mut state = self.state.lock().unpoisoned();
         let before = *state;
@@ -135,8 +138,8 @@ impl HostMemory {
 }
 
 impl Records<'_> {
-    /// Does the store still show what this host saw of it last? A snapshot that was forgotten may be gone. `gc_number` is the highest gc number
-    /// without a gap that was understood.
+    /// Does the store still show what this host saw of it last? A snapshot that was forgotten may be gone. `gc_number`
+    /// is the highest gc number without a gap that was understood.
     ///
     /// # Errors
     /// [`RecordError::Brake`] when it was rolled back; the store's.

@@ -87,7 +87,8 @@ fn load(store: &dyn Store) -> Result<Vec<StoredSlot>, RecordError> {
     Ok(slots)
 }
 
-/// Which repository a store holds, as its keyslots say. This needs no key and proves nothing. `None`: no keyslot can be read.
+/// Which repository a store holds, as its keyslots say. This needs no key and proves nothing. `None`: no keyslot can be
+/// read.
 ///
 /// # Errors
 /// The store's.
@@ -132,11 +133,12 @@ pub fn delete(store: &dyn Store, ids: &[ObjectHash]) {
     }
 }
 
-/// Opens a keyslot with this password or recovery key. Tries those of the right kind in turn, cheapest first; `wanted` is a prefix of the id of
-/// the only ones to be tried. `states` is this machine's folder of host states.
+/// Opens a keyslot with this password or recovery key. Tries those of the right kind in turn, cheapest first; `wanted`
+/// is a prefix of the id of the only ones to be tried. `states` is this machine's folder of host states.
 ///
 /// # Errors
-/// [`RecordError::NoRepository`], [`RecordError::Keyslot`], [`RecordError::WrongSecret`], [`RecordError::ForeignKey`]; the store's.
+/// [`RecordError::NoRepository`], [`RecordError::Keyslot`], [`RecordError::WrongSecret`], [`RecordError::ForeignKey`];
+/// the store's.
 pub fn unlock(
     store: &dyn Store,
     states: Option<&Path>,
@@ -163,15 +165,16 @@ pub fn unlock(
     }
     // Costs nothing to try and never collides with a password: 256 bits with a checksum.
     let recovery = passphrase.as_recovery_key();
-    // A stranger who can write to the store may add any number of keyslots of any kind. So a recovery key is tried only on keyslots for
-    // recovery keys, which costs next to nothing each. A password is tried on those for passwords, the cheapest first: then a forged one
-    // delays no longer than a try of the real one takes. None is left out.
+    // A stranger who can write to the store may add any number of keyslots of any kind. So a recovery key is tried only
+    // on keyslots for recovery keys, which costs next to nothing each. A password is tried on those for passwords, the
+    // cheapest first: then a forged one delays no longer than a try of the real one takes. None is left out.
     slots.retain(|(_, slot)| match slot.kdf {
         Kdf::Recovery => recovery.is_some(),
         Kdf::Argon2id(_) => recovery.is_none() || wanted.is_some(),
     });
     slots.sort_by_key(|(id, slot)| (cost(&slot.kdf), *id));
-    // Of two `init`s at the same time, the loser may have died before it deleted its keyslots. Its password may be the same.
+    // Of two `init`s at the same time, the loser may have died before it deleted its keyslots. Its password may be the
+    // same.
     let of_several = slots.iter().any(|(_, slot)| slot.repository_id != slots[0].1.repository_id);
     let (mut tried, mut foreign) = (0, None);
     for (id, slot) in &slots {
@@ -207,8 +210,8 @@ pub fn unlock(
 /// An id in hexadecimal and a line's end.
 const ID_TEXT_BYTES_MAX: u64 = 72;
 
-/// Which keyslot this machine opened last. It is tried first, which saves a listing and tries of other keyslots. Nothing relies on it: the
-/// keyslot itself decides.
+/// Which keyslot this machine opened last. It is tried first, which saves a listing and tries of other keyslots.
+/// Nothing relies on it: the keyslot itself decides.
 struct Remembered {
     path: std::path::PathBuf,
 }
@@ -271,7 +274,8 @@ pub fn put(store: &dyn Store, rng: &dyn Rng, keys: &Keys, new: &NewSlot<'_>, now
 }
 
 impl Records<'_> {
-    /// Every keyslot. Labels are sealed: only kind and level are known. `opened_with`: the keyslot that opened this run.
+    /// Every keyslot. Labels are sealed: only kind and level are known. `opened_with`: the keyslot that opened this
+    /// run.
     ///
     /// # Errors
     /// The store's.

@@ -1,5 +1,5 @@
-//! The ledger of proof: when each pack was last read back and found good, and what is known to be damaged. Pure: made from the proofs in
-//! notes, kept nowhere else. Memory: about 32 bytes a pack.
+//! The ledger of proof: when each pack was last read back and found good, and what is known to be damaged. Pure: made
+//! from the proofs in notes, kept nowhere else. Memory: about 32 bytes a pack.
 
 use std::collections::{HashMap, HashSet};
 
@@ -39,8 +39,8 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// From proofs in rising order of numbers. What was read at a time that is yet to come was read by a clock that is not to be
-    /// believed: it counts as unread.
+    /// From proofs in rising order of numbers. What was read at a time that is yet to come was read by a clock that is
+    /// not to be believed: it counts as unread.
     pub fn new(proofs: &[Proof], now: Timestamp) -> Self {
         let mut ledger = Self::default();
         for proof in proofs {

@@ -7,9 +7,9 @@ const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 /// The second one exists where there is no systemd.
 const IDENTITIES: [&str; 2] = ["/etc/machine-id", "/var/lib/dbus/machine-id"];
 
-/// V1: is it proved that the process behind this record is gone? Only its own machine, with the name `host`, can prove that: the machine
-/// was started again since, or no process has that id, or the process with that id was started at another time. What cannot be read
-/// proves nothing.
+/// V1: is it proved that the process behind this record is gone? Only its own machine, with the name `host`, can prove
+/// that: the machine was started again since, or no process has that id, or the process with that id was started at
+/// another time. What cannot be read proves nothing.
 pub fn is_dead_here(start: &Start, host: &str) -> bool {
     is_dead_on(&machine(), &first_line(BOOT), start, host)
 }
@@ -29,14 +29,14 @@ fn is_dead_on(machine: &[u8], boot: &[u8], start: &Start, host: &str) -> bool {
     let Some(_) = process::start_of("self") else { return false };
     match process::start_of(&start.pid.to_string()) {
         Some(running) => start.process_start != 0 && running != start.process_start,
-        // For a service that may not see other users' processes (ProtectProc), /proc hides processes that are alive. A null signal finds
-        // them.
+        // For a service that may not see other users' processes (ProtectProc), /proc hides processes that are alive. A
+        // null signal finds them.
         None => process::is_gone(start.pid),
     }
 }
 
-/// The machine's identity (empty when it has none), a space, and the namespace of process ids. In another namespace the same ids mean other
-/// processes.
+/// The machine's identity (empty when it has none), a space, and the namespace of process ids. In another namespace the
+/// same ids mean other processes.
 pub(super) fn machine() -> Vec<u8> {
     let identity = IDENTITIES.into_iter().map(first_line).find(|line| !line.is_empty()).unwrap_or_default();
     let namespace =

@@ -1,7 +1,7 @@
 //! Notes: what owners said about snapshots after they were taken, and what of it holds. Page `format-spec/note.md`.
 //!
-//! Every note is read, but only once from the store: the memo keeps its sealed bytes under its name. They are opened again each time, so
-//! a memo to which the holder of a writer key can write makes nobody an owner.
+//! Every note is read, but only once from the store: the memo keeps its sealed bytes under its name. They are opened
+//! again each time, so a memo to which the holder of a writer key can write makes nobody an owner.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,4 +1,5 @@
-//! Single records opened from their bytes, for verification: it reads every object itself and wants to know what is wrong with each.
+//! Single records opened from their bytes, for verification: it reads every object itself and wants to know what is
+//! wrong with each.
 
 use super::Records;
 use crate::format::names::ObjectName;

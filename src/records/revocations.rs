@@ -26,11 +26,12 @@ pub struct FailedRun {
 }
 
 impl Records<'_> {
-    /// Ends a session: either its writer wins or this does. True: the session is over and committed nothing; false: it committed.
+    /// Ends a session: either its writer wins or this does. True: the session is over and committed nothing; false: it
+    /// committed.
     ///
-    /// Where names can be overwritten, the revocation is put beside the snapshot, and the writer looks for it after its commit (M4). A
-    /// snapshot that is listed here is left alone (M6): the run may be gone because it was done, and may have committed since the caller
-    /// looked.
+    /// Where names can be overwritten, the revocation is put beside the snapshot, and the writer looks for it after its
+    /// commit (M4). A snapshot that is listed here is left alone (M6): the run may be gone because it was done, and may
+    /// have committed since the caller looked.
     ///
     /// `host`: the session was to take a snapshot of this host, so the revocation is the record of a run that failed.
     ///

@@ -47,8 +47,8 @@ impl Session {
         self.id
     }
 
-    /// Says that this session has seen the gc records up to `number`, and the records `seen` among those whose names hold their hash. Of the
-    /// packs that these records call bad it needs `pins`.
+    /// Says that this session has seen the gc records up to `number`, and the records `seen` among those whose names
+    /// hold their hash. Of the packs that these records call bad it needs `pins`.
     ///
     /// # Errors
     /// The store's; sealing failed.
@@ -63,15 +63,15 @@ impl Session {
             Acknowledgement { session: self.id, number: self.records, observed: number, pins: pins.to_vec(), extra: Vec::new() };
         record.set_seen(seen);
         let sealed = session::seal_acknowledgement(&records.objects.sealer, &record)?;
-        // The number is never used again. A put that failed may still arrive later, and where names can be overwritten it would remove the
-        // pins of a later record.
+        // The number is never used again. A put that failed may still arrive later, and where names can be overwritten
+        // it would remove the pins of a later record.
         self.records += 1;
         let name = ObjectName::SessionRecord(record.session, record.number).name();
         Ok(create_same(&*records.objects.store, &name, &[&sealed])?)
     }
 
-    /// D3, the commit, and D4. Either this session or a revocation gets the name, never both (R4), so a revoked session never commits (I6).
-    /// Calls `committed` once the snapshot counts. Returns its id and its size in bytes.
+    /// D3, the commit, and D4. Either this session or a revocation gets the name, never both (R4), so a revoked session
+    /// never commits (I6). Calls `committed` once the snapshot counts. Returns its id and its size in bytes.
     ///
     /// # Errors
     /// [`RecordError::Revoked`]: nothing was committed. After any other error the snapshot may have been committed.

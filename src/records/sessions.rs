@@ -67,8 +67,8 @@ impl Records<'_> {
         Ok(ids)
     }
 
-    /// Reads the records of a session. An acknowledgement without a good MAC is not the session's and counts for nothing. One that cannot
-    /// be read may hold a pin, so then nothing is acknowledged.
+    /// Reads the records of a session. An acknowledgement without a good MAC is not the session's and counts for
+    /// nothing. One that cannot be read may hold a pin, so then nothing is acknowledged.
     ///
     /// # Errors
     /// The store's.
@@ -117,15 +117,15 @@ impl Records<'_> {
         Ok(sealed.and_then(|sealed| session::open_start(&self.objects.opener, id, &sealed).ok()))
     }
 
-    /// Revokes sessions of this machine, with the name `host`, whose process is proved to be gone. No prune has to wait for them then.
-    /// Returns which.
+    /// Revokes sessions of this machine, with the name `host`, whose process is proved to be gone. No prune has to wait
+    /// for them then. Returns which.
     ///
     /// # Errors
     /// The store's; sealing failed.
     pub fn revoke_dead_here(&self, mine: Option<SessionId>, host: &str) -> Result<Vec<SessionId>, RecordError> {
         let sessions = self.session_names()?;
-        // A run that closed its session is not alive. A backup need not find out what became of it, which would cost three listings. Nothing
-        // relies on that: the session is as alive as before.
+        // A run that closed its session is not alive. A backup need not find out what became of it, which would cost
+        // three listings. Nothing relies on that: the session is as alive as before.
         let closed = |session: &SessionNames| mine.is_some() && session.names.iter().any(|name| name.last_part() == "closed");
         if sessions.iter().all(|(id, session)| Some(*id) == mine || closed(session)) {
             return Ok(Vec::new());
@@ -141,8 +141,8 @@ impl Records<'_> {
         Ok(revoked)
     }
 
-    /// Sessions that are not over: they are under way, or dead. A session that is marked as closed is among them, because a prune waits
-    /// for it too: the holder of any writer key can mark any session as closed.
+    /// Sessions that are not over: they are under way, or dead. A session that is marked as closed is among them,
+    /// because a prune waits for it too: the holder of any writer key can mark any session as closed.
     ///
     /// # Errors
     /// The store's.
@@ -152,8 +152,9 @@ impl Records<'_> {
         Ok(sessions.into_keys().filter(|id| !over.contains(id)).collect())
     }
 
-    /// Sessions that are over, as far as names tell: they have a snapshot, a revocation or a tombstone. Whether a tombstone is good is
-    /// checked by the owner who deletes something because of it. Here a tombstone only saves a question about a session.
+    /// Sessions that are over, as far as names tell: they have a snapshot, a revocation or a tombstone. Whether a
+    /// tombstone is good is checked by the owner who deletes something because of it. Here a tombstone only saves a
+    /// question about a session.
     fn ended_sessions(&self) -> Result<HashSet<SessionId>, RecordError> {
         let mut over: HashSet<SessionId> = self.list_revoked()?;
         over.extend(self.list_tombstones()?.into_iter().map(|listed| SessionId(listed.id.0)));

@@ -7,8 +7,8 @@ use crate::id::ObjectHash;
 use crate::objects::create_same;
 use crate::store::{Name, ReadUnit, StoreError, StoreErrorKind};
 
-/// The space that a full disk gives back for tombstones, condemn records and verdicts. Each of them takes some KiB and is written beside
-/// its final name.
+/// The space that a full disk gives back for tombstones, condemn records and verdicts. Each of them takes some KiB and
+/// is written beside its final name.
 const BALLAST_SIZE_BYTES: usize = 256 << 10;
 
 impl Records<'_> {
@@ -62,8 +62,8 @@ impl Records<'_> {
         }
     }
 
-    /// A small record whose name ends in its own hash: from the memo, else from the store and then into the memo. The inner error says why
-    /// the record is of no use: it is gone, it is too large, or its bytes do not hash to its name.
+    /// A small record whose name ends in its own hash: from the memo, else from the store and then into the memo. The
+    /// inner error says why the record is of no use: it is gone, it is too large, or its bytes do not hash to its name.
     ///
     /// # Errors
     /// The store's; no cache can be kept.

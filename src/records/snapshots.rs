@@ -31,8 +31,8 @@ impl Records<'_> {
         Ok(Some(SnapshotObject::Snapshot(names::hash_of(&[&sealed]), opened)))
     }
 
-    /// BLAKE3 of the object with the name of this snapshot, whether it opens or not; [`HASH_OF_TOO_LARGE`] when it is larger than any
-    /// snapshot.
+    /// BLAKE3 of the object with the name of this snapshot, whether it opens or not; [`HASH_OF_TOO_LARGE`] when it is
+    /// larger than any snapshot.
     ///
     /// # Errors
     /// [`ObjectError::Object`] when it cannot be read; the store's, also when there is none.
@@ -58,8 +58,8 @@ impl Records<'_> {
         }
     }
 
-    /// Does a snapshot have this name, rather than a revocation? Every host can tell by the header. Where a store shows a host only its own
-    /// objects, the answer is no.
+    /// Does a snapshot have this name, rather than a revocation? Every host can tell by the header. Where a store shows
+    /// a host only its own objects, the answer is no.
     ///
     /// # Errors
     /// The store's.
@@ -73,8 +73,8 @@ impl Records<'_> {
         }
     }
 
-    /// R14: deletes, after a verdict, the record of a session that is over or the object of a forgotten snapshot. Tombstones, revocations
-    /// and everything below `gc/` stay for ever (B7).
+    /// R14: deletes, after a verdict, the record of a session that is over or the object of a forgotten snapshot.
+    /// Tombstones, revocations and everything below `gc/` stay for ever (B7).
     ///
     /// # Errors
     /// The store's; [`RecordError::Object`] for the name of any other object.

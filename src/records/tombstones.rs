@@ -84,8 +84,8 @@ impl Records<'_> {
         Ok(tombstones)
     }
 
-    /// Lists and reads `forgotten/`: the forgotten snapshots, with the hashes of their objects. `memo` is one to which only owners can write,
-    /// so that a tombstone which was good once is not read again.
+    /// Lists and reads `forgotten/`: the forgotten snapshots, with the hashes of their objects. `memo` is one to which
+    /// only owners can write, so that a tombstone which was good once is not read again.
     ///
     /// # Errors
     /// The store's; no cache can be kept.

@@ -35,8 +35,8 @@ impl Repository {
         Ok(Catalog::new(self.open_cache()?, FactsFrom::IndexFiles))
     }
 
-    /// The catalog by what packs say of themselves, and by nothing else. The key of its cache is the owner's alone: whoever holds a
-    /// writer key and can write on this disk must not be able to put words into the mouths of packs.
+    /// The catalog by what packs say of themselves, and by nothing else. The key of its cache is the owner's alone:
+    /// whoever holds a writer key and can write on this disk must not be able to put words into the mouths of packs.
     pub fn open_pack_catalog(&self) -> Result<Catalog, RepositoryError> {
         let Some(root) = self.objects.keys.root() else { return Err(RepositoryError::NeedsOwner("reading packs")) };
         let key = zeroize::Zeroizing::new(blake3::derive_key("esker 2026-11 v1 cache of packs", root.expose()));
@@ -52,8 +52,9 @@ impl Repository {
         Ok(Catalog::new(Cache::temporary(&self.id(), &self.objects.keys.cache_key())?, FactsFrom::Packs))
     }
 
-    /// Notes of what chunks of another repository are called here, for copying. The key of their cache needs the other one's root: whoever holds a
-    /// writer key here and can write on this disk must not be able to put another chunk in the place of one that is copied.
+    /// Notes of what chunks of another repository are called here, for copying. The key of their cache needs the other
+    /// one's root: whoever holds a writer key here and can write on this disk must not be able to put another chunk in
+    /// the place of one that is copied.
     pub fn open_copy_memo(&self, from: &Repository) -> Result<Box<dyn Memo>, RepositoryError> {
         let Some(root) = from.objects.keys.root() else {
             return Err(RepositoryError::NeedsOwner("copying snapshots out of a repository"));
@@ -124,8 +125,8 @@ impl Repository {
         Ok(own_facts(&self.objects, id, size)?)
     }
 
-    /// The same through parity when its directory is damaged; the damage comes with the facts. `must_fit`: it must have the size that it
-    /// says.
+    /// The same through parity when its directory is damaged; the damage comes with the facts. `must_fit`: it must have
+    /// the size that it says.
     ///
     /// # Errors
     /// What is damaged, when parity does not help; the store's.
@@ -139,7 +140,8 @@ impl Repository {
         Ok((facts, damage.map(Into::into)))
     }
 
-    /// Puts index files that name these durable packs; the first one says that it replaces `replaces`. Returns their ids.
+    /// Puts index files that name these durable packs; the first one says that it replaces `replaces`. Returns their
+    /// ids.
     ///
     /// # Errors
     /// The store's.

@@ -1,12 +1,14 @@
 //! Making a repository.
 //!
-//! Config 1 is the fence. A place holds a repository from the moment config 1 is created, and of several `init`s at the same time only one
-//! creates it. Keyslots come first, so a repository can be opened as soon as it exists. An `init` that was cut off before its config leaves
-//! only keyslots. The next one with the same password goes on with the root in them.
+//! Config 1 is the fence. A place holds a repository from the moment config 1 is created, and of several `init`s at the
+//! same time only one creates it. Keyslots come first, so a repository can be opened as soon as it exists. An `init`
+//! that was cut off before its config leaves only keyslots. The next one with the same password goes on with the root
+//! in them.
 //!
-//! Where a name that is taken may be overwritten, no config is a fence. There the keyslots are the fence: each `init` puts its own and then
-//! looks at all of them. One that sees the keyslots of another root deletes its own and refuses. Of two with different roots, at least one
-//! looks after the other has put its keyslots. So no place ever gets configs of two roots.
+//! Where a name that is taken may be overwritten, no config is a fence. There the keyslots are the fence: each `init`
+//! puts its own and then looks at all of them. One that sees the keyslots of another root deletes its own and refuses.
+//! Of two with different roots, at least one looks after the other has put its keyslots. So no place ever gets configs
+//! of two roots.
 
 use std::sync::Arc;
 
@@ -25,7 +27,8 @@ use crate::repository::probe::{self, Probe, ProbeOptions};
 use crate::repository::{Environment, Repository, RepositoryError};
 use crate::store::{ReadUnit, Store};
 
-/// How a repository cuts streams and files into chunks. Two repositories with the same parameters cut at the same places.
+/// How a repository cuts streams and files into chunks. Two repositories with the same parameters cut at the same
+/// places.
 #[derive(Debug)]
 pub struct ChunkerParams {
     /// Key of cut points.
@@ -45,7 +48,8 @@ pub struct InitOptions {
     pub compression_level: i32,
     /// Seconds since it was first seen in which no rule forgets a snapshot; 0: none.
     pub guard_seconds: u64,
-    /// Percentage of recovery shards beside each pack; 0: none. Worth it where bytes rot or go missing unnoticed: on disks.
+    /// Percentage of recovery shards beside each pack; 0: none. Worth it where bytes rot or go missing unnoticed: on
+    /// disks.
     pub parity_percent: u8,
     /// The class of the store; `None`: it is found out by trying, except that a local disk is trusted.
     pub class: Option<StoreClass>,
@@ -70,8 +74,9 @@ pub struct Initialised {
 }
 
 impl Repository {
-    /// Makes a repository: root key, keyslots for `password` and for a recovery key, config 1. The place must hold nothing of ours, except
-    /// keyslots of an `init` that was cut off. Those must open with the same password; then that `init` is finished.
+    /// Makes a repository: root key, keyslots for `password` and for a recovery key, config 1. The place must hold
+    /// nothing of ours, except keyslots of an `init` that was cut off. Those must open with the same password; then
+    /// that `init` is finished.
     pub fn init(environment: Environment, password: &Passphrase, options: &InitOptions) -> Result<Initialised, RepositoryError> {
         let store = Arc::clone(&environment.store);
         store.create_place()?;
@@ -135,7 +140,8 @@ impl Repository {
     }
 }
 
-/// The keyslots at a place that holds nothing else of ours; otherwise an error. What probes and interrupted uploads left does not count.
+/// The keyslots at a place that holds nothing else of ours; otherwise an error. What probes and interrupted uploads
+/// left does not count.
 fn left_by_init(store: &dyn Store) -> Result<Vec<ObjectHash>, RepositoryError> {
     let (mut slots, mut others) = (Vec::new(), false);
     for folder in names::FOLDERS.into_iter().filter(|folder| ![names::PROBE, names::TMP].contains(folder)) {

@@ -79,8 +79,8 @@ impl Repository {
     /// The line of a key file: the owner's, or one for a host that only takes snapshots.
     ///
     /// # Errors
-    /// [`RepositoryError::NeedsOwner`] for the owner's line without the owner's key; [`RepositoryError::Keyslot`] for a writer's line while
-    /// a rotation is unfinished.
+    /// [`RepositoryError::NeedsOwner`] for the owner's line without the owner's key; [`RepositoryError::Keyslot`] for a
+    /// writer's line while a rotation is unfinished.
     pub fn export_key(&self, level: Level) -> Result<zeroize::Zeroizing<String>, RepositoryError> {
         self.need_finished_rotation(level)?;
         match (level, self.objects.keys.root()) {
@@ -93,7 +93,8 @@ impl Repository {
     /// A packer that stores in this generation. Ids and bases of a pack are of the generation in its header.
     ///
     /// # Errors
-    /// [`RepositoryError::NeedsOwner`] for another generation than that of this run, without the owner's key; no randomness.
+    /// [`RepositoryError::NeedsOwner`] for another generation than that of this run, without the owner's key; no
+    /// randomness.
     pub(crate) fn packer_of(&self, generation: u32) -> Result<Packer, RepositoryError> {
         let objects = &self.objects;
         let sealer = if generation == objects.keys.generation() {
@@ -105,10 +106,12 @@ impl Repository {
         Ok(Packer::new(Arc::clone(&objects.store), sealer, self.config.level, self.config.parity_percent()))
     }
 
-    /// Adds a config to the chain: the one in force, changed. This run goes on with the config it was opened with. Returns the new number.
+    /// Adds a config to the chain: the one in force, changed. This run goes on with the config it was opened with.
+    /// Returns the new number.
     ///
     /// # Errors
-    /// [`RepositoryError::NeedsOwner`] without the owner's key; another run changed the config at the same time; the store's.
+    /// [`RepositoryError::NeedsOwner`] without the owner's key; another run changed the config at the same time; the
+    /// store's.
     pub fn change_config(&self, change: impl FnOnce(&mut Config)) -> Result<u32, RepositoryError> {
         self.next_config(|config| {
             change(config);
@@ -116,9 +119,9 @@ impl Repository {
         })
     }
 
-    /// Names the next generation, for `rotate`. From now on no writer of this generation begins, and nothing is cut as they know it. Alone
-    /// this would quarantine every snapshot there is. The config is sealed in this generation, so that its writers can read it; the next
-    /// config is sealed in the new one. Returns the new generation.
+    /// Names the next generation, for `rotate`. From now on no writer of this generation begins, and nothing is cut as
+    /// they know it. Alone this would quarantine every snapshot there is. The config is sealed in this generation, so
+    /// that its writers can read it; the next config is sealed in the new one. Returns the new generation.
     ///
     /// # Errors
     /// Those of [`Repository::change_config`].

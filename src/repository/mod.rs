@@ -1,10 +1,11 @@
 //! The narrow waist: above it plaintext and ids, below it sealed bytes.
 //!
-//! A [`Repository`] is an opened place: store, keys, config. A [`writer::Writer`] runs one session through the commit protocol. A
-//! [`Reader`] gives chunks, trees and paths. Both look chunks up in a [`Catalog`](crate::catalog::Catalog). What runs tell each other goes
-//! through [`Records`](crate::records::Records).
+//! A [`Repository`] is an opened place: store, keys, config. A [`writer::Writer`] runs one session through the commit
+//! protocol. A [`Reader`] gives chunks, trees and paths. Both look chunks up in a [`Catalog`](crate::catalog::Catalog).
+//! What runs tell each other goes through [`Records`](crate::records::Records).
 //!
-//! Leans on `catalog`, `records`, `objects`, `format`, `crypto`. Never knows what a source is, how files are restored, or who asks.
+//! Leans on `catalog`, `records`, `objects`, `format`, `crypto`. Never knows what a source is, how files are restored,
+//! or who asks.
 
 mod catalogs;
 mod error;
@@ -76,8 +77,8 @@ impl Repository {
     pub fn id(&self) -> RepositoryId {
         self.objects.keys.repository_id()
     }
-    /// The door to its objects: for operations that are about objects as such (verify, repair and prune handle whole packs, parity objects
-    /// and index files), and for tests that forge or damage objects.
+    /// The door to its objects: for operations that are about objects as such (verify, repair and prune handle whole
+    /// packs, parity objects and index files), and for tests that forge or damage objects.
     pub fn objects(&self) -> &Objects {
         &self.objects
     }
@@ -112,7 +113,8 @@ impl Repository {
     pub fn config_number(&self) -> u32 {
         self.config_number
     }
-    /// Does its config name a generation that no config is sealed in yet? Then a rotation was cut off, and writers of neither begin.
+    /// Does its config name a generation that no config is sealed in yet? Then a rotation was cut off, and writers of
+    /// neither begin.
     pub fn is_rotation_unfinished(&self) -> bool {
         self.is_rotation_unfinished
     }
@@ -165,7 +167,8 @@ impl Repository {
         self.host_memory.state().last
     }
 
-    /// Does the store still show what this host saw of it last? `gc_number` is the highest gc number without a gap that was understood.
+    /// Does the store still show what this host saw of it last? `gc_number` is the highest gc number without a gap that
+    /// was understood.
     ///
     /// # Errors
     /// [`RepositoryError::Brake`] when the store was rolled back; the store's.

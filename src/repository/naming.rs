@@ -50,7 +50,8 @@ impl Repository {
         self.objects.keys.chunk_id(ChunkType::Data, bytes)
     }
 
-    /// The id that a chunk of this pack must have: under the keys of the pack's generation. `None` when this run does not hold them.
+    /// The id that a chunk of this pack must have: under the keys of the pack's generation. `None` when this run does
+    /// not hold them.
     pub fn chunk_id_in(&self, facts: &PackFacts, chunk_type: ChunkType, bytes: &[u8]) -> Option<ChunkId> {
         self.objects.keys.chunk_id_at(facts.generation(), chunk_type, bytes)
     }

@@ -109,7 +109,8 @@ impl Repository {
         Ok(self.records().revoked_beside()?)
     }
 
-    /// Revokes sessions of this machine whose process is proved to be gone. No prune has to wait for them then. Returns which.
+    /// Revokes sessions of this machine whose process is proved to be gone. No prune has to wait for them then. Returns
+    /// which.
     ///
     /// # Errors
     /// The store's; sealing failed.

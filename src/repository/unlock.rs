@@ -1,8 +1,8 @@
-//! Sessions that an owner ends by hand: those of runs that died where no other host can prove it, in a container or on a machine that is
-//! gone.
+//! Sessions that an owner ends by hand: those of runs that died where no other host can prove it, in a container or on
+//! a machine that is gone.
 //!
-//! Nothing is locked, but a prune waits for every session. Ending the session of a live run costs that run its commit and nothing else: a
-//! revocation and a commit exclude each other.
+//! Nothing is locked, but a prune waits for every session. Ending the session of a live run costs that run its commit
+//! and nothing else: a revocation and a commit exclude each other.
 
 use crate::format::session::Start;
 use crate::id::SessionId;

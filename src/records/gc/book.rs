@@ -22,7 +22,8 @@ pub struct Pending {
     pub by_hash: bool,
     /// What it condemns.
     pub packs: Vec<PackId>,
-    /// The packs that its run wrote to save the chunks that are still used. Each chunk was rebuilt and its id recomputed before.
+    /// The packs that its run wrote to save the chunks that are still used. Each chunk was rebuilt and its id
+    /// recomputed before.
     pub written: Vec<PackId>,
 }
 
@@ -35,24 +36,26 @@ pub struct Book {
     pub understood: u64,
     /// Condemn records without a verdict, in rising order of numbers.
     pub pending: Vec<Pending>,
-    /// Condemn records that are unreadable or forged and have no verdict: the number, and the hash if it is in the name.
+    /// Condemn records that are unreadable or forged and have no verdict: the number, and the hash if it is in the
+    /// name.
     pub unanswered: Vec<(u64, Option<ObjectHash>)>,
-    /// Records with a hash in their names that no owner wrote. Only writers obey them, and their names can hold nothing else.
+    /// Records with a hash in their names that no owner wrote. Only writers obey them, and their names can hold nothing
+    /// else.
     pub forged: Vec<(u64, ObjectHash, Name)>,
     /// Packs that no run may rely on.
     pub bad: HashSet<PackId>,
     /// Packs that verdicts delete.
     pub deleted: HashSet<PackId>,
-    /// Packs that are bad for ever although no verdict deletes them: the verdict cannot be read, or the record has its hash in its name and
-    /// its verdict pardons them. Only another record can save or delete them.
+    /// Packs that are bad for ever although no verdict deletes them: the verdict cannot be read, or the record has its
+    /// hash in its name and its verdict pardons them. Only another record can save or delete them.
     pub stuck: HashSet<PackId>,
     /// Every snapshot that an earlier prune saw: its id, and the hashes of its object.
     pub seen: SnapshotsSeen,
 }
 
 impl Pending {
-    /// Has a session with these records acknowledged it? M2: having seen a number proves nothing about a record that may have got this
-    /// number later. A record with a hash in its name is acknowledged by its hash.
+    /// Has a session with these records acknowledged it? M2: having seen a number proves nothing about a record that
+    /// may have got this number later. A record with a hash in its name is acknowledged by its hash.
     pub fn is_acknowledged_by(&self, state: &SessionState) -> bool {
         match self.by_hash && !planted::is("records-acknowledged-by-number") {
             true => state.seen.contains(&self.hash),

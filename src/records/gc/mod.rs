@@ -1,12 +1,12 @@
 //! Gc records: which packs are bad, by number (`format-spec/protocol.md`).
 //!
-//! A record never changes and its name never becomes free, so a memo keeps what was read, and nothing is read twice except the newest
-//! record. That one tells whether the store still has the past that the memo knows.
+//! A record never changes and its name never becomes free, so a memo keeps what was read, and nothing is read twice
+//! except the newest record. That one tells whether the store still has the past that the memo knows.
 //!
-//! Where names can be overwritten (class single maintainer), the names of records hold their hash (M1): a record that arrives late, from a
-//! run that is dead, replaces no other record. A number can then have several records. Each is acknowledged and decided by its hash.
-//! What one of them condemned stays bad whatever is decided (M3), because another verdict may arrive late. Both forms are always read,
-//! whatever the class: a writer cannot tell who wrote a config.
+//! Where names can be overwritten (class single maintainer), the names of records hold their hash (M1): a record that
+//! arrives late, from a run that is dead, replaces no other record. A number can then have several records. Each is
+//! acknowledged and decided by its hash. What one of them condemned stays bad whatever is decided (M3), because another
+//! verdict may arrive late. Both forms are always read, whatever the class: a writer cannot tell who wrote a config.
 
 mod book;
 mod write;
@@ -34,8 +34,8 @@ pub enum Slot<T> {
     Free,
     /// The record does not open: it is damaged, too large, or of a newer program or generation.
     Unreadable(FormatError),
-    /// The record opens, but does not bear the owner's mark (R15). For an owner it condemns and deletes nothing, ever, and its name is
-    /// taken. (A writer cannot tell, and obeys.)
+    /// The record opens, but does not bear the owner's mark (R15). For an owner it condemns and deletes nothing, ever,
+    /// and its name is taken. (A writer cannot tell, and obeys.)
     Forged,
     /// The record, and the BLAKE3 of its object.
     Read(T, ObjectHash),
@@ -71,12 +71,13 @@ pub struct Numbered {
 }
 
 impl Numbered {
-    /// Packs that no run may rely on because of this number: the packs that the verdict deletes, or all condemned packs while there is no
-    /// verdict. For records with a hash in their names: all condemned packs, for ever.
+    /// Packs that no run may rely on because of this number: the packs that the verdict deletes, or all condemned packs
+    /// while there is no verdict. For records with a hash in their names: all condemned packs, for ever.
     pub fn bad(&self) -> impl Iterator<Item = &PackId> {
         let plain: &[PackId] = match (&self.verdict, &self.condemn) {
             (Slot::Read(verdict, _), _) => &verdict.delete,
-            // A forged verdict deletes nothing, ever. One that is only damaged may be carried out by a run that read it before.
+            // A forged verdict deletes nothing, ever. One that is only damaged may be carried out by a run that read it
+            // before.
             (Slot::Forged, _) => &[],
             (_, Slot::Read(condemn, _)) => &condemn.packs,
             _ => &[],
@@ -122,7 +123,8 @@ impl Numbered {
 /// What a listing of `gc/` says.
 #[derive(Debug, Default)]
 pub struct GcState {
-    /// R9: the highest n for which each of 1..=n has a name in the listing and was understood. A writer acknowledges it.
+    /// R9: the highest n for which each of 1..=n has a name in the listing and was understood. A writer acknowledges
+    /// it.
     pub number: u64,
     /// The first number that has a name and is not understood.
     pub blocked_at: Option<u64>,
@@ -140,7 +142,8 @@ pub type SnapshotsSeen = HashMap<SnapshotId, HashSet<ObjectHash>>;
 impl Records<'_> {
     /// Lists and reads `gc/`.
     ///
-    /// For a writer, a record of an older generation counts as read and empty: it names no pack of the writer's generation.
+    /// For a writer, a record of an older generation counts as read and empty: it names no pack of the writer's
+    /// generation.
     ///
     /// # Errors
     /// The store's; no cache can be kept; a record of a later generation than this run's.
@@ -179,8 +182,8 @@ impl Records<'_> {
     }
 }
 
-/// Lists `gc/` and passes every number that has a name to `each`, in rising order. Returns the number of the listing: the highest n for
-/// which each of 1..=n has a name in it, readable or not.
+/// Lists `gc/` and passes every number that has a name to `each`, in rising order. Returns the number of the listing:
+/// the highest n for which each of 1..=n has a name in it, readable or not.
 fn for_each(
     objects: &Objects,
     memo: &mut dyn Memo,
@@ -262,15 +265,17 @@ impl Record for Verdict {
     }
 }
 
-/// The memo's key of the record with this name. It holds the location, because a repository may have been copied, and both copies go on.
+/// The memo's key of the record with this name. It holds the location, because a repository may have been copied, and
+/// both copies go on.
 fn memo_key(objects: &Objects, past: u64, name: &Name) -> Vec<u8> {
     // An owner has checked the owner's mark of what it keeps; a writer has not.
     let role = if objects.keys.is_owner() { "owner" } else { "writer" };
     format!("{role} {past} {name} {}", objects.store.location()).into_bytes()
 }
 
-/// Which of the pasts that this memo has seen the store has now. In a store that was rolled back, or a copy at the same place, the same
-/// names belong to other records. Then the newest record differs from the one that was kept, and nothing that was kept is used again.
+/// Which of the pasts that this memo has seen the store has now. In a store that was rolled back, or a copy at the same
+/// place, the same names belong to other records. Then the newest record differs from the one that was kept, and
+/// nothing that was kept is used again.
 fn past(objects: &Objects, memo: &mut dyn Memo, newest: &[Option<Name>; 2]) -> Result<u64, RecordError> {
     const PAST: &[u8] = b"gc past";
     let past = memo.recall(PAST)?.and_then(|kept| Some(u64::from_le_bytes(kept.try_into().ok()?))).unwrap_or(0);
@@ -317,8 +322,8 @@ fn load<T: Record>(
         return Ok(Slot::Unreadable(FormatError::field("gc record", "bytes", "do not hash to the name")));
     }
     match T::open(objects, number, &sealed) {
-        // Only an owner who opened the repository before a rotation gets here. Writers of the new generation would not read what this run
-        // decides, and no run would trust what it stores.
+        // Only an owner who opened the repository before a rotation gets here. Writers of the new generation would not
+        // read what this run decides, and no run would trust what it stores.
         Ok(opened) if opened.sealed_in > objects.keys.generation() => Err(RecordError::rotated_meanwhile()),
         Ok(gc::Opened { record, .. }) => {
             memo.remember(&key, Some(&[&hash.0[..], &record.encode()?].concat()))?;

@@ -50,9 +50,9 @@ impl Records<'_> {
         }
     }
 
-    /// R3: decides about the condemn record `condemn` of this number. There is one verdict for a number: the one whose name was taken first,
-    /// if an owner wrote it. A condemn record with a hash in its name (`by_hash`) may get several verdicts: each holds, and none makes a
-    /// pack good again.
+    /// R3: decides about the condemn record `condemn` of this number. There is one verdict for a number: the one whose
+    /// name was taken first, if an owner wrote it. A condemn record with a hash in its name (`by_hash`) may get several
+    /// verdicts: each holds, and none makes a pack good again.
     ///
     /// `delete` and `pardon` are in strictly rising order.
     ///
@@ -87,8 +87,8 @@ impl Records<'_> {
         }
     }
 
-    /// Answers a condemn record that cannot be read, or that no owner wrote, with a verdict that deletes nothing. `by_hash`: the hash in the
-    /// record's name.
+    /// Answers a condemn record that cannot be read, or that no owner wrote, with a verdict that deletes nothing.
+    /// `by_hash`: the hash in the record's name.
     ///
     /// # Errors
     /// The store's; sealing failed.
@@ -105,8 +105,8 @@ impl Records<'_> {
         Ok(())
     }
 
-    /// M8: deletes a gc record with a hash in its name that no owner wrote. No owner was ever bound by it, and its name can hold nothing
-    /// else. Every other gc record stays for ever (B7).
+    /// M8: deletes a gc record with a hash in its name that no owner wrote. No owner was ever bound by it, and its name
+    /// can hold nothing else. Every other gc record stays for ever (B7).
     ///
     /// # Errors
     /// The store's; [`RecordError::Object`] for the name of any other object.
