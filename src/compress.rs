@@ -8,11 +8,11 @@ use std::cell::RefCell;
 use zstd::zstd_safe::{CParameter, DParameter, find_frame_compressed_size, get_frame_content_size};
 
 /// Levels that are accepted: zstd's own, without the negative ones that hardly compress.
-pub const LEVELS: std::ops::RangeInclusive<i32> = -7..=22;
+pub(crate) const LEVELS: std::ops::RangeInclusive<i32> = -7..=22;
 /// Used unless the repository's config says otherwise.
-pub const LEVEL_DEFAULT: i32 = 3;
+pub(crate) const LEVEL_DEFAULT: i32 = 3;
 /// The longest run of plaintext, in bytes, that is ever compressed or decompressed in one piece: the largest chunk.
-pub const RAW_LENGTH_MAX: usize = 16 << 20;
+pub(crate) const RAW_LENGTH_MAX: usize = 16 << 20;
 /// Shorter input is compressed without asking samples first.
 const PROBED_LENGTH_MIN: usize = 1 << 20;
 /// How many samples are taken, and the bytes of each: a stretch that shrinks is missed only if it is below a thirtieth of the whole.
@@ -32,7 +32,7 @@ const WINDOW_LOG_MAX: u32 = 24;
 ///
 /// A piece's sum of squared counts of byte values is N + N(N-1)/256 on average for noise (5116 of 1024 bytes) and grows with every
 /// preference; up to 1.3 times that, order-0 coding would save less than 3 %.
-pub fn looks_dense(bytes: &[u8]) -> bool {
+pub(crate) fn looks_dense(bytes: &[u8]) -> bool {
     let pieces = (bytes.len() / PIECE_EVERY).clamp(1, PIECES_MAX);
     bytes.len() >= PIECE_LENGTH && bytes.chunks(bytes.len() / pieces).take(pieces).all(|part| is_spread(&part[..PIECE_LENGTH]))
 }
@@ -130,7 +130,7 @@ impl Compressor {
     }
 
     /// The same for `pieces` chunks laid end to end: how many there are tells what is likely to be found in them.
-    pub fn compress_pieces(&mut self, raw: &[u8], pieces: usize) -> Result<Option<Vec<u8>>, CompressError> {
+    pub(crate) fn compress_pieces(&mut self, raw: &[u8], pieces: usize) -> Result<Option<Vec<u8>>, CompressError> {
         if raw.len() > RAW_LENGTH_MAX {
             return Err(CompressError::TooLong(raw.len()));
         }
@@ -234,7 +234,7 @@ pub fn with_compressor<R>(level: i32, work: impl FnOnce(&mut Compressor) -> Resu
 }
 
 /// Runs `work` with this thread's decompressor. `work` must not call this function again.
-pub fn with_decompressor<R>(work: impl FnOnce(&mut Decompressor) -> Result<R, CompressError>) -> Result<R, CompressError> {
+pub(crate) fn with_decompressor<R>(work: impl FnOnce(&mut Decompressor) -> Result<R, CompressError>) -> Result<R, CompressError> {
     DECOMPRESSOR.with_borrow_mut(|kept| match kept {
         Some(decompressor) => work(decompressor),
         None => work(kept.insert(Decompressor::new()?)),

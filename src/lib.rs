@@ -18,10 +18,12 @@
 //!  1                crypto        cache             keys | which pack holds which chunk (SQLite)
 //!  0   chunker   compress   parity   store          cut | squeeze | mend | names -> bytes
 //!      --------------------------------------------------------------------------------------
-//!  0   id   monitor   parallel   clock   locks   planted   notify   environment   private    used by all
+//!  0   id   monitor   parallel   clock   locks   planted   notify   environment   private   path   process    used by all
 //! ```
 //!
 //! The library never prints and never exits; each room has its own small error.
+
+#![warn(unreachable_pub)]
 
 // used by all
 pub mod clock;
@@ -32,14 +34,14 @@ pub mod monitor;
 pub mod notify;
 pub mod parallel;
 pub mod path;
-pub mod planted;
+pub(crate) mod planted;
 pub mod private;
-pub mod process;
+pub(crate) mod process;
 
 // floor 0
 pub mod chunker;
 pub mod compress;
-pub mod parity;
+pub(crate) mod parity;
 pub mod store;
 
 // floor 1

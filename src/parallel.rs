@@ -42,7 +42,7 @@ pub fn cores() -> usize {
 }
 
 /// A pool whose results come back in the order of their jobs. At most `in_flight` jobs are held at once, so memory stays bounded.
-pub struct OrderedPool<J, R> {
+pub(crate) struct OrderedPool<J, R> {
     /// Where there are no threads: see [`one_by_one`].
     here: Option<Box<dyn Fn(J) -> R + Send>>,
     jobs: Option<Sender<(J, Sender<R>)>>,
@@ -54,7 +54,7 @@ pub struct OrderedPool<J, R> {
 impl<J: Send + 'static, R: Send + 'static> OrderedPool<J, R> {
     /// `threads` threads named `name`, at most `in_flight` jobs handed in and not taken back.
     #[expect(clippy::disallowed_methods, reason = "this is the room the rule points to")]
-    pub fn new(name: &str, threads: usize, in_flight: usize, work: impl Fn(J) -> R + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(name: &str, threads: usize, in_flight: usize, work: impl Fn(J) -> R + Send + Sync + 'static) -> Self {
         if is_one_by_one() {
             let (pending, in_flight) = (VecDeque::new(), in_flight.max(1));
             return Self { here: Some(Box::new(work)), jobs: None, pending, in_flight, threads: Vec::new() };
@@ -79,22 +79,23 @@ impl<J: Send + 'static, R: Send + 'static> OrderedPool<J, R> {
     }
 
     /// Is there no room for another job? Then take a result first.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.pending.len() >= self.in_flight
     }
 
     /// Jobs handed in whose results were not taken yet.
-    pub fn len(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
         self.pending.len()
     }
 
     /// Nothing is under way and nothing waits to be taken.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }
 
     /// Hands in a job. Callers keep to the bound by taking results while [`OrderedPool::is_full`].
-    pub fn submit(&mut self, job: J) {
+    pub(crate) fn submit(&mut self, job: J) {
         let (reply, result) = bounded(1);
         if let Some(work) = &self.here {
             // The other end of the channel is at hand.
@@ -110,7 +111,7 @@ impl<J: Send + 'static, R: Send + 'static> OrderedPool<J, R> {
     ///
     /// # Panics
     /// When the job panicked: a bug that must not be taken for a result.
-    pub fn take(&mut self) -> Option<R> {
+    pub(crate) fn take(&mut self) -> Option<R> {
         let result = self.pending.pop_front()?;
         Some(result.recv().expect("a worker thread ended without a result: it panicked or could not be started"))
     }
@@ -119,7 +120,7 @@ impl<J: Send + 'static, R: Send + 'static> OrderedPool<J, R> {
     ///
     /// # Panics
     /// As [`OrderedPool::take`].
-    pub fn take_ready(&mut self) -> Option<R> {
+    pub(crate) fn take_ready(&mut self) -> Option<R> {
         if self.pending.front()?.is_empty() && !self.threads.iter().all(JoinHandle::is_finished) {
             return None;
         }
@@ -143,14 +144,14 @@ impl<J, R> Drop for OrderedPool<J, R> {
 pub struct Closed;
 
 /// Where the producer of a [`pipeline`] puts its items.
-pub struct Feed<T, U> {
+pub(crate) struct Feed<T, U> {
     jobs: Sender<(T, Sender<U>)>,
     order: Sender<Receiver<U>>,
 }
 
 impl<T, U> Feed<T, U> {
     /// Hands one item on; waits while the pipeline is full.
-    pub fn push(&self, item: T) -> Result<(), Closed> {
+    pub(crate) fn push(&self, item: T) -> Result<(), Closed> {
         let (reply, result) = bounded(1);
         self.order.send(result).map_err(|_| Closed)?;
         self.jobs.send((item, reply)).map_err(|_| Closed)
@@ -160,7 +161,7 @@ impl<T, U> Feed<T, U> {
 /// Produce on one thread, work on `threads`, consume here, in the order of production; at most `in_flight` items are between.
 ///
 /// An error of the consumer ends the pipeline and is returned; else what the producer returned.
-pub fn pipeline<T: Send, U: Send, P: Send, E: From<P>>(
+pub(crate) fn pipeline<T: Send, U: Send, P: Send, E: From<P>>(
     threads: usize,
     in_flight: usize,
     produce: impl FnOnce(&Feed<T, U>) -> Result<(), P> + Send,

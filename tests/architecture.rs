@@ -60,8 +60,10 @@ struct Map(BTreeMap<String, i32>);
 impl Map {
     /// From the picture in `lib.rs`: a floor's number, then its rooms, then words about them. The second row of a number is one deeper.
     fn read(lib: &str) -> Self {
-        let declared: BTreeSet<_> =
-            lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).map(str::to_owned).collect();
+        let declared = lib
+            .lines()
+            .filter_map(|line| line.split_once("mod ").filter(|(before, _)| before.starts_with("pub"))?.1.strip_suffix(';'));
+        let declared: BTreeSet<_> = declared.map(str::to_owned).collect();
         let mut floors = BTreeMap::new();
         let mut rows_of_zero = 0;
         for line in lib.lines().filter_map(|line| line.strip_prefix("//!")) {

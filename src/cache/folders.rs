@@ -8,7 +8,7 @@ use super::tag::{TAG, Table, same};
 
 /// The state of one folder, to be remembered.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct FolderRecord {
+pub(crate) struct FolderRecord {
     /// The folder's path as its source names it; raw bytes.
     pub path: Vec<u8>,
     /// What the caller wants back, in pages of at most 16 MiB.

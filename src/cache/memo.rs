@@ -42,7 +42,7 @@ impl Memo for Cache {
 
 /// A memo that keeps nothing: for a run that reads each record once.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct NoMemo;
+pub(crate) struct NoMemo;
 
 impl Memo for NoMemo {
     fn recall(&self, _: &[u8]) -> Result<Option<Vec<u8>>, CacheError> {
@@ -58,7 +58,7 @@ impl Memo for NoMemo {
 ///
 /// # Errors
 /// [`CacheError::Unusable`] when no cache can be kept.
-pub fn or_nothing<T: Default>(answer: Result<T, CacheError>) -> Result<T, CacheError> {
+pub(crate) fn or_nothing<T: Default>(answer: Result<T, CacheError>) -> Result<T, CacheError> {
     match answer {
         Err(CacheError::Reset(_)) => Ok(T::default()),
         answer => answer,

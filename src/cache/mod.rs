@@ -29,8 +29,9 @@ mod tests;
 #[cfg(test)]
 mod timing;
 
-pub use folders::FolderRecord;
-pub use memo::{Memo, NoMemo, or_nothing};
+pub(crate) use folders::FolderRecord;
+pub use memo::Memo;
+pub(crate) use memo::{NoMemo, or_nothing};
 pub use owner::Cache;
 
 use crate::id::{ChunkId, PackId};

@@ -68,7 +68,7 @@ impl Cache {
     }
 
     /// What a person should know about the cache since the last time this was asked.
-    pub fn take_remarks(&self) -> Vec<String> {
+    pub(crate) fn take_remarks(&self) -> Vec<String> {
         self.remarks.take()
     }
 
@@ -84,7 +84,7 @@ impl Cache {
     }
 
     /// The number of a pack that is in the cache.
-    pub fn pack_number(&self, id: &PackId) -> Result<Option<PackNumber>, CacheError> {
+    pub(crate) fn pack_number(&self, id: &PackId) -> Result<Option<PackNumber>, CacheError> {
         self.run_learning(|database| database.pack_number(id))
     }
 
@@ -99,7 +99,7 @@ impl Cache {
     }
 
     /// Every index file that was read, with the packs it names.
-    pub fn index_files(&self, each: &mut dyn FnMut(IndexId, Vec<PackId>)) -> Result<(), CacheError> {
+    pub(crate) fn index_files(&self, each: &mut dyn FnMut(IndexId, Vec<PackId>)) -> Result<(), CacheError> {
         self.run_learning(|database| database.index_files(each))
     }
 
@@ -109,7 +109,7 @@ impl Cache {
     }
 
     /// What a folder looked like last time: the pages as they were put.
-    pub fn folder_state(&self, host: &str, source: &str, path: &[u8]) -> Result<Option<Vec<Vec<u8>>>, CacheError> {
+    pub(crate) fn folder_state(&self, host: &str, source: &str, path: &[u8]) -> Result<Option<Vec<Vec<u8>>>, CacheError> {
         self.run(|database| database.folder_state(host, source, path))
     }
 
@@ -143,12 +143,12 @@ impl Cache {
     }
 
     /// Remembers that an index file names these packs. Facts about them come from elsewhere.
-    pub fn add_index_file(&mut self, id: &IndexId, packs: &[PackId]) -> Result<(), CacheError> {
+    pub(crate) fn add_index_file(&mut self, id: &IndexId, packs: &[PackId]) -> Result<(), CacheError> {
         self.write(|database| database.insert_index_file(id, packs))
     }
 
     /// Forgets packs with their chunks. It reads the whole table of chunks once, so hand over all packs at once.
-    pub fn forget_packs(&mut self, packs: &[PackNumber]) -> Result<(), CacheError> {
+    pub(crate) fn forget_packs(&mut self, packs: &[PackNumber]) -> Result<(), CacheError> {
         if packs.is_empty() {
             return Ok(());
         }
@@ -156,22 +156,22 @@ impl Cache {
     }
 
     /// Forgets that index files were read, so that they are read again if they are ever listed.
-    pub fn forget_index_files(&mut self, ids: &[IndexId]) -> Result<(), CacheError> {
+    pub(crate) fn forget_index_files(&mut self, ids: &[IndexId]) -> Result<(), CacheError> {
         self.write(|database| database.remove_index_files(ids))
     }
 
     /// Puts a small note (`None` removes it); at most 16 MiB.
-    pub fn put_meta(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), CacheError> {
+    pub(crate) fn put_meta(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), CacheError> {
         self.write(|database| database.put_meta(key, value))
     }
 
     /// Puts many small notes in one transaction.
-    pub fn put_metas(&mut self, notes: &[(Vec<u8>, Vec<u8>)]) -> Result<(), CacheError> {
+    pub(crate) fn put_metas(&mut self, notes: &[(Vec<u8>, Vec<u8>)]) -> Result<(), CacheError> {
         self.write(|database| notes.iter().try_for_each(|(key, value)| database.put_meta(key, Some(value))))
     }
 
     /// Remembers what folders look like, in one transaction: hand over hundreds at once.
-    pub fn put_folder_states(&mut self, host: &str, source: &str, states: &[FolderRecord]) -> Result<(), CacheError> {
+    pub(crate) fn put_folder_states(&mut self, host: &str, source: &str, states: &[FolderRecord]) -> Result<(), CacheError> {
         self.write(|database| {
             let stamp = i64::from_le_bytes(bits()?);
             states.iter().try_for_each(|state| database.put_folder_state(host, source, state, stamp))
@@ -179,12 +179,12 @@ impl Cache {
     }
 
     /// How many folders of a source are remembered.
-    pub fn count_folder_states(&self, host: &str, source: &str) -> Result<u64, CacheError> {
+    pub(crate) fn count_folder_states(&self, host: &str, source: &str) -> Result<u64, CacheError> {
         self.run(|database| database.count_folder_states(host, source))
     }
 
     /// Forgets the records of those folders of a source that `keep` denies.
-    pub fn retain_folder_states(
+    pub(crate) fn retain_folder_states(
         &mut self,
         host: &str,
         source: &str,

@@ -44,7 +44,7 @@ fn read(objects: &Objects, id: &PackId, size: u64, must_fit: bool) -> Result<Pac
 ///
 /// # Errors
 /// Those of [`own_facts`], when parity does not help or nothing is damaged.
-pub fn own_facts_mended(
+pub(crate) fn own_facts_mended(
     objects: &Objects,
     id: &PackId,
     size: u64,

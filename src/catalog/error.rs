@@ -36,7 +36,7 @@ impl CatalogError {
     }
 
     /// Does it say that an object is damaged, rather than that the store does not answer?
-    pub fn is_damage(&self, objects: &Objects) -> bool {
+    pub(crate) fn is_damage(&self, objects: &Objects) -> bool {
         matches!(self, Self::Object(error) if objects.is_damage(error))
     }
 }

@@ -13,7 +13,7 @@ use crate::store::Entry;
 ///
 /// # Errors
 /// The store's.
-pub fn list_index_files(objects: &Objects) -> Result<Vec<(IndexId, Entry)>, CatalogError> {
+pub(crate) fn list_index_files(objects: &Objects) -> Result<Vec<(IndexId, Entry)>, CatalogError> {
     let mut files = Vec::new();
     objects.store.list(names::INDEX, &mut |entry| {
         if let Some(id) = names::parse_index(&entry.name) {
@@ -25,13 +25,13 @@ pub fn list_index_files(objects: &Objects) -> Result<Vec<(IndexId, Entry)>, Cata
 }
 
 /// Is told of each index file that was put: its id, its size in bytes, and the packs that it names.
-pub type EachFile<'a> = dyn FnMut(IndexId, u64, &[PackFacts]) -> Result<(), CatalogError> + 'a;
+pub(crate) type EachFile<'a> = dyn FnMut(IndexId, u64, &[PackFacts]) -> Result<(), CatalogError> + 'a;
 
 /// Puts index files that name these durable packs, as few as their size limit allows. The first one says that it replaces `replaces`.
 ///
 /// # Errors
 /// The store's, and those of `put`.
-pub fn put_index_files(
+pub(crate) fn put_index_files(
     objects: &Objects,
     packs: Vec<PackFacts>,
     replaces: &[IndexId],

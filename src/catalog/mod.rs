@@ -18,13 +18,15 @@ mod tests;
 mod view;
 
 pub use bits::Bits;
-pub use directory::{own_facts, own_facts_mended};
+pub use directory::own_facts;
+pub(crate) use directory::own_facts_mended;
 pub use error::CatalogError;
-pub use index_files::{list_index_files, put_index_files};
+pub(crate) use index_files::{list_index_files, put_index_files};
 pub use sync::list_packs;
 pub use view::{Trust, View};
 
-pub use crate::cache::{FolderRecord, Memo, NoMemo, PackNumber, StoredCopy};
+pub(crate) use crate::cache::{FolderRecord, NoMemo};
+pub use crate::cache::{Memo, PackNumber, StoredCopy};
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -112,7 +114,7 @@ impl Catalog {
     }
 
     /// What a person should know about the cache since this was asked last.
-    pub fn take_remarks(&mut self) -> Vec<String> {
+    pub(crate) fn take_remarks(&mut self) -> Vec<String> {
         self.cache.take_remarks()
     }
 
@@ -127,7 +129,7 @@ impl Catalog {
     }
 
     /// Puts another view in place of this one, until the next [`Catalog::sync`]; returns the one before.
-    pub fn replace_view(&mut self, view: View) -> View {
+    pub(crate) fn replace_view(&mut self, view: View) -> View {
         std::mem::replace(&mut self.view, view)
     }
 
@@ -206,7 +208,7 @@ impl Catalog {
     ///
     /// # Errors
     /// [`CacheError`].
-    pub fn named_by_index_files(&self) -> Result<HashSet<PackId>, CatalogError> {
+    pub(crate) fn named_by_index_files(&self) -> Result<HashSet<PackId>, CatalogError> {
         let mut named = HashSet::new();
         self.cache.index_files(&mut |_, packs| named.extend(packs))?;
         Ok(named)
@@ -217,7 +219,7 @@ impl Catalog {
     ///
     /// # Errors
     /// Those of [`Catalog::facts`].
-    pub fn packs_of_composed(&self, copy: &StoredCopy) -> Result<Option<Vec<PackNumber>>, CatalogError> {
+    pub(crate) fn packs_of_composed(&self, copy: &StoredCopy) -> Result<Option<Vec<PackNumber>>, CatalogError> {
         let Some(facts) = self.facts(copy.pack)? else { return Ok(None) };
         let Some(chunk) = facts.directory.chunks.get(copy.row as usize) else { return Ok(None) };
         let bases = facts.directory.bases_of(&chunk.encoding);
@@ -274,7 +276,7 @@ impl Catalog {
     }
 
     /// Relies on no copy in these packs from now on.
-    pub fn distrust(&mut self, packs: impl IntoIterator<Item = PackId>) {
+    pub(crate) fn distrust(&mut self, packs: impl IntoIterator<Item = PackId>) {
         for id in packs {
             self.view.remove(&id);
             self.distrusted.insert(id);
@@ -285,7 +287,7 @@ impl Catalog {
     ///
     /// # Errors
     /// The store's, when the cache has to be filled again; [`CacheError::Unusable`].
-    pub fn add_own(&mut self, objects: &Objects, facts: PackFacts) -> Result<Option<PackNumber>, CatalogError> {
+    pub(crate) fn add_own(&mut self, objects: &Objects, facts: PackFacts) -> Result<Option<PackNumber>, CatalogError> {
         let id = facts.id;
         self.unindexed.push(facts);
         // Filling again adds it with the others.
@@ -301,7 +303,7 @@ impl Catalog {
     ///
     /// # Errors
     /// [`CacheError`].
-    pub fn learn(&mut self, packs: &[PackFacts], count: bool) -> Result<(), CatalogError> {
+    pub(crate) fn learn(&mut self, packs: &[PackFacts], count: bool) -> Result<(), CatalogError> {
         for batch in packs.chunks(BATCH_PACKS) {
             let numbers = sync::add_facts(&mut self.cache, batch, Some(sync::FROM_PACKS))?;
             for (number, facts) in numbers.into_iter().zip(batch).filter(|_| count) {
@@ -315,7 +317,7 @@ impl Catalog {
     ///
     /// # Errors
     /// [`CacheError`].
-    pub fn forget_pack(&mut self, id: &PackId) -> Result<(), CatalogError> {
+    pub(crate) fn forget_pack(&mut self, id: &PackId) -> Result<(), CatalogError> {
         match self.cache.pack_number(id)? {
             Some(number) => Ok(self.cache.forget_packs(&[number])?),
             None => Ok(()),
@@ -338,7 +340,7 @@ impl Catalog {
     ///
     /// # Errors
     /// [`CacheError::Unusable`].
-    pub fn adopt_orphans(&mut self) -> Result<(), CatalogError> {
+    pub(crate) fn adopt_orphans(&mut self) -> Result<(), CatalogError> {
         for facts in sync::unindexed_facts(&self.cache, &self.view)? {
             self.index_again(facts);
         }
@@ -346,19 +348,19 @@ impl Catalog {
     }
 
     /// A listed pack that no readable index file names: it goes into the next one.
-    pub fn index_again(&mut self, facts: PackFacts) {
+    pub(crate) fn index_again(&mut self, facts: PackFacts) {
         if !self.unindexed.iter().any(|known| known.id == facts.id) {
             self.unindexed.push(facts);
         }
     }
 
     /// Packs that wait for an index file.
-    pub fn has_unindexed(&self) -> bool {
+    pub(crate) fn has_unindexed(&self) -> bool {
         !self.unindexed.is_empty()
     }
 
     /// Directory rows that wait for an index file.
-    pub fn unindexed_rows(&self) -> usize {
+    pub(crate) fn unindexed_rows(&self) -> usize {
         self.unindexed.iter().map(|facts| facts.directory.chunks.len()).sum()
     }
 
@@ -366,7 +368,7 @@ impl Catalog {
     ///
     /// # Errors
     /// The store's, and [`CacheError::Unusable`].
-    pub fn put_index_files(&mut self, objects: &Objects, put: &mut dyn FnMut(u64)) -> Result<(), CatalogError> {
+    pub(crate) fn put_index_files(&mut self, objects: &Objects, put: &mut dyn FnMut(u64)) -> Result<(), CatalogError> {
         let packs = std::mem::take(&mut self.unindexed);
         put_index_files(objects, packs, &[], &mut |id, size, named| {
             put(size);
@@ -388,7 +390,7 @@ impl Catalog {
     ///
     /// # Errors
     /// [`CacheError::Unusable`].
-    pub fn put_folder_records(&mut self, host: &str, source: &str, records: &[FolderRecord]) -> Result<(), CatalogError> {
+    pub(crate) fn put_folder_records(&mut self, host: &str, source: &str, records: &[FolderRecord]) -> Result<(), CatalogError> {
         Ok(or_nothing(self.cache.put_folder_states(host, source, records))?)
     }
 
@@ -397,7 +399,7 @@ impl Catalog {
     ///
     /// # Errors
     /// [`CacheError::Unusable`].
-    pub fn forget_gone_folders(
+    pub(crate) fn forget_gone_folders(
         &mut self,
         host: &str,
         source: &str,

@@ -40,7 +40,7 @@ pub struct View {
 
 impl View {
     /// An empty view in which these packs are bad.
-    pub fn with_bad(bad: HashSet<PackId>) -> Self {
+    pub(crate) fn with_bad(bad: HashSet<PackId>) -> Self {
         Self { bad: Arc::new(bad), ..Self::default() }
     }
     /// May copies in this pack be relied on?
@@ -48,11 +48,11 @@ impl View {
         self.packs.contains_key(&number)
     }
     /// May copies in this pack be read? A bad pack that is still there may.
-    pub fn can_read(&self, number: PackNumber) -> bool {
+    pub(crate) fn can_read(&self, number: PackNumber) -> bool {
         self.packs.contains_key(&number) || self.condemned.contains_key(&number)
     }
     /// Are copies in this pack trusted so far?
-    pub fn trusts(&self, number: PackNumber, trust: Trust) -> bool {
+    pub(crate) fn trusts(&self, number: PackNumber, trust: Trust) -> bool {
         match trust {
             Trust::Reliable => self.contains(number),
             Trust::Readable => self.can_read(number),
@@ -69,21 +69,21 @@ impl View {
         self.packs.get(&number).or_else(|| self.condemned.get(&number)).copied()
     }
     /// The pack behind a number of a pack that was cut off.
-    pub fn cut_off(&self, number: PackNumber) -> Option<PackId> {
+    pub(crate) fn cut_off(&self, number: PackNumber) -> Option<PackId> {
         self.wrong_size.get(&number).copied()
     }
     /// Is any pack cut off?
-    pub fn has_cut_off(&self) -> bool {
+    pub(crate) fn has_cut_off(&self) -> bool {
         !self.wrong_size.is_empty()
     }
     /// Lets a bad pack be read.
-    pub fn insert_condemned(&mut self, number: PackNumber, id: PackId) {
+    pub(crate) fn insert_condemned(&mut self, number: PackNumber, id: PackId) {
         self.condemned.insert(number, id);
         self.numbers.insert(id, number);
     }
     /// The same without bad packs: only what may be relied on can be read.
     #[must_use]
-    pub fn reliable(&self) -> Self {
+    pub(crate) fn reliable(&self) -> Self {
         Self { condemned: HashMap::new(), ..self.clone() }
     }
     /// Bad packs that can be read, in no order.
@@ -95,7 +95,7 @@ impl View {
         self.numbers.get(id).copied().filter(|&number| self.contains(number))
     }
     /// The number of a pack that can be read.
-    pub fn readable_number(&self, id: &PackId) -> Option<PackNumber> {
+    pub(crate) fn readable_number(&self, id: &PackId) -> Option<PackNumber> {
         self.numbers.get(id).copied().filter(|&number| self.can_read(number))
     }
     /// Puts a pack in.

@@ -33,31 +33,31 @@ pub(super) struct Ids {
 }
 
 impl Ids {
-    pub fn open(from: &Repository, to: &Repository) -> Result<Self, RepositoryError> {
+    pub(super) fn open(from: &Repository, to: &Repository) -> Result<Self, RepositoryError> {
         let memo = to.open_copy_memo(from)?;
         Ok(Self { memo, generation: to.generation().to_le_bytes(), waiting: HashMap::new() })
     }
 
     /// What a data chunk is called here.
-    pub fn data(&self, old: &ChunkId) -> Result<Option<ChunkId>, RepositoryError> {
+    pub(super) fn data(&self, old: &ChunkId) -> Result<Option<ChunkId>, RepositoryError> {
         Ok(self.get(&self.key(Of::Data, &old.0))?.and_then(|value| Some(ChunkId(value.try_into().ok()?))))
     }
 
-    pub fn put_data(&mut self, old: &ChunkId, new: &ChunkId) -> Result<(), RepositoryError> {
+    pub(crate) fn put_data(&mut self, old: &ChunkId, new: &ChunkId) -> Result<(), RepositoryError> {
         self.put(Of::Data, &old.0, new.0.to_vec())
     }
 
     /// The MAC here of a stream that has this MAC there.
-    pub fn stream(&self, old: &[u8; 32]) -> Result<Option<[u8; 32]>, RepositoryError> {
+    pub(super) fn stream(&self, old: &[u8; 32]) -> Result<Option<[u8; 32]>, RepositoryError> {
         Ok(self.get(&self.key(Of::Stream, old))?.and_then(|value| value.try_into().ok()))
     }
 
-    pub fn put_stream(&mut self, old: &[u8; 32], new: &[u8; 32]) -> Result<(), RepositoryError> {
+    pub(crate) fn put_stream(&mut self, old: &[u8; 32], new: &[u8; 32]) -> Result<(), RepositoryError> {
         self.put(Of::Stream, old, new.to_vec())
     }
 
     /// A folder as it is here, and the packs that hold all that is below it.
-    pub fn folder(&self, old: &Content) -> Result<Option<(Content, Vec<PackNumber>)>, RepositoryError> {
+    pub(super) fn folder(&self, old: &Content) -> Result<Option<(Content, Vec<PackNumber>)>, RepositoryError> {
         let Some(place) = encode(old) else { return Ok(None) };
         let Some(value) = self.get(&self.key(Of::Folder, blake3::hash(&place).as_bytes()))? else { return Ok(None) };
         Ok(decode(&value).and_then(|(content, packs)| {
@@ -66,7 +66,7 @@ impl Ids {
         }))
     }
 
-    pub fn put_folder(&mut self, old: &Content, new: &Content, packs: &BTreeSet<PackNumber>) -> Result<(), RepositoryError> {
+    pub(crate) fn put_folder(&mut self, old: &Content, new: &Content, packs: &BTreeSet<PackNumber>) -> Result<(), RepositoryError> {
         let (Some(place), Some(mut value)) = (encode(old), encode(new)) else { return Ok(()) };
         if packs.len() > PACKS_MAX {
             return Ok(());
@@ -76,7 +76,7 @@ impl Ids {
     }
 
     /// The copy of a snapshot, if one was made by this host and its object still stands.
-    pub fn snapshot_still_there(
+    pub(crate) fn snapshot_still_there(
         &self,
         to: &Repository,
         repository: RepositoryId,
@@ -87,12 +87,12 @@ impl Ids {
         Ok(to.has_snapshot_object(&id)?.then_some(id))
     }
 
-    pub fn put_snapshot(&mut self, repository: RepositoryId, old: SnapshotId, new: SnapshotId) {
+    pub(crate) fn put_snapshot(&mut self, repository: RepositoryId, old: SnapshotId, new: SnapshotId) {
         self.waiting.insert(self.key(Of::Snapshot, &[&repository.0[..], &old.0].concat()), new.0.to_vec());
     }
 
     /// Writes what waits.
-    pub fn flush(&mut self) -> Result<(), RepositoryError> {
+    pub(super) fn flush(&mut self) -> Result<(), RepositoryError> {
         let rows: Vec<_> = self.waiting.drain().collect();
         Ok(self.memo.remember_all(&rows)?)
     }

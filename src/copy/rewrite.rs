@@ -47,7 +47,7 @@ impl Homes {
 
 impl Work<'_> {
     /// The root as it is here, everything below it used or stored.
-    pub fn rewrite(&mut self, root: &Content) -> Result<Content, RepositoryError> {
+    pub(crate) fn rewrite(&mut self, root: &Content) -> Result<Content, RepositoryError> {
         self.folder(root, 0).map(|(content, _)| content)
     }
 

@@ -19,7 +19,7 @@ const BATCH_BYTES: u64 = 16 << 20;
 
 impl Work<'_> {
     /// Puts the MACs of this repository into `new`; what was read is stored on the way.
-    pub fn streams(&mut self, old: &StoredSnapshot, new: &mut Snapshot) -> Result<(), RepositoryError> {
+    pub(super) fn streams(&mut self, old: &StoredSnapshot, new: &mut Snapshot) -> Result<(), RepositoryError> {
         let bytes = new.sources.iter().flat_map(|source| &source.streams).map(|stream| stream.bytes).sum();
         if bytes > 0 {
             self.monitor.begin(Phase::Copy, 0, bytes);

@@ -22,7 +22,7 @@ type Job = (PackNumber, Vec<u32>);
 
 impl Work<'_> {
     /// Stores what is wanted. What cannot be read is passed over: the snapshot fails where it is needed.
-    pub fn transfer(&mut self, wanted: &Wanted) -> Result<(), RepositoryError> {
+    pub(super) fn transfer(&mut self, wanted: &Wanted) -> Result<(), RepositoryError> {
         if wanted.chunks == 0 {
             return Ok(());
         }

@@ -30,7 +30,7 @@ pub(super) struct Wanted {
 
 impl Work<'_> {
     /// Adds what a root needs.
-    pub fn want(&mut self, wanted: &mut Wanted, root: &Content) -> Result<(), RepositoryError> {
+    pub(super) fn want(&mut self, wanted: &mut Wanted, root: &Content) -> Result<(), RepositoryError> {
         self.want_folder(wanted, root, 0)?;
         self.ask(wanted)
     }

@@ -8,14 +8,14 @@ use super::derive::Secret;
 use crate::clock::{Rng, random};
 
 /// Bytes before the ciphertext.
-pub const NONCE_SIZE: usize = 24;
+pub(crate) const NONCE_SIZE: usize = 24;
 /// Bytes behind it.
-pub const TAG_SIZE: usize = 16;
+pub(crate) const TAG_SIZE: usize = 16;
 /// What a box adds to its plaintext.
-pub const BOX_OVERHEAD: usize = NONCE_SIZE + TAG_SIZE;
+pub(crate) const BOX_OVERHEAD: usize = NONCE_SIZE + TAG_SIZE;
 
 /// Seals and opens the boxes of one object.
-pub struct Boxes {
+pub(crate) struct Boxes {
     cipher: XChaCha20Poly1305,
     nonce_key: Secret,
     header: [u8; 32],
@@ -23,7 +23,7 @@ pub struct Boxes {
 
 impl Boxes {
     /// Boxes under `box_key`, nonces under `nonce_key`; `header` stands for the object in the associated data.
-    pub fn new(box_key: &Secret, nonce_key: Secret, header: [u8; 32]) -> Self {
+    pub(crate) fn new(box_key: &Secret, nonce_key: Secret, header: [u8; 32]) -> Self {
         Self { cipher: XChaCha20Poly1305::new(box_key.expose().into()), nonce_key, header }
     }
 
@@ -36,7 +36,7 @@ impl Boxes {
     }
 
     /// Encrypts `bytes` where they lie; returns what stands before and behind them.
-    pub fn seal(
+    pub(crate) fn seal(
         &self,
         rng: &dyn Rng,
         kind: u8,
@@ -59,7 +59,7 @@ impl Boxes {
     }
 
     /// Decrypts a sealed box where it lies and returns the part that is its plaintext. On an error the bytes are unchanged.
-    pub fn open<'a>(&self, kind: u8, number: u32, sealed: &'a mut [u8]) -> Result<&'a mut [u8], CryptoError> {
+    pub(crate) fn open<'a>(&self, kind: u8, number: u32, sealed: &'a mut [u8]) -> Result<&'a mut [u8], CryptoError> {
         let (nonce, rest) = sealed.split_first_chunk_mut::<NONCE_SIZE>().ok_or(CryptoError::Forged)?;
         let (bytes, tag) = rest.split_last_chunk_mut::<TAG_SIZE>().ok_or(CryptoError::Forged)?;
         let associated = self.associated(kind, number);

@@ -32,25 +32,25 @@ pub mod context {
     /// Secret from the bytes of a recovery key.
     pub const RECOVERY: &str = "esker 2026-11 v1 recovery";
     /// Commitment of a keyslot.
-    pub const SLOT_COMMIT: &str = "esker 2026-11 v1 slot commit";
+    pub(crate) const SLOT_COMMIT: &str = "esker 2026-11 v1 slot commit";
     /// Key of a keyslot's payload.
-    pub const SLOT_BOX: &str = "esker 2026-11 v1 slot box";
+    pub(crate) const SLOT_BOX: &str = "esker 2026-11 v1 slot box";
     /// Key of a keyslot's nonce.
-    pub const SLOT_NONCE: &str = "esker 2026-11 v1 slot nonce";
+    pub(crate) const SLOT_NONCE: &str = "esker 2026-11 v1 slot nonce";
     /// Pseudorandom key of one sealed object.
-    pub const OBJECT_PRK: &str = "esker 2026-11 v1 object prk";
+    pub(crate) const OBJECT_PRK: &str = "esker 2026-11 v1 object prk";
     /// Commitment of one sealed object.
-    pub const OBJECT_COMMIT: &str = "esker 2026-11 v1 object commit";
+    pub(crate) const OBJECT_COMMIT: &str = "esker 2026-11 v1 object commit";
     /// Key of its boxes.
-    pub const OBJECT_BOX: &str = "esker 2026-11 v1 object box";
+    pub(crate) const OBJECT_BOX: &str = "esker 2026-11 v1 object box";
     /// Key of its nonces.
-    pub const OBJECT_NONCE: &str = "esker 2026-11 v1 object nonce";
+    pub(crate) const OBJECT_NONCE: &str = "esker 2026-11 v1 object nonce";
     /// Hash of its header for the associated data.
-    pub const OBJECT_HEADER: &str = "esker 2026-11 v1 object header";
+    pub(crate) const OBJECT_HEADER: &str = "esker 2026-11 v1 object header";
     /// Checksum of a typed key: a derivation, so that it is no prefix of anything else.
-    pub const CHECKSUM: &str = "esker 2026-11 v1 checksum";
+    pub(crate) const CHECKSUM: &str = "esker 2026-11 v1 checksum";
     /// `info` of the HPKE setup, before the repository id.
-    pub const SEAL_INFO: &str = "esker 2026-11 v1 seal";
+    pub(crate) const SEAL_INFO: &str = "esker 2026-11 v1 seal";
 
     /// All of them, for the test that holds them against the specification.
     pub const ALL: [&str; 22] = [
@@ -93,7 +93,7 @@ impl Secret {
         &self.0
     }
     /// The same secret once more. A word, not `Clone`, so that every place that does it can be found.
-    pub fn duplicate(&self) -> Self {
+    pub(crate) fn duplicate(&self) -> Self {
         Self(self.0)
     }
 }
@@ -127,7 +127,7 @@ pub fn mac(key: &Secret, parts: &[&[u8]]) -> [u8; 32] {
 }
 
 /// `MAC(key, length of place u16 | place | body)`: the form of `owner_mac` and of session records.
-pub fn mac_of_place(key: &Secret, place: &str, body: &[u8]) -> [u8; 32] {
+pub(crate) fn mac_of_place(key: &Secret, place: &str, body: &[u8]) -> [u8; 32] {
     // A name has at most 255 bytes (`store::Name`); a longer place would only make a MAC that nothing else computes.
     let length = u16::try_from(place.len()).unwrap_or(u16::MAX);
     mac(key, &[&length.to_le_bytes(), place.as_bytes(), body])

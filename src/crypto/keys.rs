@@ -24,7 +24,7 @@ pub enum ChunkType {
 
 impl ChunkType {
     /// From its stored number.
-    pub fn from_u8(number: u8) -> Option<Self> {
+    pub(crate) fn from_u8(number: u8) -> Option<Self> {
         match number {
             1 => Some(Self::Data),
             2 => Some(Self::Tree),
@@ -59,7 +59,7 @@ impl RootKey {
         RepositoryId(*kdf(context::REPOSITORY_ID, &[self.0.expose()]).expose())
     }
     /// The same root once more.
-    pub fn duplicate(&self) -> Self {
+    pub(crate) fn duplicate(&self) -> Self {
         Self(self.0.duplicate())
     }
 }
@@ -133,11 +133,11 @@ impl GenerationKeys {
         blake3::Hasher::new_keyed(self.stream.expose())
     }
     /// Key of objects among writers (kx 2).
-    pub fn records_key(&self) -> &Secret {
+    pub(crate) fn records_key(&self) -> &Secret {
         &self.records
     }
     /// Mixed into everything that should be random.
-    pub fn hedge_key(&self) -> &Secret {
+    pub(crate) fn hedge_key(&self) -> &Secret {
         &self.hedge
     }
 }
@@ -234,7 +234,7 @@ impl Keys {
         self.current.chunk_id(chunk_type, bytes)
     }
     /// The id of a chunk in `generation`; `None` when this run does not hold its keys.
-    pub fn chunk_id_at(&self, generation: u32, chunk_type: ChunkType, bytes: &[u8]) -> Option<ChunkId> {
+    pub(crate) fn chunk_id_at(&self, generation: u32, chunk_type: ChunkType, bytes: &[u8]) -> Option<ChunkId> {
         if generation == self.current.generation {
             return Some(self.chunk_id(chunk_type, bytes));
         }
@@ -245,12 +245,12 @@ impl Keys {
         *self.current.cut.expose()
     }
     /// Key of cache rows of the current generation.
-    pub fn cache_key(&self) -> [u8; 32] {
+    pub(crate) fn cache_key(&self) -> [u8; 32] {
         *self.current.cache.expose()
     }
     /// Key of what this host remembers of the store. An owner's does not change with the generation: what a host saw before a rotation
     /// is what tells it that the store was put back to before it.
-    pub fn host_state_key(&self) -> [u8; 32] {
+    pub(crate) fn host_state_key(&self) -> [u8; 32] {
         self.of(1, &[0; 16]).map_or_else(|| self.cache_key(), |first| *first.cache.expose())
     }
     /// A MAC over a whole stream in the current generation, to be fed.
@@ -258,7 +258,7 @@ impl Keys {
         self.current.stream_mac()
     }
     /// A MAC over a whole stream in `generation`, to check one; `None` when this run does not hold its keys.
-    pub fn stream_mac_at(&self, generation: u32) -> Option<blake3::Hasher> {
+    pub(crate) fn stream_mac_at(&self, generation: u32) -> Option<blake3::Hasher> {
         Some(self.of(generation, &[0; 16])?.stream_mac())
     }
 
@@ -267,7 +267,7 @@ impl Keys {
         Some(mac_of_place(&self.owner.as_ref()?.mac, place, body))
     }
     /// Is `mac` the owner's? `None` for a writer, who cannot tell.
-    pub fn check_owner_mac(&self, place: &str, body: &[u8], mac: &[u8; 32]) -> Option<bool> {
+    pub(crate) fn check_owner_mac(&self, place: &str, body: &[u8], mac: &[u8; 32]) -> Option<bool> {
         Some(equal(&self.owner_mac(place, body)?, mac))
     }
 

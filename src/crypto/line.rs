@@ -7,9 +7,9 @@ use super::{CryptoError, RootKey, WriterKey, base32};
 use crate::id::RepositoryId;
 
 /// First word of a writer key line.
-pub const WRITER_TAG: &str = "ESKER-WRITER-1";
+pub(crate) const WRITER_TAG: &str = "ESKER-WRITER-1";
 /// First word of an owner key line.
-pub const OWNER_TAG: &str = "ESKER-OWNER-1";
+pub(crate) const OWNER_TAG: &str = "ESKER-OWNER-1";
 
 const CHECKSUM_SIZE: usize = 4;
 /// Repository id 32, public key 32, generation 4, writer 16, secret 32, checksum: 192 characters.

@@ -13,11 +13,12 @@ mod line;
 mod passphrase;
 mod recovery;
 
-pub use boxes::{BOX_OVERHEAD, Boxes, NONCE_SIZE, TAG_SIZE};
-pub use derive::{Secret, context, equal, kdf, mac, mac_of_place};
+pub(crate) use boxes::{BOX_OVERHEAD, Boxes, NONCE_SIZE, TAG_SIZE};
+pub(crate) use derive::mac_of_place;
+pub use derive::{Secret, context, equal, kdf, mac};
 pub use exchange::{Agreed, Received};
 pub use keys::{ChunkType, GenerationKeys, Keys, RootKey, WriterKey};
-pub use line::{OWNER_TAG, WRITER_TAG};
+pub(crate) use line::{OWNER_TAG, WRITER_TAG};
 pub use passphrase::{Argon2Cost, Passphrase};
 pub use recovery::RecoveryKey;
 

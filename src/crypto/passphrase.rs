@@ -23,13 +23,9 @@ impl Passphrase {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-    /// Equal to another one, as when it is typed twice.
-    pub fn is_same(&self, other: &Self) -> bool {
-        *self.0 == *other.0
-    }
 
     /// The recovery key that was typed in its place, if it is one.
-    pub fn as_recovery_key(&self) -> Option<super::RecoveryKey> {
+    pub(crate) fn as_recovery_key(&self) -> Option<super::RecoveryKey> {
         super::RecoveryKey::from_text(std::str::from_utf8(&self.0).ok()?).ok()
     }
 
@@ -71,13 +67,13 @@ impl Argon2Cost {
     /// The least that is accepted on read; what tests use.
     pub const LEAST: Self = Self { memory_kib: 19 << 10, passes: 1, lanes: 1 };
     /// Least memory in KiB accepted on read.
-    pub const MEMORY_KIB_MIN: u32 = 19 << 10;
+    pub(crate) const MEMORY_KIB_MIN: u32 = 19 << 10;
     /// Most memory in KiB accepted on read.
-    pub const MEMORY_KIB_MAX: u32 = 1 << 20;
+    pub(crate) const MEMORY_KIB_MAX: u32 = 1 << 20;
     /// Most passes accepted on read.
-    pub const PASSES_MAX: u32 = 10;
+    pub(crate) const PASSES_MAX: u32 = 10;
     /// Most lanes accepted on read.
-    pub const LANES_MAX: u32 = 16;
+    pub(crate) const LANES_MAX: u32 = 16;
 
     /// Is it within the limits? A stored slot may claim anything: 4 TiB are a valid parameter of argon2.
     pub fn check(&self) -> Result<(), CryptoError> {

@@ -96,7 +96,7 @@ impl Target {
     }
 
     /// Removes the entry at `path` alone: a folder only when it is empty.
-    pub fn remove_one(&self, path: &[u8], is_folder: bool) -> Result<(), FilesystemError> {
+    pub(crate) fn remove_one(&self, path: &[u8], is_folder: bool) -> Result<(), FilesystemError> {
         let (parent, name) = split(path)?;
         self.folder(parent)?.remove_one(name, is_folder)?;
         if is_folder {
@@ -112,7 +112,7 @@ impl Target {
 }
 
 /// Bytes that the user can still write where `path` is or will be made, as far as the file system tells.
-pub fn free_bytes(path: &Path) -> Option<u64> {
+pub(crate) fn free_bytes(path: &Path) -> Option<u64> {
     let path = std::path::absolute(path).ok()?;
     let there = path.ancestors().find(|place| place.exists())?;
     let stat = rustix::fs::statvfs(there).ok()?;

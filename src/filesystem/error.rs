@@ -56,17 +56,17 @@ impl FilesystemError {
     }
 
     /// It is gone, which is no fault while a live system is backed up.
-    pub fn is_vanished(&self) -> bool {
+    pub(crate) fn is_vanished(&self) -> bool {
         matches!(self, Self::Os { errno, .. } if *errno == Errno::NOENT || *errno == Errno::STALE)
     }
 
     /// Something stands under the name already.
-    pub fn already_exists(&self) -> bool {
+    pub(crate) fn already_exists(&self) -> bool {
         matches!(self, Self::Os { errno, .. } if *errno == Errno::EXIST) || matches!(self, Self::InTheWay { .. })
     }
 
     /// No space is left, or a quota is reached.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         matches!(self, Self::Os { errno, .. } if *errno == Errno::NOSPC || *errno == Errno::DQUOT)
     }
 }

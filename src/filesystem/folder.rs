@@ -64,7 +64,7 @@ impl Folder {
     }
 
     /// The path of an entry, for messages.
-    pub fn path_of(&self, name: &[u8]) -> Vec<u8> {
+    pub(crate) fn path_of(&self, name: &[u8]) -> Vec<u8> {
         path::join(&self.path, name)
     }
 
@@ -86,7 +86,7 @@ impl Folder {
     }
 
     /// Its own node as [`Found`], under `name`.
-    pub fn found_self(&self, name: Vec<u8>) -> Result<Found, FilesystemError> {
+    pub(crate) fn found_self(&self, name: Vec<u8>) -> Result<Found, FilesystemError> {
         found(name, &self.stat()?).ok_or_else(|| FilesystemError::KindChanged(self.path.clone()))
     }
 
@@ -159,7 +159,7 @@ impl Folder {
     }
 
     /// The flags of the file or folder `name`, which is not open; none when it is something else or cannot be opened.
-    pub fn flags_of(&self, name: &[u8]) -> FileFlags {
+    pub(crate) fn flags_of(&self, name: &[u8]) -> FileFlags {
         // To open a device is to act on it.
         let opens = |found: &Found| matches!(found.node.kind, NodeKind::File | NodeKind::Folder);
         if !self.look_up(name).ok().flatten().is_some_and(|found| opens(&found)) {
@@ -170,7 +170,7 @@ impl Folder {
     }
 
     /// As [`Folder::complete`], for the folder's own node.
-    pub fn complete_self(&self, found: &mut Found, owners: &Owners) -> Result<(), FilesystemError> {
+    pub(crate) fn complete_self(&self, found: &mut Found, owners: &Owners) -> Result<(), FilesystemError> {
         found.node.xattrs =
             xattr::read(&self.fd).map_err(|errno| FilesystemError::os("read the attributes of", &self.path, errno))?;
         found.node.set_flags(flags::read(&self.fd));

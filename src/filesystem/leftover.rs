@@ -31,7 +31,7 @@ impl Folder {
     ///
     /// A writer holds a lock on its file, which holds across containers too. The process number covers the moment between making
     /// the file and locking it.
-    pub fn remove_leftovers(&self) -> Result<u64, FilesystemError> {
+    pub(crate) fn remove_leftovers(&self) -> Result<u64, FilesystemError> {
         let files = self.list(&Stop::new(), |name, kind| {
             matches!(kind, FileType::RegularFile | FileType::Unknown) && writer_of(name).is_some()
         })?;

@@ -31,7 +31,7 @@ impl FileStat {
     }
 
     /// Fewer bytes are allocated than it is long: worth asking for its holes.
-    pub fn may_have_holes(&self) -> bool {
+    pub(crate) fn may_have_holes(&self) -> bool {
         self.blocks.saturating_mul(512) < self.size
     }
 }
@@ -107,16 +107,16 @@ pub(super) fn found(name: Vec<u8>, status: &Stat) -> Option<Found> {
 /// Counts the file systems of one snapshot as they are met, for the groups of hard links: a device number itself means nothing
 /// after a reboot, and would make unchanged folders look changed.
 #[derive(Debug, Default)]
-pub struct FileSystems(Vec<u64>);
+pub(crate) struct FileSystems(Vec<u64>);
 
 impl FileSystems {
     /// None met yet.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// The group of an entry with several names; none for folders, for entries with one name, and when 65,536 file systems were met.
-    pub fn hard_link(&mut self, found: &Found) -> Option<HardLink> {
+    pub(crate) fn hard_link(&mut self, found: &Found) -> Option<HardLink> {
         if found.node.kind == NodeKind::Folder || found.stat.nlink < 2 {
             return None;
         }

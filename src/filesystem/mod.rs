@@ -24,14 +24,18 @@ pub mod scan;
 mod xattr;
 
 pub use apply::{Rules, Shortfall};
-pub use create::{Target, free_bytes};
+pub use create::Target;
+pub(crate) use create::free_bytes;
 pub use error::{FilesystemError, shown};
-pub use exclude::{ExcludeError, Excludes, lines_of_file, names_matching, place_within};
+pub(crate) use exclude::place_within;
+pub use exclude::{ExcludeError, Excludes, lines_of_file, names_matching};
 pub use folder::{Folder, Named};
-pub use metadata::{FileStat, FileSystems, Found};
+pub(crate) use metadata::FileSystems;
+pub use metadata::{FileStat, Found};
 pub use owners::Owners;
 pub use place::{Created, NewFile};
-pub use read::{OpenFile, Segment};
+pub use read::OpenFile;
+pub(crate) use read::Segment;
 pub use scan::{Entered, FolderState, LeftOutCounts, Mark, Only, ScanError, ScanOptions, ScanSummary, Step, Trouble, scan};
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ impl Owners {
     }
 
     /// The name of a group; none when there is none or it is not UTF-8.
-    pub fn group_name(&self, gid: u32) -> Option<String> {
+    pub(crate) fn group_name(&self, gid: u32) -> Option<String> {
         self.groups.get(&gid, || uzers::get_group_by_gid(gid)?.name().to_str().map(str::to_owned))
     }
 

@@ -2,7 +2,6 @@
 //! nobody but its creator may open it.
 
 use std::fs::File;
-use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,7 +18,7 @@ use super::flags::{is_fixed, while_free};
 use super::folder::{Folder, check_name, open_beneath};
 use super::leftover;
 use super::metadata::{FileStat, file_stat, kind};
-use super::read::{Segments, read_full, segments};
+use super::read::read_full;
 use super::xattr::{ByFd, DEFAULT_ACL};
 use crate::format::tree::{Node, NodeKind};
 
@@ -68,7 +67,7 @@ impl Folder {
 
     /// Lets the user write to the user's own folder `name` and list it. Returns the mode it had; none: nothing was in the way, or it
     /// is not the user's.
-    pub fn widen(&self, name: &[u8]) -> Result<Option<u32>, FilesystemError> {
+    pub(crate) fn widen(&self, name: &[u8]) -> Result<Option<u32>, FilesystemError> {
         use rustix::process::geteuid;
         let error = |errno| self.error("open for writing", name, errno);
         let Some(found) = self.look_up(name)? else { return Ok(None) };
@@ -83,7 +82,7 @@ impl Folder {
     }
 
     /// Gives this folder a mode.
-    pub fn set_mode(&self, mode: u32) -> Result<(), FilesystemError> {
+    pub(crate) fn set_mode(&self, mode: u32) -> Result<(), FilesystemError> {
         fchmod(&self.fd, Mode::from_raw_mode(mode)).map_err(|errno| FilesystemError::os("set the mode of", self.path(), errno))
     }
 
@@ -308,9 +307,10 @@ impl NewFile {
     }
 
     /// Its runs of data and holes as it is now.
-    pub fn segments(&self) -> Result<Segments<'_>, FilesystemError> {
+    #[cfg(test)]
+    pub(crate) fn segments(&self) -> Result<super::read::Segments<'_>, FilesystemError> {
         let stat = self.stat()?;
-        Ok(segments(self.file.as_fd(), stat.size, stat.may_have_holes()))
+        Ok(super::read::segments(std::os::fd::AsFd::as_fd(&self.file), stat.size, stat.may_have_holes()))
     }
 
     /// Puts the node's owner, attributes, mode and times on it, and a replacement in its place.

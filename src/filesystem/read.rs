@@ -27,7 +27,7 @@ pub struct OpenFile {
 
 /// A run of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Segment {
+pub(crate) enum Segment {
     /// Bytes to read (they may be zeros).
     Data {
         /// From the start of the file.
@@ -107,7 +107,7 @@ impl OpenFile {
     }
 
     /// Are so many bytes at `offset` zeros, as the file system said when it called them a hole?
-    pub fn is_hole(&self, offset: u64, length: u64) -> Result<bool, FilesystemError> {
+    pub(crate) fn is_hole(&self, offset: u64, length: u64) -> Result<bool, FilesystemError> {
         const STEP: u64 = 1 << 17;
         static ZEROS: [u8; STEP as usize] = [0; STEP as usize];
         let mut buffer = vec![0; STEP.min(length) as usize];
@@ -126,19 +126,19 @@ impl OpenFile {
 
     /// Its size says more than a read of it gave, and the file did not change: does that mean that something is missing? Files of
     /// /proc and /sys have a size that means nothing, and take no space. One that takes space must give what it says.
-    pub fn size_is_a_promise(&self) -> bool {
+    pub(crate) fn size_is_a_promise(&self) -> bool {
         self.at_open.blocks > 0
     }
 
     /// Tells the system that it is read from start to end. Pays above a few hundred KiB; a file that one read takes needs it not.
-    pub fn will_be_read_through(&self) {
+    pub(crate) fn will_be_read_through(&self) {
         // Only advice: nothing is lost when it is not taken.
         let _ = fadvise(&self.file, 0, None, Advice::Sequential);
     }
 
     /// Its runs of data and holes, from 0 to the size it had when it was opened, without a gap. One run of data unless fewer bytes
     /// are allocated than it is long. Moves the position of [`OpenFile::file`].
-    pub fn segments(&self) -> Segments<'_> {
+    pub(crate) fn segments(&self) -> Segments<'_> {
         segments(self.file.as_fd(), self.at_open.size, self.at_open.may_have_holes())
     }
 }
@@ -164,7 +164,7 @@ pub(super) fn segments(fd: BorrowedFd<'_>, size: u64, may_have_holes: bool) -> S
 
 /// See [`OpenFile::segments`].
 #[derive(Debug)]
-pub struct Segments<'a> {
+pub(crate) struct Segments<'a> {
     fd: BorrowedFd<'a>,
     size: u64,
     offset: u64,

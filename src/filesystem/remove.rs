@@ -58,7 +58,7 @@ impl Folder {
     }
 
     /// Removes the entry `name` alone: a folder only when it is empty. Nothing there: nothing done.
-    pub fn remove_one(&self, name: &[u8], is_folder: bool) -> Result<(), FilesystemError> {
+    pub(crate) fn remove_one(&self, name: &[u8], is_folder: bool) -> Result<(), FilesystemError> {
         check_name(name)?;
         match unlinkat(&self.fd, name, if is_folder { AtFlags::REMOVEDIR } else { AtFlags::empty() }) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),

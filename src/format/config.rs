@@ -18,18 +18,18 @@ pub const CHUNKER_FASTCDC: u8 = 1;
 /// Padmé.
 pub const PADDING_PADME: u8 = 1;
 /// Bits of `read_features` this program knows: none in version 1.
-pub const READ_FEATURES_KNOWN: u64 = 0;
+pub(crate) const READ_FEATURES_KNOWN: u64 = 0;
 /// Bits of `write_features` this program knows: none in version 1.
-pub const WRITE_FEATURES_KNOWN: u64 = 0;
+pub(crate) const WRITE_FEATURES_KNOWN: u64 = 0;
 
 /// Extra field: one byte, the percentage of recovery shards beside new packs. Not there: none.
-pub const EXTRA_PARITY: u16 = 1;
+pub(crate) const EXTRA_PARITY: u16 = 1;
 /// Extra field: ids of packs known to be damaged, end to end, strictly rising. Not there: none.
-pub const EXTRA_DAMAGED: u16 = 2;
+pub(crate) const EXTRA_DAMAGED: u16 = 2;
 /// Extra field: 32 bytes, the key of cut points in place of the derived one. Not there: the derived one.
-pub const EXTRA_CUT_KEY: u16 = 3;
+pub(crate) const EXTRA_CUT_KEY: u16 = 3;
 /// Packs that may be listed as damaged: half a config.
-pub const DAMAGED_PACKS_MAX: usize = 16_384;
+pub(crate) const DAMAGED_PACKS_MAX: usize = 16_384;
 
 /// What the store was found to be good for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -185,7 +185,7 @@ impl Config {
     }
 
     /// Sets [`Config::parity_percent`].
-    pub fn set_parity_percent(&mut self, percent: u8) {
+    pub(crate) fn set_parity_percent(&mut self, percent: u8) {
         self.set_extra_field(EXTRA_PARITY, (percent > 0).then(|| vec![percent]));
     }
 
@@ -196,7 +196,7 @@ impl Config {
     }
 
     /// Sets [`Config::damaged_packs`], in any order.
-    pub fn set_damaged_packs(&mut self, packs: &[PackId]) {
+    pub(crate) fn set_damaged_packs(&mut self, packs: &[PackId]) {
         let mut packs = packs.to_vec();
         packs.sort_unstable();
         packs.dedup();
@@ -205,12 +205,12 @@ impl Config {
 
     /// The key of cut points that another repository cuts with too; none: the one derived from the writer secret. Opened only by who
     /// may derive that one, and worth as much.
-    pub fn shared_cut_key(&self) -> Option<[u8; 32]> {
+    pub(crate) fn shared_cut_key(&self) -> Option<[u8; 32]> {
         self.extra_field(EXTRA_CUT_KEY)?.try_into().ok()
     }
 
     /// Sets [`Config::shared_cut_key`].
-    pub fn set_shared_cut_key(&mut self, key: Option<[u8; 32]>) {
+    pub(crate) fn set_shared_cut_key(&mut self, key: Option<[u8; 32]>) {
         self.set_extra_field(EXTRA_CUT_KEY, key.map(Vec::from));
     }
 
@@ -249,11 +249,11 @@ impl Config {
     }
 
     /// Bits of `read_features` this program does not know: if any, it must stop.
-    pub fn unknown_read_features(&self) -> u64 {
+    pub(crate) fn unknown_read_features(&self) -> u64 {
         self.read_features & !READ_FEATURES_KNOWN
     }
     /// Bits of `write_features` this program does not know: if any, it may only read.
-    pub fn unknown_write_features(&self) -> u64 {
+    pub(crate) fn unknown_write_features(&self) -> u64 {
         self.write_features & !WRITE_FEATURES_KNOWN
     }
 }

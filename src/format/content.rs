@@ -190,7 +190,7 @@ impl Builder {
 ///
 /// A chunk that cannot be had, or is not what leads to it, is an error in its place. The next call goes on behind it.
 #[derive(Debug)]
-pub struct Items {
+pub(crate) struct Items {
     leaves: Leaves,
     /// The content, and the lists that are being gone through.
     open: Vec<Open>,
@@ -207,14 +207,14 @@ struct Open {
 
 impl Items {
     /// Stands before the first item.
-    pub fn new(content: &Content, leaves: Leaves) -> Result<Self, FormatError> {
+    pub(crate) fn new(content: &Content, leaves: Leaves) -> Result<Self, FormatError> {
         check_content(WHAT, content, leaves == Leaves::Data)?;
         let open = vec![Open { level: content.level, items: content.items.clone().into_iter() }];
         Ok(Self { leaves, open, met: HashSet::new(), budget: Budget::of_pieces() })
     }
 
     /// The next item, or why it cannot be told. `fetch` returns the plaintext of a list chunk, its id verified.
-    pub fn next<E: From<FormatError>>(
+    pub(crate) fn next<E: From<FormatError>>(
         &mut self,
         fetch: &mut impl FnMut(&Reference) -> Result<Vec<u8>, E>,
     ) -> Option<Result<Item, E>> {

@@ -60,7 +60,7 @@ macro_rules! object_types {
             /// All of them.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
             /// From its stored number.
-            pub fn from_u8(number: u8) -> Option<Self> {
+            pub(crate) fn from_u8(number: u8) -> Option<Self> {
                 match number { $($number => Some(Self::$variant),)* _ => None }
             }
             /// What a person calls it.
@@ -200,7 +200,7 @@ impl Sealer {
         self.agreed.encapsulated()
     }
     /// Key of the MACs on this run's session records.
-    pub fn session_key(&self, session: &SessionId) -> Result<Secret, FormatError> {
+    pub(crate) fn session_key(&self, session: &SessionId) -> Result<Secret, FormatError> {
         Ok(self.agreed.session(session)?)
     }
 
@@ -340,7 +340,7 @@ impl Opener {
     }
 
     /// Key of the MACs on the records of a session, from what its first record holds. Owners only.
-    pub fn session_key(&self, generation: u32, encapsulated: &[u8; 32], session: &SessionId) -> Result<Secret, FormatError> {
+    pub(crate) fn session_key(&self, generation: u32, encapsulated: &[u8; 32], session: &SessionId) -> Result<Secret, FormatError> {
         let what = ObjectType::Session.text();
         if !self.keys.is_owner() {
             return Err(FormatError::NeedsOwner { what });

@@ -12,7 +12,7 @@ const WHAT: &str = "folder";
 
 /// Says where the entries of a folder are cut, from their names alone (and their size, when they are huge): two folders that differ in
 /// one entry share all tree chunks but one.
-pub struct Cutter {
+pub(crate) struct Cutter {
     key: Secret,
     entries: usize,
     bytes: usize,
@@ -29,12 +29,12 @@ pub struct Cut {
 
 impl Cutter {
     /// Cuts under the key of cut points.
-    pub fn new(cut_key: &[u8; 32]) -> Self {
+    pub(crate) fn new(cut_key: &[u8; 32]) -> Self {
         Self { key: Secret::new(*cut_key), entries: 0, bytes: 0 }
     }
 
     /// Takes the next entry: its name, and the bytes of its encoding.
-    pub fn push(&mut self, name: &[u8], encoded: usize) -> Cut {
+    pub(crate) fn push(&mut self, name: &[u8], encoded: usize) -> Cut {
         let before = self.entries > 0 && self.bytes + encoded > limits::TREE_SIZE_MAX;
         if before {
             (self.entries, self.bytes) = (0, 0);
@@ -82,7 +82,7 @@ impl Builder {
     }
 
     /// As [`Builder::push`], for an entry that [`encode_node`] has encoded before; `name` is the name in it.
-    pub fn push_encoded<E: From<FormatError>>(
+    pub(crate) fn push_encoded<E: From<FormatError>>(
         &mut self,
         name: &[u8],
         encoded: &[u8],

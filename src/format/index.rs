@@ -23,7 +23,7 @@ pub struct IndexFile {
 }
 
 /// Bytes a pack's row takes in the body of an index file: for whoever fills one up to its limit.
-pub fn row_length(facts: &PackFacts) -> u64 {
+pub(crate) fn row_length(facts: &PackFacts) -> u64 {
     ROW_SIZE as u64 + u64::from(facts.directory_sealed_length) - crate::crypto::BOX_OVERHEAD as u64
 }
 

@@ -16,7 +16,7 @@ pub const VERSION: u8 = 1;
 /// Kind of the box that holds the payload; objects use 1 to 5.
 pub const BOX_KIND: u8 = 6;
 /// Bytes of a label.
-pub const LABEL_SIZE: usize = 24;
+pub(crate) const LABEL_SIZE: usize = 24;
 
 const COVERED: usize = 88;
 const COMMITTED: usize = 120;
@@ -183,7 +183,7 @@ impl Keyslot {
     }
 
     /// Opens it with a passphrase. [`FormatError::WrongCommitment`]: another one. A slot for a recovery key is refused as a field error.
-    pub fn open_with_passphrase(&self, passphrase: &Passphrase) -> Result<Opened, FormatError> {
+    pub(crate) fn open_with_passphrase(&self, passphrase: &Passphrase) -> Result<Opened, FormatError> {
         match &self.kdf {
             Kdf::Argon2id(cost) => self.open(&passphrase.stretch(cost, &self.salt)?),
             Kdf::Recovery => Err(FormatError::field(WHAT, "kdf", "asks for a recovery key")),

@@ -74,7 +74,7 @@ pub const DEPTH_MAX: usize = 256;
 pub const SOURCES_MAX: usize = 256;
 
 /// The least length of the form that hides all but the order of magnitude: Padmé, at most 12 % above `length`.
-pub fn padme(length: u64) -> u64 {
+pub(crate) fn padme(length: u64) -> u64 {
     if length < 2 {
         return length;
     }

@@ -20,7 +20,7 @@ pub mod note;
 pub mod pack;
 pub mod parity;
 pub mod proof;
-pub mod proportion;
+pub(crate) mod proportion;
 pub mod reference;
 pub mod revocation;
 pub mod session;

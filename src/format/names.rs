@@ -8,7 +8,7 @@ pub const PACKS: &str = "packs";
 /// Folder of index files.
 pub const INDEX: &str = "index";
 /// Folder of keyslots.
-pub const KEYS: &str = "keys";
+pub(crate) const KEYS: &str = "keys";
 /// Folder of configs.
 pub const CONFIG: &str = "config";
 /// Folder of session records.
@@ -16,19 +16,19 @@ pub const SESSIONS: &str = "sessions";
 /// Folder of snapshots and revocations.
 pub const SNAPSHOTS: &str = "snapshots";
 /// Folder of tombstones.
-pub const FORGOTTEN: &str = "forgotten";
+pub(crate) const FORGOTTEN: &str = "forgotten";
 /// Folder of gc records.
-pub const GC: &str = "gc";
+pub(crate) const GC: &str = "gc";
 /// Folder of notes.
 pub const NOTES: &str = "notes";
 /// Folder of parity objects.
 pub const PARITY: &str = "parity";
 /// Folder of revocations where create-if-absent is missing.
-pub const REVOKED: &str = "revoked";
+pub(crate) const REVOKED: &str = "revoked";
 /// Folder of probes.
-pub const PROBE: &str = "probe";
+pub(crate) const PROBE: &str = "probe";
 /// Folder of unfinished uploads.
-pub const TMP: &str = "tmp";
+pub(crate) const TMP: &str = "tmp";
 /// Every folder, in the order of the page.
 pub const FOLDERS: [&str; 13] =
     [CONFIG, KEYS, PACKS, INDEX, SESSIONS, SNAPSHOTS, FORGOTTEN, GC, NOTES, PARITY, REVOKED, PROBE, TMP];

@@ -20,7 +20,7 @@ pub const MAGIC: [u8; 8] = *b"ESKERPAR";
 /// The version this program writes and reads.
 pub const VERSION: u8 = 1;
 /// Bytes of HEAD.
-pub const HEAD_SIZE: usize = 72;
+pub(crate) const HEAD_SIZE: usize = 72;
 /// Bytes of HEAD that its checksum covers.
 const COVERED: usize = 64;
 /// The largest share, in percent of the pack's shards, that recovery shards are made for.

@@ -9,12 +9,12 @@ use crate::id::PackId;
 
 const WHAT: &str = "proof of reading";
 /// The number of the extra field of a note that holds one.
-pub const EXTRA_NUMBER: u16 = 1;
+pub(crate) const EXTRA_NUMBER: u16 = 1;
 /// Bytes of a pack's id that a proof names it by. Its maker chose among the packs there were, so two that begin alike are not to be
 /// feared by accident, and whoever could make them so (2^64 attempts) gains that one of them is read again later than it should be.
 pub const PREFIX_SIZE: usize = 8;
 /// Packs of one proof: far below the size of a note.
-pub const PACKS_MAX: usize = 100_000;
+pub(crate) const PACKS_MAX: usize = 100_000;
 
 /// The first bytes of a pack's id.
 pub type Prefix = [u8; PREFIX_SIZE];
@@ -99,7 +99,7 @@ impl Proof {
     }
 
     /// As the extra fields of a note.
-    pub fn into_extra(self) -> Extra {
+    pub(crate) fn into_extra(self) -> Extra {
         vec![(EXTRA_NUMBER, false, self.encode())]
     }
 }

@@ -21,7 +21,7 @@ const LARGE_PIECES: u64 = 64;
 
 /// Counts rows as they are met, and those of them that were not met before.
 #[derive(Debug)]
-pub struct Budget {
+pub(crate) struct Budget {
     what: &'static str,
     /// What is left while no new row is met.
     left: u64,
@@ -33,17 +33,17 @@ pub struct Budget {
 
 impl Budget {
     /// For the entries below a folder.
-    pub fn of_entries() -> Self {
+    pub(crate) fn of_entries() -> Self {
         Self { what: "entries in proportion to the folders that hold them", left: FREE, each: PATHS_MAX, met: HashSet::new() }
     }
 
     /// For the pieces of a content.
-    pub fn of_pieces() -> Self {
+    pub(crate) fn of_pieces() -> Self {
         Self { what: "pieces in proportion to the lists that hold them", left: FREE, each: PIECES_MAX, met: HashSet::new() }
     }
 
     /// A chunk of so many rows, which stand for so many bytes, is gone through.
-    pub fn meet(&mut self, id: &ChunkId, rows: usize, length: u64) -> Result<(), FormatError> {
+    pub(crate) fn meet(&mut self, id: &ChunkId, rows: usize, length: u64) -> Result<(), FormatError> {
         let rows = rows as u64;
         let mut short = [0; 8];
         short.copy_from_slice(&id.as_bytes()[..8]);

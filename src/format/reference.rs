@@ -46,7 +46,7 @@ impl Reference {
     }
 
     /// What an item of a content refers to; `None` for a hole.
-    pub fn of_item(item: &Item, level: u8, leaves: Leaves) -> Option<Self> {
+    pub(crate) fn of_item(item: &Item, level: u8, leaves: Leaves) -> Option<Self> {
         let Item::Chunk { id, length } = *item else { return None };
         let role = match (level.checked_sub(1), leaves) {
             (Some(level), leaves) => Role::List { level, leaves },
@@ -122,7 +122,7 @@ impl Opened {
     }
 
     /// The contents in it: of entries and their attributes, or the one that a list is a run of.
-    pub fn for_each_content(&self, each: &mut dyn FnMut(&[Item], u8, Leaves)) {
+    pub(crate) fn for_each_content(&self, each: &mut dyn FnMut(&[Item], u8, Leaves)) {
         match self {
             Self::List(list) => each(&list.items, list.level, list.leaves),
             Self::Tree(tree) => {
@@ -134,7 +134,7 @@ impl Opened {
     }
 
     /// Everything it refers to, in order.
-    pub fn references(&self) -> Vec<Reference> {
+    pub(crate) fn references(&self) -> Vec<Reference> {
         let mut found = Vec::new();
         self.for_each_content(&mut |items, level, leaves| {
             found.extend(items.iter().filter_map(|item| Reference::of_item(item, level, leaves)));
@@ -158,7 +158,7 @@ pub fn contents(node: &Node) -> impl Iterator<Item = (&Content, Leaves)> {
 }
 
 /// What the items of a content refer to, in order. Holes refer to nothing.
-pub fn of_content(content: &Content, leaves: Leaves) -> impl Iterator<Item = Reference> + '_ {
+pub(crate) fn of_content(content: &Content, leaves: Leaves) -> impl Iterator<Item = Reference> + '_ {
     content.items.iter().filter_map(move |item| Reference::of_item(item, content.level, leaves))
 }
 

@@ -12,7 +12,7 @@ use crate::id::SessionId;
 
 const WHAT: &str = "revocation";
 /// Extra field of the revocation that a failed snapshot run leaves: the host whose snapshot it was to be, UTF-8.
-pub const EXTRA_FAILED_HOST: u16 = 1;
+pub(crate) const EXTRA_FAILED_HOST: u16 = 1;
 
 /// Ends a session that will not commit.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,7 +32,7 @@ struct Wire<'a>(ByteArray<16>, WireTime, &'a str, #[serde(borrow)] Vec<WireExtra
 
 impl Revocation {
     /// The host whose snapshot this run was to take, if it is the record of a run that failed.
-    pub fn failed_host(&self) -> Option<&str> {
+    pub(crate) fn failed_host(&self) -> Option<&str> {
         let (.., value) = self.extra.iter().find(|field| field.0 == EXTRA_FAILED_HOST)?;
         std::str::from_utf8(value).ok()
     }
@@ -56,7 +56,7 @@ impl Revocation {
 }
 
 /// Does a revocation stand here rather than a snapshot? Told from the public header; [`open`] says whether it is a good one.
-pub fn stands_here(object: &[u8]) -> bool {
+pub(crate) fn stands_here(object: &[u8]) -> bool {
     Header::parse(object, ObjectType::Revocation).is_ok()
 }
 

@@ -12,7 +12,12 @@ pub fn create_same(store: &dyn Store, name: &Name, parts: &[&[u8]]) -> Result<()
 }
 
 /// What a create of `parts` came to, with that allowance.
-pub fn unless_same(store: &dyn Store, name: &Name, parts: &[&[u8]], created: Result<(), StoreError>) -> Result<(), ObjectError> {
+pub(crate) fn unless_same(
+    store: &dyn Store,
+    name: &Name,
+    parts: &[&[u8]],
+    created: Result<(), StoreError>,
+) -> Result<(), ObjectError> {
     match created {
         Err(StoreError { kind: StoreErrorKind::Exists, .. }) => {
             let size = parts.iter().map(|part| part.len() as u64).sum();

@@ -8,7 +8,7 @@ use crate::store::{Entry, Name, ReadUnit, Store, StoreError, StoreErrorKind};
 
 /// What a tombstone names in place of a hash when the object is larger than any snapshot: nobody reads such an object
 /// to hash it.
-pub const HASH_OF_TOO_LARGE: ObjectHash = ObjectHash([0; 32]);
+pub(crate) const HASH_OF_TOO_LARGE: ObjectHash = ObjectHash([0; 32]);
 
 /// The bytes of an object that a listing named; `None` when it is gone since then.
 ///
@@ -42,7 +42,7 @@ impl ObjectError {
     ///
     /// # Errors
     /// Any other error.
-    pub fn into_fault(self) -> Result<String, Self> {
+    pub(crate) fn into_fault(self) -> Result<String, Self> {
         match self {
             Self::Object { source, .. } => Ok(source.to_string()),
             error => Err(error),
@@ -52,7 +52,7 @@ impl ObjectError {
 
 impl Objects {
     /// Is the store far away? Then a read costs a round trip, and a read that fails says nothing about the object.
-    pub fn is_remote(&self) -> bool {
+    pub(crate) fn is_remote(&self) -> bool {
         self.store.read_unit() == ReadUnit::Window
     }
 
@@ -76,7 +76,7 @@ impl Objects {
     ///
     /// # Errors
     /// Those of [`get`].
-    pub fn get_listed(&self, name: &Name, size_max: u64) -> Result<Option<Vec<u8>>, ObjectError> {
+    pub(crate) fn get_listed(&self, name: &Name, size_max: u64) -> Result<Option<Vec<u8>>, ObjectError> {
         get(&*self.store, name, size_max)
     }
 }

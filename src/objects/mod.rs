@@ -9,10 +9,12 @@ mod listed;
 mod packs;
 mod parity;
 
-pub use create_same::{create_same, unless_same};
+pub use create_same::create_same;
+pub(crate) use create_same::unless_same;
 pub use error::ObjectError;
-pub use listed::{HASH_OF_TOO_LARGE, get};
-pub use parity::{put_parity, read_what_is_left};
+pub(crate) use listed::HASH_OF_TOO_LARGE;
+pub use listed::get;
+pub(crate) use parity::put_parity;
 
 use std::sync::Arc;
 
@@ -70,7 +72,7 @@ impl Objects {
 
     /// Does this error say that an object is damaged, rather than that this store does not answer? See
     /// [`StoreError::is_damage`](crate::store::StoreError::is_damage).
-    pub fn is_damage(&self, error: &ObjectError) -> bool {
+    pub(crate) fn is_damage(&self, error: &ObjectError) -> bool {
         error.is_damage(self.store.read_unit())
     }
 }

@@ -22,7 +22,7 @@ impl Objects {
     ///
     /// # Errors
     /// The store's.
-    pub fn parity_bytes(&self, pack: &PackId, hash: &ObjectHash) -> Result<Vec<u8>, StoreError> {
+    pub(crate) fn parity_bytes(&self, pack: &PackId, hash: &ObjectHash) -> Result<Vec<u8>, StoreError> {
         self.store.get(&ObjectName::Parity(*pack, *hash).name(), limits::PARITY_SIZE_MAX)
     }
 
@@ -30,7 +30,7 @@ impl Objects {
     ///
     /// # Errors
     /// The store's.
-    pub fn index_file_bytes(&self, id: &IndexId) -> Result<Vec<u8>, StoreError> {
+    pub(crate) fn index_file_bytes(&self, id: &IndexId) -> Result<Vec<u8>, StoreError> {
         self.store.get(&names::index_name(*id), limits::INDEX_SIZE_MAX)
     }
 
@@ -38,7 +38,7 @@ impl Objects {
     ///
     /// # Errors
     /// The store's.
-    pub fn list_parity(&self, each: &mut dyn FnMut(PackId, ObjectHash, u64)) -> Result<(), StoreError> {
+    pub(crate) fn list_parity(&self, each: &mut dyn FnMut(PackId, ObjectHash, u64)) -> Result<(), StoreError> {
         self.store.list(names::PARITY, &mut |entry| {
             if let Some(ObjectName::Parity(pack, hash)) = ObjectName::parse(&entry.name) {
                 each(pack, hash, entry.size);
@@ -50,7 +50,7 @@ impl Objects {
     ///
     /// # Errors
     /// The store's.
-    pub fn replace_pack(&self, id: &PackId, bytes: &[u8]) -> Result<(), StoreError> {
+    pub(crate) fn replace_pack(&self, id: &PackId, bytes: &[u8]) -> Result<(), StoreError> {
         self.store.replace(&names::pack_name(*id), &[bytes])
     }
 
@@ -58,7 +58,7 @@ impl Objects {
     ///
     /// # Errors
     /// The store's.
-    pub fn replace_parity(&self, pack: &PackId, hash: &ObjectHash, bytes: &[u8]) -> Result<(), StoreError> {
+    pub(crate) fn replace_parity(&self, pack: &PackId, hash: &ObjectHash, bytes: &[u8]) -> Result<(), StoreError> {
         self.store.replace(&ObjectName::Parity(*pack, *hash).name(), &[bytes])
     }
 
@@ -66,7 +66,7 @@ impl Objects {
     ///
     /// # Errors
     /// The store's.
-    pub fn delete_pack(&self, id: &PackId) -> Result<(), StoreError> {
+    pub(crate) fn delete_pack(&self, id: &PackId) -> Result<(), StoreError> {
         self.store.delete(&names::pack_name(*id))
     }
 
@@ -74,7 +74,7 @@ impl Objects {
     ///
     /// # Errors
     /// The store's.
-    pub fn delete_parity(&self, pack: &PackId, hash: &ObjectHash) -> Result<(), StoreError> {
+    pub(crate) fn delete_parity(&self, pack: &PackId, hash: &ObjectHash) -> Result<(), StoreError> {
         self.store.delete(&ObjectName::Parity(*pack, *hash).name())
     }
 
@@ -82,7 +82,7 @@ impl Objects {
     ///
     /// # Errors
     /// The store's.
-    pub fn delete_index_file(&self, id: &IndexId) -> Result<(), StoreError> {
+    pub(crate) fn delete_index_file(&self, id: &IndexId) -> Result<(), StoreError> {
         self.store.delete(&names::index_name(*id))
     }
 
@@ -90,7 +90,7 @@ impl Objects {
     ///
     /// # Errors
     /// It does not open.
-    pub fn open_index_file(&self, id: IndexId, sealed: &[u8]) -> Result<IndexFile, FormatError> {
+    pub(crate) fn open_index_file(&self, id: IndexId, sealed: &[u8]) -> Result<IndexFile, FormatError> {
         index::open(&self.opener, id, sealed)
     }
 
@@ -98,7 +98,7 @@ impl Objects {
     ///
     /// # Errors
     /// Why its head or directory does not open.
-    pub fn own_facts_in(&self, id: PackId, bytes: &[u8]) -> Result<PackFacts, String> {
+    pub(crate) fn own_facts_in(&self, id: PackId, bytes: &[u8]) -> Result<PackFacts, String> {
         let head = pack::read_head(&self.opener, bytes).map_err(|error| error.to_string())?;
         let sealed = part(bytes, head.directory_range())?;
         let directory = pack::read_directory(&self.opener, &head, &mut sealed.to_vec()).map_err(|error| error.to_string())?;
@@ -123,7 +123,7 @@ impl Objects {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn check_padding(&self, facts: &PackFacts, bytes: &[u8]) -> Result<(), String> {
+    pub(crate) fn check_padding(&self, facts: &PackFacts, bytes: &[u8]) -> Result<(), String> {
         let head = Head::from_facts(facts).map_err(|error| error.to_string())?;
         let sealed = part(bytes, head.pad_range())?;
         pack::check_pad(&self.opener, &head, &mut sealed.to_vec()).map_err(|error| error.to_string())?;

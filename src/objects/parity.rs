@@ -14,7 +14,7 @@ const PIECE_BYTES: usize = 64 << 10;
 const SECTOR_BYTES: usize = 4 << 10;
 
 /// Makes the parity object of a durable pack and puts it; returns its size. Putting it twice is the same object again.
-pub fn put_parity(store: &dyn Store, pack: PackId, parts: &[&[u8]], percent: u8) -> Result<u64, ObjectError> {
+pub(crate) fn put_parity(store: &dyn Store, pack: PackId, parts: &[&[u8]], percent: u8) -> Result<u64, ObjectError> {
     let (hash, object) = parity::make(pack, parts, percent)?;
     create_same(store, &ObjectName::Parity(pack, hash).name(), &[&object])?;
     Ok(object.len() as u64)
@@ -22,7 +22,7 @@ pub fn put_parity(store: &dyn Store, pack: PackId, parts: &[&[u8]], percent: u8)
 
 impl Objects {
     /// Parity objects of a pack, with their sizes; the smallest first.
-    pub fn parity_of(&self, pack: &PackId) -> Result<Vec<(ObjectHash, u64)>, ObjectError> {
+    pub(crate) fn parity_of(&self, pack: &PackId) -> Result<Vec<(ObjectHash, u64)>, ObjectError> {
         let mut found = Vec::new();
         self.store.list(&format!("{}/{pack}", names::PARITY), &mut |entry| {
             if let Some(ObjectName::Parity(_, hash)) = ObjectName::parse(&entry.name) {
@@ -48,7 +48,7 @@ impl Objects {
 
     /// The bytes of a damaged pack, rebuilt in memory from what can be read of it and one of its parity objects. They
     /// hash to its name. `None`: it has no parity object, or more is damaged than they can mend.
-    pub fn mend_pack(&self, pack: &PackId) -> Result<Option<Vec<u8>>, ObjectError> {
+    pub(crate) fn mend_pack(&self, pack: &PackId) -> Result<Option<Vec<u8>>, ObjectError> {
         let objects = self.parity_of(pack)?;
         if objects.is_empty() {
             return Ok(None);
@@ -67,7 +67,7 @@ impl Objects {
 
 /// All of an object that can be read; zeros where it cannot. Nothing of an object that is gone or larger than any of
 /// its kind. On a store far away a failed read says nothing about the object and is an error.
-pub fn read_what_is_left(store: &dyn Store, name: &Name, size_max: u64) -> Result<Vec<u8>, StoreError> {
+pub(crate) fn read_what_is_left(store: &dyn Store, name: &Name, size_max: u64) -> Result<Vec<u8>, StoreError> {
     match store.get(name, size_max) {
         Ok(bytes) => return Ok(bytes),
         Err(StoreError { kind: StoreErrorKind::Missing | StoreErrorKind::Size { .. }, .. }) => return Ok(Vec::new()),

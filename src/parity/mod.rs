@@ -9,7 +9,7 @@
 mod pieces;
 mod shape;
 
-pub use shape::{SHARD_SIZE, SHARD_SIZE_SMALL, Shape};
+pub(crate) use shape::Shape;
 
 use reed_solomon_simd::{Error, ReedSolomonDecoder, ReedSolomonEncoder};
 
@@ -60,7 +60,7 @@ impl From<Error> for ParityError {
 }
 
 /// The recovery shards of a run of bytes, end to end. The run is `parts` laid end to end; behind its end zeros are thought.
-pub fn protect(shape: &Shape, parts: &[&[u8]]) -> Result<Vec<u8>, ParityError> {
+pub(crate) fn protect(shape: &Shape, parts: &[&[u8]]) -> Result<Vec<u8>, ParityError> {
     let pieces = Pieces::new(parts);
     same(pieces.length(), shape.length())?;
     let mut recovery = vec![0; shape.recovery() * shape.shard_size()];
@@ -80,7 +80,13 @@ pub fn protect(shape: &Shape, parts: &[&[u8]]) -> Result<Vec<u8>, ParityError> {
 
 /// Puts the lost shards of `bytes` right. `lost` says for each shard, `recovery_lost` for each recovery shard, whether it is; what stands
 /// in lost places does not matter. Whether the result is right is for the caller to check: a shard wrongly thought good spoils it.
-pub fn mend(shape: &Shape, bytes: &mut [u8], lost: &[bool], recovery: &[u8], recovery_lost: &[bool]) -> Result<(), ParityError> {
+pub(crate) fn mend(
+    shape: &Shape,
+    bytes: &mut [u8],
+    lost: &[bool],
+    recovery: &[u8],
+    recovery_lost: &[bool],
+) -> Result<(), ParityError> {
     same(bytes.len(), shape.length())?;
     same(lost.len(), shape.shards())?;
     same(recovery.len(), shape.recovery() * shape.shard_size())?;
@@ -124,6 +130,7 @@ fn same(found: usize, expected: usize) -> Result<(), ParityError> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::shape::SHARD_SIZE;
     use super::*;
 
     fn noise(seed: u64, length: usize) -> Vec<u8> {

@@ -7,9 +7,9 @@ use reed_solomon_simd::ReedSolomonEncoder;
 use super::ParityError;
 
 /// Bytes of a shard: four sectors of a disk. 16 MiB are 1,024 of them.
-pub const SHARD_SIZE: usize = 16 << 10;
+pub(crate) const SHARD_SIZE: usize = 16 << 10;
 /// Bytes of a shard of a small run: one sector.
-pub const SHARD_SIZE_SMALL: usize = 4 << 10;
+pub(crate) const SHARD_SIZE_SMALL: usize = 4 << 10;
 /// A run below this length, in bytes, is small: in shards of 16 KiB, a twentieth of it would be one or two, and two damaged sectors far
 /// apart would be too many.
 const SMALL: usize = 1 << 20;
@@ -18,7 +18,7 @@ const RECOVERY_SIZE_MIN: usize = SHARD_SIZE;
 
 /// A run of bytes, its shards and its recovery shards.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Shape {
+pub(crate) struct Shape {
     length: usize,
     shard_size: usize,
     recovery: usize,
@@ -26,7 +26,7 @@ pub struct Shape {
 
 impl Shape {
     /// Of `length` bytes in shards of `shard_size` with `recovery` recovery shards.
-    pub fn new(length: usize, shard_size: usize, recovery: usize) -> Result<Self, ParityError> {
+    pub(crate) fn new(length: usize, shard_size: usize, recovery: usize) -> Result<Self, ParityError> {
         let refuse = |why| Err(ParityError::Shape { length, why });
         if shard_size != SHARD_SIZE && shard_size != SHARD_SIZE_SMALL {
             return refuse("shards are of 4 KiB or of 16 KiB");
@@ -42,7 +42,7 @@ impl Shape {
     }
 
     /// As a writer makes it: at least `percent` % of the shards can be lost.
-    pub fn of_share(length: usize, percent: u8) -> Result<Self, ParityError> {
+    pub(crate) fn of_share(length: usize, percent: u8) -> Result<Self, ParityError> {
         let shard_size = if length < SMALL { SHARD_SIZE_SMALL } else { SHARD_SIZE };
         let shards = length.div_ceil(shard_size);
         let share = (shards * usize::from(percent)).div_ceil(100);
@@ -50,23 +50,23 @@ impl Shape {
     }
 
     /// Bytes of the run.
-    pub fn length(&self) -> usize {
+    pub(crate) fn length(&self) -> usize {
         self.length
     }
     /// Bytes of a shard.
-    pub fn shard_size(&self) -> usize {
+    pub(crate) fn shard_size(&self) -> usize {
         self.shard_size
     }
     /// Shards of the run; the last may be short.
-    pub fn shards(&self) -> usize {
+    pub(crate) fn shards(&self) -> usize {
         self.length.div_ceil(self.shard_size)
     }
     /// Recovery shards.
-    pub fn recovery(&self) -> usize {
+    pub(crate) fn recovery(&self) -> usize {
         self.recovery
     }
     /// Where a shard stands in the run; the end of the run for one that is not there.
-    pub fn range(&self, shard: usize) -> Range<usize> {
+    pub(crate) fn range(&self, shard: usize) -> Range<usize> {
         let start = shard.saturating_mul(self.shard_size).min(self.length);
         start..self.length.min(start + self.shard_size)
     }

@@ -23,7 +23,7 @@ pub(super) struct Choice {
 
 impl Choice {
     /// Rows of this pack that were chosen.
-    pub fn rows(&self, pack: PackNumber) -> Bits {
+    pub(super) fn rows(&self, pack: PackNumber) -> Bits {
         self.chosen.get(&pack).cloned().unwrap_or_default()
     }
 }

@@ -30,7 +30,7 @@ struct Listed {
 impl Pruner {
     /// Merges index files when it pays. A replaced one is deleted only after every fact about a listed pack is in a new, durable one;
     /// the facts come from the packs themselves.
-    pub fn merge_index_files(&mut self) -> Result<(), PruneError> {
+    pub(crate) fn merge_index_files(&mut self) -> Result<(), PruneError> {
         let (listed, rotten) = self.list_index_files()?;
         // Packs after index files: an index file names durable packs only, so what it names and is not listed now is gone.
         let book = self.refresh()?;

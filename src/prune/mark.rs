@@ -72,22 +72,22 @@ struct Walk<'a, 'b> {
 
 impl Mark {
     /// The marks of a pack.
-    pub fn of(&self, pack: PackNumber) -> Option<&Marks> {
+    pub(super) fn of(&self, pack: PackNumber) -> Option<&Marks> {
         self.packs.get(&pack)
     }
 
     /// Does an unset bit of this pack mean that its chunk is not referred to?
-    pub fn covers(&self, pack: PackNumber) -> bool {
+    pub(crate) fn covers(&self, pack: PackNumber) -> bool {
         self.covered.as_ref().is_some_and(|covered| covered.contains(&pack))
     }
 
     /// How often the cache had been dropped when this was begun.
-    pub fn drops(&self) -> u64 {
+    pub(super) fn drops(&self) -> u64 {
         self.drops
     }
 
     /// Walks what it has not walked before. Doubtful snapshots are marked as far as that goes.
-    pub fn walk(&mut self, ground: &Ground<'_>, roots: &[Root]) -> Result<(), PruneError> {
+    pub(super) fn walk(&mut self, ground: &Ground<'_>, roots: &[Root]) -> Result<(), PruneError> {
         let walked = self.walk_new(ground, roots);
         if walked.is_err() {
             // A tree that has its bit and was not looked into would hide all below it from the next walk.
@@ -108,7 +108,7 @@ impl Mark {
     }
 
     /// Walks snapshots of which much may be gone already.
-    pub fn walk_remains(&mut self, ground: &Ground<'_>, roots: &[Root]) -> Result<(), PruneError> {
+    pub(crate) fn walk_remains(&mut self, ground: &Ground<'_>, roots: &[Root]) -> Result<(), PruneError> {
         self.begin(ground)?;
         self.walk_below(ground, &roots.iter().collect::<Vec<_>>(), false)
     }

@@ -85,7 +85,7 @@ impl Plan {
 /// Packs of which nothing is chosen go. Of partly used ones those with the largest unused share are repacked first, until what stays
 /// unused is within `max_unused`, or `max_repack` bytes of packs would be read. Small ones of a kind are put together once they fill a
 /// pack; what that makes is not small any more but for one rest, so the next prune finds nothing to do.
-pub fn plan(packs: &[PackUse], max_unused: MaxUnused, max_repack: Option<u64>) -> Plan {
+pub(super) fn plan(packs: &[PackUse], max_unused: MaxUnused, max_repack: Option<u64>) -> Plan {
     let mut plan = Plan::default();
     let mut partly = Vec::new();
     for pack in packs {

@@ -14,7 +14,7 @@ const FOLDERS: [&str; 7] =
 
 impl Pruner {
     /// Is all as the last prune left it? Told from names and sizes; whoever forces a prune wants everything looked at.
-    pub fn is_settled(&mut self) -> Result<bool, PruneError> {
+    pub(crate) fn is_settled(&mut self) -> Result<bool, PruneError> {
         if self.options.force {
             return Ok(false);
         }

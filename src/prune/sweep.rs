@@ -129,7 +129,7 @@ impl Pruner {
     }
 
     /// Sweeps, for as long as the grace allows.
-    pub fn sweep_waiting(&mut self) -> Result<(), PruneError> {
+    pub(crate) fn sweep_waiting(&mut self) -> Result<(), PruneError> {
         let clock = std::sync::Arc::clone(self.repository.clock());
         let begun = clock.monotonic();
         while self.sweep()? {

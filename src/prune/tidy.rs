@@ -29,7 +29,7 @@ impl Pruner {
     }
 
     /// Clears it away.
-    pub fn tidy(&mut self) -> Result<(), PruneError> {
+    pub(crate) fn tidy(&mut self) -> Result<(), PruneError> {
         for name in std::mem::take(&mut self.cleared_next) {
             self.stop.check()?;
             self.repository.clear_away(&name)?;

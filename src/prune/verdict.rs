@@ -42,7 +42,7 @@ type Wanted = (ChunkType, ChunkId);
 impl Deciding<'_> {
     /// R6: a pack goes only if it is not pinned, and each reachable chunk with a copy in it, or with a composed copy that has a base in it,
     /// still has a usable and verified copy with every bad or condemned pack out of the view.
-    pub fn decide(&self, pending: &Pending) -> Result<Decided, PruneError> {
+    pub(super) fn decide(&self, pending: &Pending) -> Result<Decided, PruneError> {
         let mut decided = Decided::default();
         // Packs that may go, by what they hold that is needed.
         let mut open: HashMap<PackNumber, PackId> = HashMap::new();

@@ -20,7 +20,7 @@ pub fn has_no_fences(class: StoreClass) -> bool {
 }
 
 /// Is a store of class `found` good enough for a repository of class `needed`?
-pub fn is_enough(found: StoreClass, needed: StoreClass) -> bool {
+pub(crate) fn is_enough(found: StoreClass, needed: StoreClass) -> bool {
     !has_no_fences(found) || has_no_fences(needed)
 }
 
@@ -85,7 +85,7 @@ impl Records<'_> {
     }
 
     /// Do packs stay bad although a verdict pardons them? Where another verdict may still arrive, they do (M3).
-    pub fn pardoned_packs_stay_bad(&self) -> bool {
+    pub(crate) fn pardoned_packs_stay_bad(&self) -> bool {
         self.has_no_fences()
     }
 }

@@ -14,7 +14,7 @@ use crate::objects::{self, ObjectError};
 use crate::store::{Name, Store, StoreError, StoreErrorKind};
 
 /// The config in force.
-pub struct InForce {
+pub(crate) struct InForce {
     /// Its number in the chain.
     pub number: u32,
     /// What it says.
@@ -32,7 +32,7 @@ pub struct InForce {
 /// # Errors
 /// [`RecordError::NoRepository`] without any config; [`RecordError::ForeignKey`] when no config opens with these keys;
 /// what is wrong with the newest config when none opens; the store's.
-pub fn newest_config(store: &dyn Store, keys: &Keys, opener: &Opener) -> Result<InForce, RecordError> {
+pub(crate) fn newest_config(store: &dyn Store, keys: &Keys, opener: &Opener) -> Result<InForce, RecordError> {
     let mut listed: Vec<(u32, Option<ObjectHash>, Name)> = Vec::new();
     match store.list(names::CONFIG, &mut |entry| match ObjectName::parse(&entry.name) {
         Some(ObjectName::Config(number)) => listed.push((number, None, entry.name)),
@@ -98,7 +98,7 @@ impl InForce {
 
 /// What became of config 1 of a new repository.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FirstConfig {
+pub(crate) enum FirstConfig {
     /// It is the only config.
     Ours,
     /// Another run took its name.
@@ -112,7 +112,7 @@ pub enum FirstConfig {
 ///
 /// # Errors
 /// The store's.
-pub fn create_first_config(store: &dyn Store, class: StoreClass, sealed: &[u8]) -> Result<FirstConfig, RecordError> {
+pub(crate) fn create_first_config(store: &dyn Store, class: StoreClass, sealed: &[u8]) -> Result<FirstConfig, RecordError> {
     let name = config_name(class, 1, sealed);
     match store.create(&name, &[sealed]) {
         // The config may be ours when it exists: the first reply may have been lost.
@@ -142,7 +142,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// Those of `change`; the store's; sealing failed; another run changed the config at the same time.
-    pub fn next_config(&self, change: impl FnOnce(&mut Config) -> Result<(), RecordError>) -> Result<u32, RecordError> {
+    pub(crate) fn next_config(&self, change: impl FnOnce(&mut Config) -> Result<(), RecordError>) -> Result<u32, RecordError> {
         let Some(root) = self.objects.keys.root() else { return Err(RecordError::NeedsOwner("changing the config")) };
         let InForce { number: in_force, mut config, hash, .. } =
             newest_config(&*self.objects.store, &self.objects.keys, &self.objects.opener)?;

@@ -22,7 +22,7 @@ const SIZE: usize = 8 + 4 + 8 + 1 + 16 + 32 + 1 + 16 + 32;
 
 /// The highest numbers seen, the last commit made, and what the store is like.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct HostState {
+pub(crate) struct HostState {
     /// Highest config number.
     pub config: u32,
     /// Highest gc number.
@@ -34,7 +34,7 @@ pub struct HostState {
 }
 
 /// Which place was tried: the first bytes of the BLAKE3 of its name.
-pub type PlaceHash = [u8; 16];
+pub(crate) type PlaceHash = [u8; 16];
 
 impl HostState {
     /// Reads the file. A missing, foreign or damaged one is the empty state.
@@ -91,7 +91,7 @@ impl HostState {
 
 /// The state of this host, in memory and in its file.
 #[derive(Debug)]
-pub struct HostMemory {
+pub(crate) struct HostMemory {
     path: Option<PathBuf>,
     repository: RepositoryId,
     key: Secret,
@@ -100,25 +100,25 @@ pub struct HostMemory {
 
 impl HostMemory {
     /// Reads the file of this repository in the folder of host states. Without a folder, nothing outlives this run.
-    pub fn open(folder: Option<&Path>, repository: RepositoryId, key: [u8; 32]) -> Self {
+    pub(crate) fn open(folder: Option<&Path>, repository: RepositoryId, key: [u8; 32]) -> Self {
         let path = folder.map(|folder| folder.join(format!("{repository}.state")));
         let state = path.as_deref().map(|path| HostState::load(path, &repository, &key)).unwrap_or_default();
         Self { path, repository, key: Secret::new(key), state: Mutex::new(state) }
     }
 
     /// What was seen so far.
-    pub fn state(&self) -> HostState {
+    pub(crate) fn state(&self) -> HostState {
         *self.state.lock().unpoisoned()
     }
 
     /// Does it outlive this run?
-    pub fn is_kept(&self) -> bool {
+    pub(crate) fn is_kept(&self) -> bool {
         self.path.is_some()
     }
 
     /// Changes what was seen, also in the file. A file that cannot be written costs only a warning about a store that
     /// was rolled back.
-    pub fn remember(&self, change: impl FnOnce(&mut HostState)) {
+    pub(crate) fn remember(&self, change: impl FnOnce(&mut HostState)) {
         let mut state = self.state.lock().unpoisoned();
         let before = *state;
         change(&mut state);
@@ -143,7 +143,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// [`RecordError::Brake`] when it was rolled back; the store's.
-    pub fn check_not_rolled_back(&self, host: &HostMemory, gc_number: u64) -> Result<(), RecordError> {
+    pub(crate) fn check_not_rolled_back(&self, host: &HostMemory, gc_number: u64) -> Result<(), RecordError> {
         let seen = host.state();
         if gc_number < seen.gc {
             return Err(RecordError::Brake(format!(

@@ -105,7 +105,7 @@ pub fn repository_at(store: &dyn Store) -> Result<Option<RepositoryId>, RecordEr
 ///
 /// # Errors
 /// The store's.
-pub fn owner_root(store: &dyn Store, ids: &[ObjectHash], passphrase: &Passphrase) -> Result<Option<RootKey>, RecordError> {
+pub(crate) fn owner_root(store: &dyn Store, ids: &[ObjectHash], passphrase: &Passphrase) -> Result<Option<RootKey>, RecordError> {
     let stored = if ids.is_empty() { Vec::new() } else { load(store)? };
     for stored in stored.into_iter().filter(|stored| ids.contains(&stored.id)) {
         let Ok(slot) = stored.slot else { continue };
@@ -122,7 +122,7 @@ pub fn owner_root(store: &dyn Store, ids: &[ObjectHash], passphrase: &Passphrase
 ///
 /// # Errors
 /// The store's.
-pub fn are_of_several(store: &dyn Store, id: &RepositoryId) -> Result<bool, RecordError> {
+pub(crate) fn are_of_several(store: &dyn Store, id: &RepositoryId) -> Result<bool, RecordError> {
     Ok(load(store)?.iter().any(|stored| stored.slot.as_ref().ok().is_none_or(|slot| slot.repository_id != *id)))
 }
 
@@ -336,7 +336,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// The store's.
-    pub fn delete_keyslot(&self, id: ObjectHash) -> Result<(), RecordError> {
+    pub(crate) fn delete_keyslot(&self, id: ObjectHash) -> Result<(), RecordError> {
         Ok(self.objects.store.delete(&ObjectName::Keyslot(id).name())?)
     }
 

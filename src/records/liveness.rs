@@ -10,7 +10,7 @@ const IDENTITIES: [&str; 2] = ["/etc/machine-id", "/var/lib/dbus/machine-id"];
 /// V1: is it proved that the process behind this record is gone? Only its own machine, with the name `host`, can prove
 /// that: the machine was started again since, or no process has that id, or the process with that id was started at
 /// another time. What cannot be read proves nothing.
-pub fn is_dead_here(start: &Start, host: &str) -> bool {
+pub(crate) fn is_dead_here(start: &Start, host: &str) -> bool {
     is_dead_on(&machine(), &first_line(BOOT), start, host)
 }
 

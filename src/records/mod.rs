@@ -10,7 +10,7 @@ pub mod class;
 pub mod configs;
 mod error;
 pub mod gc;
-pub mod host_state;
+pub(crate) mod host_state;
 pub mod keyslots;
 pub mod ledger;
 mod liveness;
@@ -25,7 +25,7 @@ pub mod snapshots;
 pub mod tombstones;
 
 pub use error::RecordError;
-pub use liveness::is_dead_here;
+pub(crate) use liveness::is_dead_here;
 
 use crate::format::config::StoreClass;
 use crate::objects::Objects;

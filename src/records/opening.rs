@@ -12,7 +12,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// It does not open.
-    pub fn open_config(&self, number: u32, sealed: &[u8]) -> Result<config::Opened, FormatError> {
+    pub(crate) fn open_config(&self, number: u32, sealed: &[u8]) -> Result<config::Opened, FormatError> {
         config::open(&self.objects.opener, number, sealed)
     }
 
@@ -28,7 +28,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// It does not.
-    pub fn check_acknowledgement(&self, start: &OpenedStart, number: u32, sealed: &[u8]) -> Result<(), FormatError> {
+    pub(crate) fn check_acknowledgement(&self, start: &OpenedStart, number: u32, sealed: &[u8]) -> Result<(), FormatError> {
         session::open_acknowledgement(&self.objects.opener, start, number, sealed).map(|_| ())
     }
 
@@ -36,7 +36,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// It does not.
-    pub fn check_closed(&self, start: &OpenedStart, sealed: &[u8]) -> Result<(), FormatError> {
+    pub(crate) fn check_closed(&self, start: &OpenedStart, sealed: &[u8]) -> Result<(), FormatError> {
         session::open_closed(&self.objects.opener, start, sealed).map(|_| ())
     }
 
@@ -44,7 +44,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// It does not.
-    pub fn check_revocation(&self, session: SessionId, sealed: &[u8]) -> Result<(), FormatError> {
+    pub(crate) fn check_revocation(&self, session: SessionId, sealed: &[u8]) -> Result<(), FormatError> {
         revocation::open(&self.objects.opener, session, sealed).map(|_| ())
     }
 
@@ -52,7 +52,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// It does not open, or no owner wrote it.
-    pub fn open_tombstone(&self, snapshot: SnapshotId, sealed: &[u8]) -> Result<(SnapshotId, ObjectHash), FormatError> {
+    pub(crate) fn open_tombstone(&self, snapshot: SnapshotId, sealed: &[u8]) -> Result<(SnapshotId, ObjectHash), FormatError> {
         forgotten::open(&self.objects.opener, snapshot, sealed).map(|(record, _)| (record.snapshot, record.hash))
     }
 
@@ -60,7 +60,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// It does not.
-    pub fn check_gc_record_or_note(&self, name: &ObjectName, sealed: &[u8]) -> Result<(), FormatError> {
+    pub(crate) fn check_gc_record_or_note(&self, name: &ObjectName, sealed: &[u8]) -> Result<(), FormatError> {
         let opener = &self.objects.opener;
         match *name {
             ObjectName::GcCondemn(number) | ObjectName::GcCondemnByHash(number, _) => {

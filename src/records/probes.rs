@@ -9,7 +9,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// The store's.
-    pub fn list_probes(&self) -> Result<Vec<Name>, RecordError> {
+    pub(crate) fn list_probes(&self) -> Result<Vec<Name>, RecordError> {
         let mut listed = Vec::new();
         self.objects.store.list(names::PROBE, &mut |entry| listed.push(entry.name))?;
         Ok(listed)
@@ -19,7 +19,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// The store's; [`RecordError::Object`] for the name of any other object.
-    pub fn delete_probe(&self, name: &Name) -> Result<(), RecordError> {
+    pub(crate) fn delete_probe(&self, name: &Name) -> Result<(), RecordError> {
         match name.as_str().split_once('/') {
             Some((names::PROBE, _)) => Ok(self.objects.store.delete(name)?),
             _ => Err(RecordError::inconclusive(format!("{name} is not deleted: it is no probe"))),

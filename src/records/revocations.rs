@@ -64,7 +64,7 @@ impl Records<'_> {
     }
 
     /// The failed run that a revocation records, if it is of one.
-    pub fn failed_run(&self, session: SessionId, object: &[u8]) -> Option<FailedRun> {
+    pub(crate) fn failed_run(&self, session: SessionId, object: &[u8]) -> Option<FailedRun> {
         let opened = revocation::open(&self.objects.opener, session, object).ok()?;
         let host = opened.failed_host()?.to_owned();
         Some(FailedRun { session, time: opened.time, host, reason: opened.reason })
@@ -74,7 +74,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// The store's.
-    pub fn failed_beside(&self) -> Result<Vec<FailedRun>, RecordError> {
+    pub(crate) fn failed_beside(&self) -> Result<Vec<FailedRun>, RecordError> {
         let mut failed = Vec::new();
         for session in self.revoked_beside()? {
             let name = ObjectName::Revoked(session).name();

@@ -114,7 +114,7 @@ impl Session {
     ///
     /// # Errors
     /// The store's; sealing failed.
-    pub fn give_up(self, records: &Records<'_>) -> Result<(), RecordError> {
+    pub(crate) fn give_up(self, records: &Records<'_>) -> Result<(), RecordError> {
         records.revoke(self.id, "the run gave up", None)?;
         self.close(records)
     }

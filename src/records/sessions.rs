@@ -22,7 +22,7 @@ pub struct SessionNames {
 
 /// What the records of a session prove to an owner.
 #[derive(Clone, Debug, Default)]
-pub struct SessionState {
+pub(crate) struct SessionState {
     /// How it began; `None` when that cannot be read.
     pub start: Option<OpenedStart>,
     /// The highest gc number it acknowledged with a good MAC; 0: none.
@@ -72,7 +72,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// The store's.
-    pub fn session_state(&self, id: SessionId, listed: &SessionNames) -> Result<SessionState, RecordError> {
+    pub(crate) fn session_state(&self, id: SessionId, listed: &SessionNames) -> Result<SessionState, RecordError> {
         let mut state = SessionState::default();
         if let Some(sealed) = self.session_record(id, 0)? {
             state.start = session::open_start(&self.objects.opener, id, &sealed).ok();
@@ -122,7 +122,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// The store's; sealing failed.
-    pub fn revoke_dead_here(&self, mine: Option<SessionId>, host: &str) -> Result<Vec<SessionId>, RecordError> {
+    pub(crate) fn revoke_dead_here(&self, mine: Option<SessionId>, host: &str) -> Result<Vec<SessionId>, RecordError> {
         let sessions = self.session_names()?;
         // A run that closed its session is not alive. A backup need not find out what became of it, which would cost
         // three listings. Nothing relies on that: the session is as alive as before.

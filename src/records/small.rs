@@ -16,7 +16,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// The store's.
-    pub fn create_small(&self, name: &Name, sealed: &[u8]) -> Result<(), StoreError> {
+    pub(crate) fn create_small(&self, name: &Name, sealed: &[u8]) -> Result<(), StoreError> {
         let store = &self.objects.store;
         match store.create(name, &[sealed]) {
             // A writer key deletes nothing, ever.
@@ -36,7 +36,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// The store's; [`RecordError::Object`] when the name is taken by other bytes.
-    pub fn create_small_same(&self, name: &Name, sealed: &[u8]) -> Result<(), RecordError> {
+    pub(crate) fn create_small_same(&self, name: &Name, sealed: &[u8]) -> Result<(), RecordError> {
         match self.create_small(name, sealed) {
             Err(StoreError { kind: StoreErrorKind::Exists, .. }) => Ok(create_same(&*self.objects.store, name, &[sealed])?),
             other => Ok(other?),
@@ -47,7 +47,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// The store's; no randomness.
-    pub fn keep_ballast(&self) -> Result<(), RecordError> {
+    pub(crate) fn keep_ballast(&self) -> Result<(), RecordError> {
         let name = names::ballast();
         let store = &self.objects.store;
         if store.read_unit() != ReadUnit::Exact || !self.objects.keys.is_owner() || store.size(&name).is_ok() {

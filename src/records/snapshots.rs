@@ -10,7 +10,7 @@ use crate::store::{Name, StoreError, StoreErrorKind};
 
 /// The object with the name of a snapshot.
 #[derive(Debug)]
-pub enum SnapshotObject {
+pub(crate) enum SnapshotObject {
     /// A snapshot: the BLAKE3 of its object, and what it says or why it does not open.
     Snapshot(ObjectHash, Result<Box<snapshot::Opened>, FormatError>),
     /// The bytes of a revocation: the session of this name committed nothing.
@@ -22,7 +22,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// [`ObjectError::Object`] when it is too large or cannot be read; the store's.
-    pub fn snapshot_object(&self, id: &SnapshotId) -> Result<Option<SnapshotObject>, RecordError> {
+    pub(crate) fn snapshot_object(&self, id: &SnapshotId) -> Result<Option<SnapshotObject>, RecordError> {
         let Some(sealed) = self.objects.get_listed(&names::snapshot_name(*id), limits::SNAPSHOT_SIZE_MAX)? else { return Ok(None) };
         if revocation::stands_here(&sealed) {
             return Ok(Some(SnapshotObject::Revocation(sealed)));
@@ -50,7 +50,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// The store's.
-    pub fn has_snapshot_object(&self, id: &SnapshotId) -> Result<bool, RecordError> {
+    pub(crate) fn has_snapshot_object(&self, id: &SnapshotId) -> Result<bool, RecordError> {
         match self.objects.store.size(&names::snapshot_name(*id)) {
             Ok(_) => Ok(true),
             Err(StoreError { kind: StoreErrorKind::Missing, .. }) => Ok(false),
@@ -78,7 +78,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// The store's; [`RecordError::Object`] for the name of any other object.
-    pub fn clear_away(&self, name: &Name) -> Result<(), RecordError> {
+    pub(crate) fn clear_away(&self, name: &Name) -> Result<(), RecordError> {
         match ObjectName::parse(name) {
             Some(ObjectName::SessionRecord(..) | ObjectName::SessionClosed(_) | ObjectName::Snapshot(_)) => {
                 Ok(self.objects.store.delete(name)?)

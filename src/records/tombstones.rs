@@ -34,7 +34,7 @@ impl Tombstones {
     }
 
     /// Was any object of this id forgotten?
-    pub fn mentions(&self, id: SnapshotId) -> bool {
+    pub(crate) fn mentions(&self, id: SnapshotId) -> bool {
         self.good.keys().any(|(other, _)| *other == id)
     }
 
@@ -54,7 +54,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// The store's.
-    pub fn list_tombstones(&self) -> Result<Vec<ListedTombstone>, RecordError> {
+    pub(crate) fn list_tombstones(&self) -> Result<Vec<ListedTombstone>, RecordError> {
         let mut listed = Vec::new();
         self.objects.store.list(names::FORGOTTEN, &mut |entry| {
             if let Some(ObjectName::Forgotten(id, hash)) = ObjectName::parse(&entry.name) {
@@ -89,7 +89,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// The store's; no cache can be kept.
-    pub fn good_tombstones(&self, memo: &mut dyn Memo) -> Result<HashSet<(SnapshotId, ObjectHash)>, RecordError> {
+    pub(crate) fn good_tombstones(&self, memo: &mut dyn Memo) -> Result<HashSet<(SnapshotId, ObjectHash)>, RecordError> {
         let mut good = HashSet::new();
         for ListedTombstone { name, id, hash } in self.list_tombstones()? {
             let key = format!("good {name}").into_bytes();

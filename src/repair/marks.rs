@@ -10,7 +10,7 @@ use crate::repository::Location;
 pub(super) struct Marks(HashMap<PackNumber, Vec<u8>>);
 
 impl Marks {
-    pub fn set(&mut self, at: &Location) {
+    pub(super) fn set(&mut self, at: &Location) {
         let rows = self.0.entry(at.pack).or_default();
         let row = at.row as usize;
         if rows.len() <= row {
@@ -19,7 +19,7 @@ impl Marks {
         rows[row] = 1;
     }
 
-    pub fn is_set(&self, at: &Location) -> bool {
+    pub(crate) fn is_set(&self, at: &Location) -> bool {
         self.0.get(&at.pack).and_then(|rows| rows.get(at.row as usize)) == Some(&1)
     }
 }

@@ -70,7 +70,7 @@ pub(super) struct Rebuild<'a> {
 struct Gone;
 
 impl<'a> Rebuild<'a> {
-    pub fn new(
+    pub(super) fn new(
         reader: &'a Reader,
         writer: &'a mut Writer,
         monitor: &'a dyn Monitor,
@@ -86,7 +86,12 @@ impl<'a> Rebuild<'a> {
     }
 
     /// The folder again, without what is lost in it. `None`: not one of its chunks can be read.
-    pub fn folder(&mut self, content: &Content, path: &mut Vec<u8>, depth: usize) -> Result<Option<Content>, RepositoryError> {
+    pub(super) fn folder(
+        &mut self,
+        content: &Content,
+        path: &mut Vec<u8>,
+        depth: usize,
+    ) -> Result<Option<Content>, RepositoryError> {
         self.stop.check()?;
         let only = match content.items[..] {
             [Item::Chunk { id, .. }] if content.level == 0 && self.whole.is_some() => {

@@ -24,7 +24,7 @@ pub struct GcSeen {
 
 impl GcState {
     /// What they say of packs, and what an acknowledgement says of them.
-    pub fn split(self) -> (Condemned, GcSeen) {
+    pub(crate) fn split(self) -> (Condemned, GcSeen) {
         (Condemned { bad: Arc::new(self.bad), deleted: self.deleted }, GcSeen { number: self.number, records: self.seen })
     }
 }
@@ -37,7 +37,7 @@ impl Repository {
 
     /// The catalog by what packs say of themselves, and by nothing else. The key of its cache is the owner's alone:
     /// whoever holds a writer key and can write on this disk must not be able to put words into the mouths of packs.
-    pub fn open_pack_catalog(&self) -> Result<Catalog, RepositoryError> {
+    pub(crate) fn open_pack_catalog(&self) -> Result<Catalog, RepositoryError> {
         let Some(root) = self.objects.keys.root() else { return Err(RepositoryError::NeedsOwner("reading packs")) };
         let key = zeroize::Zeroizing::new(blake3::derive_key("esker 2026-11 v1 cache of packs", root.expose()));
         let cache = match &self.cache {
@@ -48,14 +48,14 @@ impl Repository {
     }
 
     /// The same, empty and for this run alone: verification believes no cache.
-    pub fn fresh_pack_catalog(&self) -> Result<Catalog, RepositoryError> {
+    pub(crate) fn fresh_pack_catalog(&self) -> Result<Catalog, RepositoryError> {
         Ok(Catalog::new(Cache::temporary(&self.id(), &self.objects.keys.cache_key())?, FactsFrom::Packs))
     }
 
     /// Notes of what chunks of another repository are called here, for copying. The key of their cache needs the other
     /// one's root: whoever holds a writer key here and can write on this disk must not be able to put another chunk in
     /// the place of one that is copied.
-    pub fn open_copy_memo(&self, from: &Repository) -> Result<Box<dyn Memo>, RepositoryError> {
+    pub(crate) fn open_copy_memo(&self, from: &Repository) -> Result<Box<dyn Memo>, RepositoryError> {
         let Some(root) = from.objects.keys.root() else {
             return Err(RepositoryError::NeedsOwner("copying snapshots out of a repository"));
         };
@@ -81,7 +81,7 @@ impl Repository {
     ///
     /// # Errors
     /// The store's.
-    pub fn list_index_files(&self) -> Result<Vec<(IndexId, Entry)>, RepositoryError> {
+    pub(crate) fn list_index_files(&self) -> Result<Vec<(IndexId, Entry)>, RepositoryError> {
         Ok(list_index_files(&self.objects)?)
     }
 
@@ -89,7 +89,7 @@ impl Repository {
     ///
     /// # Errors
     /// The store's.
-    pub fn gc_state(&self, memo: &mut dyn Memo) -> Result<GcState, RepositoryError> {
+    pub(crate) fn gc_state(&self, memo: &mut dyn Memo) -> Result<GcState, RepositoryError> {
         Ok(self.records().gc_state(memo)?)
     }
 
@@ -97,7 +97,7 @@ impl Repository {
     ///
     /// # Errors
     /// The store's.
-    pub fn gc_book(&self, memo: &mut dyn Memo) -> Result<Book, RepositoryError> {
+    pub(crate) fn gc_book(&self, memo: &mut dyn Memo) -> Result<Book, RepositoryError> {
         Ok(self.records().gc_book(memo)?)
     }
 
@@ -105,7 +105,7 @@ impl Repository {
     ///
     /// # Errors
     /// The store's.
-    pub fn snapshots_seen_by_prunes(&self, memo: &mut dyn Memo) -> Result<SnapshotsSeen, RepositoryError> {
+    pub(crate) fn snapshots_seen_by_prunes(&self, memo: &mut dyn Memo) -> Result<SnapshotsSeen, RepositoryError> {
         Ok(self.records().snapshots_seen(memo)?)
     }
 
@@ -130,7 +130,7 @@ impl Repository {
     ///
     /// # Errors
     /// What is damaged, when parity does not help; the store's.
-    pub fn own_facts_mended(
+    pub(crate) fn own_facts_mended(
         &self,
         id: &PackId,
         size: u64,
@@ -145,7 +145,7 @@ impl Repository {
     ///
     /// # Errors
     /// The store's.
-    pub fn put_index_files(&self, packs: Vec<PackFacts>, replaces: &[IndexId]) -> Result<Vec<IndexId>, RepositoryError> {
+    pub(crate) fn put_index_files(&self, packs: Vec<PackFacts>, replaces: &[IndexId]) -> Result<Vec<IndexId>, RepositoryError> {
         let mut ids = Vec::new();
         put_index_files(&self.objects, packs, replaces, &mut |id, _, _| {
             ids.push(id);

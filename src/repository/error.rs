@@ -228,7 +228,7 @@ impl RepositoryError {
 
 impl Repository {
     /// Does this error say that something stored is damaged, rather than that the store does not answer? See [`StoreError::is_damage`].
-    pub fn is_damage(&self, error: &RepositoryError) -> bool {
+    pub(crate) fn is_damage(&self, error: &RepositoryError) -> bool {
         match error {
             RepositoryError::Object { .. } | RepositoryError::Format(_) | RepositoryError::ChunkDamaged { .. } => true,
             RepositoryError::Store(error) => error.is_damage(self.objects().store.read_unit()),

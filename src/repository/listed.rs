@@ -1,6 +1,7 @@
 //! Reads objects that a listing named. One bad object never ends a run: its fault is reported, and the others go on.
 
-pub use crate::objects::{HASH_OF_TOO_LARGE, get};
+pub(crate) use crate::objects::HASH_OF_TOO_LARGE;
+pub use crate::objects::get;
 
 use crate::repository::{Repository, RepositoryError};
 use crate::store::Name;
@@ -21,7 +22,7 @@ impl Repository {
     ///
     /// # Errors
     /// Those of [`get`].
-    pub fn get_listed(&self, name: &Name, size_max: u64) -> Result<Option<Vec<u8>>, RepositoryError> {
+    pub(crate) fn get_listed(&self, name: &Name, size_max: u64) -> Result<Option<Vec<u8>>, RepositoryError> {
         Ok(self.objects.get_listed(name, size_max)?)
     }
 }

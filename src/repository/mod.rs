@@ -16,7 +16,7 @@ pub mod latest;
 pub mod listed;
 mod naming;
 mod open;
-pub mod packing;
+pub(crate) mod packing;
 mod parity;
 pub mod probe;
 mod reader;
@@ -32,10 +32,10 @@ pub use catalogs::GcSeen;
 pub use error::RepositoryError;
 pub use init::{ChunkerParams, InitOptions, Initialised};
 pub use keys::repository_at;
-pub use naming::Namer;
+pub(crate) use naming::Namer;
 pub use open::{Environment, Secret};
-pub use reader::{BadCopy, Location, Reader};
-pub use snapshots::{Forgone, SnapshotList, StoredSnapshot};
+pub use reader::{Location, Reader};
+pub use snapshots::{Forgone, StoredSnapshot};
 pub use strangers::{check_is_free, program_at};
 
 use std::path::PathBuf;
@@ -132,11 +132,11 @@ impl Repository {
         sizes(self) == sizes(other) && self.cut_key() == other.cut_key()
     }
     /// How streams are cut.
-    pub fn sizes_of_streams(&self) -> Sizes {
+    pub(crate) fn sizes_of_streams(&self) -> Sizes {
         self.config.streams
     }
     /// How files are cut.
-    pub fn sizes_of_files(&self) -> Sizes {
+    pub(crate) fn sizes_of_files(&self) -> Sizes {
         self.config.files
     }
 
@@ -146,7 +146,7 @@ impl Repository {
     }
 
     /// A clear refusal for what would change a repository whose rules only a newer esker knows.
-    pub fn need_write_features(&self) -> Result<(), RepositoryError> {
+    pub(crate) fn need_write_features(&self) -> Result<(), RepositoryError> {
         match self.config.unknown_write_features() {
             0 => Ok(()),
             unknown => Err(RepositoryError::NewerFeatures(unknown)),
@@ -172,7 +172,7 @@ impl Repository {
     ///
     /// # Errors
     /// [`RepositoryError::Brake`] when the store was rolled back; the store's.
-    pub fn check_not_rolled_back(&self, gc_number: u64) -> Result<(), RepositoryError> {
+    pub(crate) fn check_not_rolled_back(&self, gc_number: u64) -> Result<(), RepositoryError> {
         Ok(self.records().check_not_rolled_back(&self.host_memory, gc_number)?)
     }
 

@@ -9,16 +9,16 @@ use crate::repository::Repository;
 
 /// Names data chunks. It can be cloned and handed to threads.
 #[derive(Clone)]
-pub struct Namer(Arc<Keys>);
+pub(crate) struct Namer(Arc<Keys>);
 
 impl Namer {
     /// The id of a data chunk with these bytes.
-    pub fn id(&self, bytes: &[u8]) -> ChunkId {
+    pub(crate) fn id(&self, bytes: &[u8]) -> ChunkId {
         self.0.chunk_id(ChunkType::Data, bytes)
     }
 
     /// Do these bytes give this id, in this generation or an earlier one?
-    pub fn gives(&self, id: &ChunkId, bytes: &[u8]) -> bool {
+    pub(crate) fn gives(&self, id: &ChunkId, bytes: &[u8]) -> bool {
         let Self(keys) = self;
         (1..=keys.generation()).rev().any(|generation| keys.chunk_id_at(generation, ChunkType::Data, bytes) == Some(*id))
     }
@@ -31,7 +31,7 @@ impl Repository {
     }
 
     /// Is the store far away? Then a read costs a round trip, and a read that fails says nothing about the object.
-    pub fn is_remote(&self) -> bool {
+    pub(crate) fn is_remote(&self) -> bool {
         self.objects.is_remote()
     }
 
@@ -41,18 +41,18 @@ impl Repository {
     }
 
     /// Names data chunks.
-    pub fn namer(&self) -> Namer {
+    pub(crate) fn namer(&self) -> Namer {
         Namer(Arc::clone(&self.objects.keys))
     }
 
     /// The id of a data chunk with these bytes.
-    pub fn data_id(&self, bytes: &[u8]) -> ChunkId {
+    pub(crate) fn data_id(&self, bytes: &[u8]) -> ChunkId {
         self.objects.keys.chunk_id(ChunkType::Data, bytes)
     }
 
     /// The id that a chunk of this pack must have: under the keys of the pack's generation. `None` when this run does
     /// not hold them.
-    pub fn chunk_id_in(&self, facts: &PackFacts, chunk_type: ChunkType, bytes: &[u8]) -> Option<ChunkId> {
+    pub(crate) fn chunk_id_in(&self, facts: &PackFacts, chunk_type: ChunkType, bytes: &[u8]) -> Option<ChunkId> {
         self.objects.keys.chunk_id_at(facts.generation(), chunk_type, bytes)
     }
 
@@ -62,7 +62,7 @@ impl Repository {
     }
 
     /// A MAC over a whole stream of that generation, to be checked. `None` when this run does not hold its keys.
-    pub fn stream_mac_at(&self, generation: u32) -> Option<blake3::Hasher> {
+    pub(crate) fn stream_mac_at(&self, generation: u32) -> Option<blake3::Hasher> {
         self.objects.keys.stream_mac_at(generation)
     }
 }

@@ -29,17 +29,17 @@ const SMALL_FRAME_SIZE_BYTES: usize = 1 << 20;
 /// A frame is closed at the latest when so many others were opened after it, so that whoever waits for its pack does not wait for ever.
 const FRAME_OPEN_MAX: FrameNumber = 256;
 /// Sealed size at which a pack is closed.
-pub const PACK_SIZE_TARGET_BYTES: usize = 16 << 20;
+pub(crate) const PACK_SIZE_TARGET_BYTES: usize = 16 << 20;
 /// Rows of a directory at which a pack is closed, well below the limit of the format.
 const PACK_CHUNKS_TARGET: usize = 65_536;
 /// Packs sealed and put side by side. Two of 16 MiB fill any line; each more costs twice its size in memory.
 const UPLOAD_THREADS: usize = 2;
 
 /// Number of a frame within this session, in the order frames were opened.
-pub type FrameNumber = u32;
+pub(crate) type FrameNumber = u32;
 
 /// A pack that is durable, and the session's frames in it.
-pub struct StoredPack {
+pub(crate) struct StoredPack {
     /// What an index file will say of it.
     pub facts: PackFacts,
     /// The session's numbers of its frames.
@@ -129,7 +129,7 @@ struct PackJob {
 }
 
 /// See the top of this file.
-pub struct Packer {
+pub(crate) struct Packer {
     open: [OpenFrame; LANES],
     next_frame: FrameNumber,
     compressing: OrderedPool<FrameJob, Result<ReadyFrame, RepositoryError>>,
@@ -164,7 +164,7 @@ fn class_of(chunk_type: ChunkType) -> Class {
 impl Packer {
     /// A packer that seals with `sealer` and puts into `store`, compressing at `level`, with this percentage of recovery shards beside
     /// each pack.
-    pub fn new(store: Arc<dyn Store>, sealer: Arc<Sealer>, level: i32, parity_percent: u8) -> Self {
+    pub(crate) fn new(store: Arc<dyn Store>, sealer: Arc<Sealer>, level: i32, parity_percent: u8) -> Self {
         let own = Arc::new(Mutex::new(HashSet::new()));
         let announced = Arc::clone(&own);
         Self {
@@ -181,7 +181,7 @@ impl Packer {
     }
 
     /// Takes a new chunk into the open frame of its class; says in which frame it will be.
-    pub fn append(&mut self, chunk_type: ChunkType, id: ChunkId, bytes: &[u8]) -> Result<FrameNumber, RepositoryError> {
+    pub(crate) fn append(&mut self, chunk_type: ChunkType, id: ChunkId, bytes: &[u8]) -> Result<FrameNumber, RepositoryError> {
         let class = class_of(chunk_type);
         let lane = lane(class, bytes);
         let full = if lane == slot(Class::Data) { DATA_FRAME_SIZE_BYTES } else { SMALL_FRAME_SIZE_BYTES };
@@ -205,7 +205,7 @@ impl Packer {
     }
 
     /// Ends the open frames, so that what follows (another source) stands in frames of its own.
-    pub fn close_frame(&mut self, class: Class) -> Result<(), RepositoryError> {
+    pub(crate) fn close_frame(&mut self, class: Class) -> Result<(), RepositoryError> {
         if class == Class::Data {
             self.close_lane(DENSE, class)?;
         }
@@ -234,7 +234,7 @@ impl Packer {
     }
 
     /// Takes over whatever other threads have finished; never waits.
-    pub fn take_ready(&mut self) -> Result<(), RepositoryError> {
+    pub(crate) fn take_ready(&mut self) -> Result<(), RepositoryError> {
         while let Some(ready) = self.compressing.take_ready() {
             self.assemble(ready?)?;
         }
@@ -245,12 +245,12 @@ impl Packer {
     }
 
     /// Packs that became durable since the last call.
-    pub fn drain_stored(&mut self) -> Vec<StoredPack> {
+    pub(crate) fn drain_stored(&mut self) -> Vec<StoredPack> {
         std::mem::take(&mut self.stored)
     }
 
     /// Puts everything, and waits until it is durable.
-    pub fn flush(&mut self) -> Result<(), RepositoryError> {
+    pub(crate) fn flush(&mut self) -> Result<(), RepositoryError> {
         for class in [Class::Data, Class::Metadata] {
             self.close_frame(class)?;
         }
@@ -267,7 +267,7 @@ impl Packer {
     }
 
     /// Packs whose put began, whatever became of it: own packs in the sense of the protocol.
-    pub fn own(&self) -> HashSet<PackId> {
+    pub(crate) fn own(&self) -> HashSet<PackId> {
         self.own.lock().unpoisoned().clone()
     }
 

@@ -114,7 +114,7 @@ impl Repository {
     ///
     /// # Errors
     /// The store's; sealing failed.
-    pub fn revoke_dead_here(&self, mine: Option<SessionId>) -> Result<Vec<SessionId>, RepositoryError> {
+    pub(crate) fn revoke_dead_here(&self, mine: Option<SessionId>) -> Result<Vec<SessionId>, RepositoryError> {
         Ok(self.records().revoke_dead_here(mine, &self.host)?)
     }
 
@@ -238,7 +238,7 @@ impl Repository {
     ///
     /// # Errors
     /// The store's; no randomness.
-    pub fn keep_ballast(&self) -> Result<(), RepositoryError> {
+    pub(crate) fn keep_ballast(&self) -> Result<(), RepositoryError> {
         Ok(self.records().keep_ballast()?)
     }
 }

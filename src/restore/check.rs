@@ -10,7 +10,7 @@ use crate::restore::tally::count;
 use crate::restore::{Failure, RestoreError};
 
 /// Reads back the files of a window that was executed; one that goes on in the next window as far as it is.
-pub fn window(executor: &Executor<'_>, window: &Window) -> Result<(), RestoreError> {
+pub(super) fn window(executor: &Executor<'_>, window: &Window) -> Result<(), RestoreError> {
     let run = &executor.run;
     parallel::for_each(run.threads, window.segments.iter(), |segment: &Segment| {
         run.stop.check()?;

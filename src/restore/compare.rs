@@ -14,7 +14,7 @@ const READ_BYTES: usize = 64 << 10;
 const CHUNK_LENGTH_MAX: u64 = 16 << 20;
 
 /// Something with bytes at offsets.
-pub trait ReadAt {
+pub(crate) trait ReadAt {
     /// Fills `buffer` from `offset` on; returns less than its length only at the end.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, FilesystemError>;
 }
@@ -32,7 +32,7 @@ impl ReadAt for NewFile {
 }
 
 /// Is this chunk where it should be? The buffer is only lent.
-pub fn holds_chunk(
+pub(crate) fn holds_chunk(
     file: &impl ReadAt,
     namer: &Namer,
     id: &ChunkId,
@@ -47,7 +47,7 @@ pub fn holds_chunk(
 }
 
 /// Do these pieces of an open file hold what they should? Its size is not looked at.
-pub fn holds_pieces(file: &OpenFile, namer: &Namer, pieces: &[Piece]) -> Result<bool, FilesystemError> {
+pub(crate) fn holds_pieces(file: &OpenFile, namer: &Namer, pieces: &[Piece]) -> Result<bool, FilesystemError> {
     let mut buffer = Vec::new();
     // Where data is: asked for only when there are holes to be checked.
     let mut data: Option<Vec<Range<u64>>> = None;
@@ -93,7 +93,7 @@ fn holds_zeros(file: &OpenFile, data: &[Range<u64>], hole: Range<u64>) -> Result
 
 /// Is the metadata what it should be already? `there` is complete, with attributes and names of owners. Setting it nevertheless would
 /// move the time of the inode, and the next snapshot would read an unchanged file.
-pub fn same_metadata(there: &Node, node: &Node, ownership: bool) -> bool {
+pub(super) fn same_metadata(there: &Node, node: &Node, ownership: bool) -> bool {
     let owners = |node: &Node| (node.uid, node.gid, node.user.clone(), node.group.clone());
     there.mode == node.mode
         && there.mtime == node.mtime
@@ -104,7 +104,7 @@ pub fn same_metadata(there: &Node, node: &Node, ownership: bool) -> bool {
 
 /// Runs of blocks that are all zeros or not: (range within `bytes`, is zeros). A block is one of the file at `offset`, or the part of it
 /// that `bytes` has at its edges.
-pub fn zero_runs(bytes: &[u8], offset: u64) -> impl Iterator<Item = (Range<usize>, bool)> + '_ {
+pub(crate) fn zero_runs(bytes: &[u8], offset: u64) -> impl Iterator<Item = (Range<usize>, bool)> + '_ {
     const BLOCK: u64 = 4096;
     const ZEROS: [u8; BLOCK as usize] = [0; BLOCK as usize];
     let block_end = move |at: usize| {

@@ -79,7 +79,7 @@ impl Coverage {
     }
 
     /// Is the folder at `path` (relative to the target) in a source, or the source's own folder?
-    pub fn is_in_a_source(&self, path: &[u8]) -> bool {
+    pub(crate) fn is_in_a_source(&self, path: &[u8]) -> bool {
         !(path.is_empty() && self.base.is_empty())
     }
 
@@ -151,7 +151,7 @@ impl Covered {
     }
 
     /// Is a folder that holds this entry left out of the snapshot?
-    pub fn is_mark(&self, name: &[u8]) -> bool {
+    pub(crate) fn is_mark(&self, name: &[u8]) -> bool {
         self.marks.iter().any(|mark| mark == name)
     }
 }

@@ -99,17 +99,17 @@ impl Deletions {
 
 /// What is never deleted, whatever a snapshot says: by device and inode.
 #[derive(Default)]
-pub struct Protected(Vec<(u64, u64)>);
+pub(crate) struct Protected(Vec<(u64, u64)>);
 
 impl Protected {
     /// The entries at these paths; links are followed. What is not there needs no protection.
-    pub fn new(paths: &[PathBuf]) -> Self {
+    pub(crate) fn new(paths: &[PathBuf]) -> Self {
         let found = paths.iter().filter_map(|path| std::fs::metadata(path).ok());
         Self(found.map(|metadata| (metadata.dev(), metadata.ino())).collect())
     }
 
     /// Is it one of them?
-    pub fn has(&self, found: &Found) -> bool {
+    pub(crate) fn has(&self, found: &Found) -> bool {
         self.has_id((found.stat.dev, found.stat.ino))
     }
 
@@ -119,7 +119,7 @@ impl Protected {
 }
 
 /// Looks at what would go.
-pub struct Doom<'a> {
+pub(crate) struct Doom<'a> {
     /// What this restore leaves out stays.
     pub selection: &'a Selection,
     /// And what must never go.
@@ -132,7 +132,7 @@ pub struct Doom<'a> {
 
 impl Doom<'_> {
     /// Lists the entry `name` of `folder` with all it holds; `path` is its path in the source. False: something of it stays.
-    pub fn list(
+    pub(crate) fn list(
         &self,
         folder: &Folder,
         name: &[u8],

@@ -30,7 +30,7 @@ enum Right {
 }
 
 /// Executes windows one after the other; each on many threads.
-pub struct Executor<'a> {
+pub(crate) struct Executor<'a> {
     pub(super) run: Run<'a>,
     pub(super) target: &'a Target,
     pub(super) handles: Handles<'a>,
@@ -41,13 +41,13 @@ pub struct Executor<'a> {
 
 impl<'a> Executor<'a> {
     /// Nothing under way yet.
-    pub fn new(run: Run<'a>, target: &'a Target) -> Self {
+    pub(super) fn new(run: Run<'a>, target: &'a Target) -> Self {
         let namer = run.reader.repository().namer();
         Self { run, target, handles: Handles::new(target), namer, under_way: Mutex::default() }
     }
 
     /// Everything of one window.
-    pub fn execute(&self, window: &Window) -> Result<(), RestoreError> {
+    pub(crate) fn execute(&self, window: &Window) -> Result<(), RestoreError> {
         let mut under_way = self.under_way.lock().unpoisoned();
         under_way.retain(|job| !job.is_settled());
         under_way.extend(window.segments.iter().map(|segment| Arc::clone(&segment.job)));
@@ -68,7 +68,7 @@ impl<'a> Executor<'a> {
 
     /// The restore stops before its end: half a file is of no use to anybody. One that was there before stays, as its time tells that
     /// it is not the snapshot's.
-    pub fn give_up(&self) {
+    pub(crate) fn give_up(&self) {
         for job in self.under_way.lock().unpoisoned().drain(..) {
             if !job.is_settled() && job.way() != Way::InPlace {
                 // It stops for another reason; what cannot be removed has mode 0600 and a new time.
@@ -319,6 +319,6 @@ fn wrong_length(id: ChunkId) -> RepositoryError {
 }
 
 /// The pieces of a segment.
-pub fn pieces<'w>(window: &'w Window, segment: &Segment) -> &'w [Piece] {
+pub(super) fn pieces<'w>(window: &'w Window, segment: &Segment) -> &'w [Piece] {
     window.pieces.get(segment.pieces.start as usize..segment.pieces.end as usize).unwrap_or_default()
 }

@@ -16,7 +16,7 @@ const HANDLES_MAX: usize = 128;
 
 /// Why a file cannot be restored.
 #[derive(Clone, Debug)]
-pub struct Trouble {
+pub(super) struct Trouble {
     /// What happened.
     pub detail: String,
     /// The repository is damaged, not the target.
@@ -26,7 +26,7 @@ pub struct Trouble {
 /// How a file is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
-pub enum Way {
+pub(super) enum Way {
     /// A new file under its own name, after what stands there was removed if need be.
     Fresh = 0,
     /// A new file that takes the place of the old one.
@@ -39,7 +39,7 @@ pub enum Way {
 
 /// One file of a restore; shared by the threads that write it.
 #[derive(Debug)]
-pub struct FileJob {
+pub(crate) struct FileJob {
     /// Its folder, relative to the target.
     pub folder: Arc<[u8]>,
     /// What it shall be.
@@ -63,7 +63,7 @@ pub struct FileJob {
 
 impl FileJob {
     /// A file of which nothing is there yet. `number`: its own in this restore.
-    pub fn new(number: u64, folder: Arc<[u8]>, node: Node, action: Action) -> Self {
+    pub(super) fn new(number: u64, folder: Arc<[u8]>, node: Node, action: Action) -> Self {
         let way = match action {
             Action::Keep | Action::Leave | Action::Refuse => Way::Keep,
             Action::Create | Action::Clear => Way::Fresh,
@@ -86,12 +86,12 @@ impl FileJob {
     }
 
     /// Where it is, relative to the target.
-    pub fn path(&self) -> Vec<u8> {
+    pub(super) fn path(&self) -> Vec<u8> {
         path::join(&self.folder, &self.node.name)
     }
 
     /// How it is written.
-    pub fn way(&self) -> Way {
+    pub(super) fn way(&self) -> Way {
         match self.way.load(Ordering::Acquire) {
             0 => Way::Fresh,
             1 => Way::Replace,
@@ -101,81 +101,81 @@ impl FileJob {
     }
 
     /// Another way was found to be right; only before anything is written.
-    pub fn turn(&self, way: Way) {
+    pub(super) fn turn(&self, way: Way) {
         self.way.store(way as u8, Ordering::Release);
     }
 
     /// So many more pieces are to be written.
-    pub fn expect(&self, pieces: u64) {
+    pub(super) fn expect(&self, pieces: u64) {
         self.left.fetch_add(pieces, Ordering::AcqRel);
     }
 
     /// So many are done; true for the one call after which none is left.
     #[must_use]
-    pub fn done(&self, pieces: u64) -> bool {
+    pub(super) fn done(&self, pieces: u64) -> bool {
         self.left.fetch_sub(pieces, Ordering::AcqRel) == pieces
     }
 
     /// Something went wrong; the first reason stays.
-    pub fn fail(&self, detail: String, damage: bool) {
+    pub(super) fn fail(&self, detail: String, damage: bool) {
         let _ = self.trouble.set(Trouble { detail, damage });
     }
 
     /// What went wrong.
-    pub fn trouble(&self) -> Option<&Trouble> {
+    pub(crate) fn trouble(&self) -> Option<&Trouble> {
         self.trouble.get()
     }
 
     /// Progress shows so many more of its bytes: a file of a hundred gigabytes is not still until it is finished.
-    pub fn note_shown(&self, bytes: u64) {
+    pub(crate) fn note_shown(&self, bytes: u64) {
         self.shown.fetch_add(bytes, Ordering::AcqRel);
     }
 
     /// Bytes that progress has not shown yet: holes, and what was right already.
-    pub fn not_shown(&self) -> u64 {
+    pub(crate) fn not_shown(&self) -> u64 {
         self.node.size.saturating_sub(self.shown.load(Ordering::Acquire))
     }
 
     /// Something was written.
-    pub fn note_written(&self) {
+    pub(crate) fn note_written(&self) {
         self.written.store(true, Ordering::Relaxed);
     }
 
     /// Was anything written?
-    pub fn was_written(&self) -> bool {
+    pub(crate) fn was_written(&self) -> bool {
         self.written.load(Ordering::Relaxed)
     }
 
     /// Nothing more will happen to it.
-    pub fn settle(&self) {
+    pub(super) fn settle(&self) {
         self.settled.store(true, Ordering::Release);
     }
 
     /// Is it done, one way or the other?
-    pub fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.settled.load(Ordering::Acquire)
     }
 
     /// Did this restore make or change what stands under its name?
-    pub fn is_opened(&self) -> bool {
+    pub(crate) fn is_opened(&self) -> bool {
         *self.opened.lock().unpoisoned()
     }
 }
 
 /// Open files, the last used ones; others are opened again when their next piece comes.
-pub struct Handles<'a> {
+pub(crate) struct Handles<'a> {
     target: &'a Target,
     open: Cache<u64, Arc<NewFile>>,
 }
 
 impl<'a> Handles<'a> {
     /// None open.
-    pub fn new(target: &'a Target) -> Self {
+    pub(super) fn new(target: &'a Target) -> Self {
         Self { target, open: Cache::new(HANDLES_MAX) }
     }
 
     /// A new file for a job, under its name; what is in the way goes if that was decided.
-    pub fn create(&self, job: &FileJob) -> Result<NewFile, FilesystemError> {
+    pub(super) fn create(&self, job: &FileJob) -> Result<NewFile, FilesystemError> {
         let folder = self.target.folder(&job.folder)?;
         if job.action != Action::Create {
             self.target.remove(&job.path())?;
@@ -184,7 +184,7 @@ impl<'a> Handles<'a> {
     }
 
     /// The file of a job that is written piece by piece: made at the first call, with its full size.
-    pub fn get(&self, job: &FileJob) -> Result<Arc<NewFile>, FilesystemError> {
+    pub(super) fn get(&self, job: &FileJob) -> Result<Arc<NewFile>, FilesystemError> {
         if let Some(file) = self.open.get(&job.number) {
             return Ok(file);
         }
@@ -209,7 +209,7 @@ impl<'a> Handles<'a> {
     }
 
     /// The handle of a file whose last piece is written, to finish it with.
-    pub fn take(&self, job: &FileJob) -> Result<NewFile, FilesystemError> {
+    pub(super) fn take(&self, job: &FileJob) -> Result<NewFile, FilesystemError> {
         let file = match self.open.remove(&job.number) {
             Some((_, file)) => file,
             None => {
@@ -227,12 +227,12 @@ impl<'a> Handles<'a> {
     }
 
     /// Nothing more is written to a file.
-    pub fn close(&self, job: &FileJob) {
+    pub(super) fn close(&self, job: &FileJob) {
         self.open.remove(&job.number);
     }
 
     /// Removes what was written of a file.
-    pub fn discard(&self, job: &FileJob) -> Result<(), FilesystemError> {
+    pub(crate) fn discard(&self, job: &FileJob) -> Result<(), FilesystemError> {
         self.open.remove(&job.number);
         if job.is_opened() {
             self.target.folder(&job.folder)?.remove(&job.node.name)?;

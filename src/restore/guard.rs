@@ -9,7 +9,7 @@ use crate::restore::coverage::Coverage;
 use crate::restore::deletions::{Deletions, Protected};
 
 /// Refuses a target whose content is never only that of one snapshot.
-pub fn check_target(target: &Path, protected: &Protected) -> Result<(), RestoreError> {
+pub(crate) fn check_target(target: &Path, protected: &Protected) -> Result<(), RestoreError> {
     let refuse = |why: &str| Err(RestoreError::NoPlaceToDelete { target: target.to_owned(), why: why.to_owned() });
     let Ok(metadata) = std::fs::metadata(target) else { return Ok(()) };
     let id = (metadata.dev(), metadata.ino());
@@ -25,7 +25,7 @@ pub fn check_target(target: &Path, protected: &Protected) -> Result<(), RestoreE
 
 /// Refuses a target that holds other things and nothing of what is restored: the content of a folder was most likely meant for a
 /// folder of its own.
-pub fn check_place(target: &Path, coverage: &Coverage, deletions: &Deletions) -> Result<(), RestoreError> {
+pub(crate) fn check_place(target: &Path, coverage: &Coverage, deletions: &Deletions) -> Result<(), RestoreError> {
     if deletions.has_common || deletions.of(b"").is_none() {
         return Ok(());
     }

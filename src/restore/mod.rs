@@ -48,7 +48,7 @@ use self::tally::{Tally, count};
 use self::walk::{Forecast, Walker};
 
 /// Failures the summary names; all of them are counted and told to the monitor.
-pub const FAILURES_NAMED_MAX: usize = 1_000;
+pub(crate) const FAILURES_NAMED_MAX: usize = 1_000;
 /// Windows between the walk and the disk. One waits while one is written and one is filled.
 const WINDOWS_IN_FLIGHT: usize = 1;
 /// Reads of a remote store under way at once: there latency counts and not cores.

@@ -12,7 +12,7 @@ use crate::restore::file::FileJob;
 
 /// Existing files up to this size are replaced whole, by a new file that takes the place of the old one when it is complete; larger
 /// ones are brought up to date in place, which writes only what differs and needs no space twice.
-pub const REPLACED_SIZE_MAX: u64 = 4 << 20;
+pub(crate) const REPLACED_SIZE_MAX: u64 = 4 << 20;
 /// Weight of a full window: about the bytes it takes.
 const WINDOW_WEIGHT_MAX: usize = 12 << 20;
 /// Weight of the first window; each one is twice the last, so that writing starts soon.
@@ -22,7 +22,7 @@ const WINDOW_WEIGHT_FIRST_FAR: usize = 6 << 20;
 
 /// What happens to one entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Action {
+pub(super) enum Action {
     /// Nothing is there: make it.
     Create,
     /// Remove what is there, then make it.
@@ -43,7 +43,7 @@ pub enum Action {
 
 /// Decides what happens to `node` where `existing` stands (of a link with its target). Without `delete` a folder never makes place for something else: too much
 /// could be lost by a name.
-pub fn decide(node: &Node, existing: Option<&Found>, overwrite: Overwrite, delete: bool) -> Action {
+pub(super) fn decide(node: &Node, existing: Option<&Found>, overwrite: Overwrite, delete: bool) -> Action {
     let Some(found) = existing else { return Action::Create };
     let there = &found.node;
     match (node.kind, there.kind) {
@@ -80,7 +80,7 @@ fn decide_file(node: &Node, found: &Found, overwrite: Overwrite) -> Action {
 
 /// A run of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Piece {
+pub(crate) struct Piece {
     /// From the start of the file.
     pub offset: u64,
     /// Bytes.
@@ -91,7 +91,7 @@ pub struct Piece {
 
 /// Neighbouring pieces of one file in a window.
 #[derive(Clone)]
-pub struct Segment {
+pub(crate) struct Segment {
     /// The file.
     pub job: Arc<FileJob>,
     /// Which pieces of the window.
@@ -102,7 +102,7 @@ pub struct Segment {
 
 /// A place in the target that entries were restored to.
 #[derive(Debug)]
-pub struct Place {
+pub(super) struct Place {
     /// The folder, relative to the target.
     pub folder: Arc<[u8]>,
     /// The name in it.
@@ -111,14 +111,14 @@ pub struct Place {
 
 impl Place {
     /// Both together.
-    pub fn path(&self) -> Vec<u8> {
+    pub(super) fn path(&self) -> Vec<u8> {
         path::join(&self.folder, &self.name)
     }
 }
 
 /// The first name of a file with several.
 #[derive(Debug)]
-pub struct FirstName {
+pub(crate) struct FirstName {
     /// Where it is.
     pub place: Place,
     /// The file behind it, if it is one; asked whether it came to be.
@@ -126,7 +126,7 @@ pub struct FirstName {
 }
 
 /// A further name of a file.
-pub struct LinkJob {
+pub(crate) struct LinkJob {
     /// Where the link will be.
     pub place: Place,
     /// The file.
@@ -138,7 +138,7 @@ pub struct LinkJob {
 }
 
 /// A folder whose entries are all in this window or an earlier one.
-pub struct FolderJob {
+pub(crate) struct FolderJob {
     /// Where it is, relative to the target.
     pub path: Arc<[u8]>,
     /// Its metadata.
@@ -151,7 +151,7 @@ pub struct FolderJob {
 
 /// A bounded amount of work, complete in itself when it is done after the windows before it.
 #[derive(Default)]
-pub struct Window {
+pub(super) struct Window {
     /// Pieces of all segments.
     pub pieces: Vec<Piece>,
     /// Files, in the order of the walk.
@@ -165,38 +165,38 @@ pub struct Window {
 
 impl Window {
     /// Adds a piece.
-    pub fn push_piece(&mut self, piece: Piece) {
+    pub(crate) fn push_piece(&mut self, piece: Piece) {
         // The wanted chunk and its location travel with it.
         self.weight += size_of::<Piece>() + 120;
         self.pieces.push(piece);
     }
 
     /// Where the next piece will be.
-    pub fn next_piece(&self) -> u32 {
+    pub(crate) fn next_piece(&self) -> u32 {
         // The weight bounds it far below.
         u32::try_from(self.pieces.len()).unwrap_or(u32::MAX)
     }
 
     /// Adds a file, or as much of it as this window holds.
-    pub fn push_segment(&mut self, segment: Segment) {
+    pub(crate) fn push_segment(&mut self, segment: Segment) {
         self.weight += size_of::<Segment>() + size_of::<FileJob>() + node_weight(&segment.job.node);
         self.segments.push(segment);
     }
 
     /// Adds a further name.
-    pub fn push_link(&mut self, link: LinkJob) {
+    pub(crate) fn push_link(&mut self, link: LinkJob) {
         self.weight += size_of::<LinkJob>() + node_weight(&link.node);
         self.links.push(link);
     }
 
     /// Adds a folder that is left.
-    pub fn push_folder(&mut self, folder: FolderJob) {
+    pub(crate) fn push_folder(&mut self, folder: FolderJob) {
         self.weight += size_of::<FolderJob>() + node_weight(&folder.node);
         self.folders.push(folder);
     }
 
     /// Nothing to do.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.segments.is_empty() && self.links.is_empty() && self.folders.is_empty()
     }
 }
@@ -214,21 +214,21 @@ fn inline_size(value: &crate::format::tree::XattrValue) -> usize {
 }
 
 /// How large windows are: the first small, so that writing starts soon.
-pub struct WindowSize(usize);
+pub(crate) struct WindowSize(usize);
 
 impl WindowSize {
     /// That of the first window.
-    pub fn first(far: bool) -> Self {
+    pub(super) fn first(far: bool) -> Self {
         Self(if far { WINDOW_WEIGHT_FIRST_FAR } else { WINDOW_WEIGHT_FIRST })
     }
 
     /// Is the window full?
-    pub fn is_reached(&self, window: &Window) -> bool {
+    pub(crate) fn is_reached(&self, window: &Window) -> bool {
         window.weight >= self.0
     }
 
     /// Takes the window and grows.
-    pub fn take(&mut self, window: &mut Window) -> Window {
+    pub(super) fn take(&mut self, window: &mut Window) -> Window {
         self.0 = (self.0 * 2).min(WINDOW_WEIGHT_MAX);
         std::mem::take(window)
     }

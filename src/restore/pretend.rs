@@ -10,11 +10,11 @@ use crate::restore::tally::{add, count};
 use crate::restore::{Failure, IN_THE_WAY, Overwrite, RestoreError, Run};
 
 /// What a dry run does with windows.
-pub struct Pretended<'a>(pub Run<'a>);
+pub(crate) struct Pretended<'a>(pub Run<'a>);
 
 impl Pretended<'_> {
     /// Counts what would be done.
-    pub fn execute(&self, window: &Window) -> Result<(), RestoreError> {
+    pub(crate) fn execute(&self, window: &Window) -> Result<(), RestoreError> {
         let Run { tally, monitor, stop, .. } = self.0;
         for segment in &window.segments {
             stop.check()?;

@@ -8,7 +8,7 @@ use crate::restore::{RestoreError, Start, is_damage};
 
 /// What becomes of one entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Selected {
+pub(crate) enum Selected {
     /// It is restored.
     Yes,
     /// A folder that is not, unless something in it is.
@@ -19,31 +19,31 @@ pub enum Selected {
 
 /// Patterns of a restore, matched on paths relative to what is restored.
 #[derive(Clone, Debug, Default)]
-pub struct Selection {
+pub(crate) struct Selection {
     include: Excludes,
     exclude: Excludes,
 }
 
 impl Selection {
     /// Patterns of `--include` and `--exclude`.
-    pub fn new(include: &[String], exclude: &[String]) -> Result<Self, ExcludeError> {
+    pub(crate) fn new(include: &[String], exclude: &[String]) -> Result<Self, ExcludeError> {
         // Both have one meaning of a pattern; that one is called after leaving out is history.
         Ok(Self { include: Excludes::new(include)?, exclude: Excludes::new(exclude)? })
     }
 
     /// Those of the patterns of `--exclude`, as they were given, that decided about nothing so far.
-    pub fn unused<'p>(&self, exclude: &'p [String]) -> impl Iterator<Item = &'p String> {
+    pub(crate) fn unused<'p>(&self, exclude: &'p [String]) -> impl Iterator<Item = &'p String> {
         let used = self.exclude.used();
         exclude.iter().filter(move |pattern| !used.contains(pattern))
     }
 
     /// Is all that a folder holds selected with it, unless a pattern leaves it out?
-    pub fn starts_selected(&self) -> bool {
+    pub(crate) fn starts_selected(&self) -> bool {
         self.include.is_empty()
     }
 
     /// Decides about the entry at `path`; `within`: a folder above it is selected, and nothing above is left out.
-    pub fn select(&self, path: &[u8], is_folder: bool, within: bool) -> Selected {
+    pub(crate) fn select(&self, path: &[u8], is_folder: bool, within: bool) -> Selected {
         if self.exclude.excluded(path, is_folder) {
             Selected::No
         } else if within || self.include.is_empty() || self.include.excluded(path, is_folder) {
@@ -57,7 +57,7 @@ impl Selection {
 }
 
 /// An `--include` that matches nothing is a mistake that would pass for a restore: refused before anything is written.
-pub fn check_includes(reader: &Reader, start: &Start, include: &[String], stop: &Stop) -> Result<(), RestoreError> {
+pub(crate) fn check_includes(reader: &Reader, start: &Start, include: &[String], stop: &Stop) -> Result<(), RestoreError> {
     // Each on its own: the last one that matches decides, and what an earlier one matched as well would not be seen.
     let positive = include.iter().filter(|pattern| !pattern.starts_with('!'));
     let mut unmatched = positive

@@ -12,7 +12,7 @@ use crate::restore::{FAILURES_NAMED_MAX, Failure, RestoreError, RestoreSummary};
 const SHORTFALLS_TOLD_MAX: u64 = 20;
 
 /// Shared by all threads of a restore.
-pub struct Tally<'a> {
+pub(super) struct Tally<'a> {
     monitor: &'a dyn Monitor,
     pub files_restored: AtomicU64,
     pub files_unchanged: AtomicU64,
@@ -32,17 +32,17 @@ pub struct Tally<'a> {
 }
 
 /// One more.
-pub fn count(counter: &AtomicU64) {
+pub(super) fn count(counter: &AtomicU64) {
     add(counter, 1);
 }
 
 /// `by` more.
-pub fn add(counter: &AtomicU64, by: u64) {
+pub(super) fn add(counter: &AtomicU64, by: u64) {
     counter.fetch_add(by, Ordering::Relaxed);
 }
 
 impl<'a> Tally<'a> {
-    pub fn new(monitor: &'a dyn Monitor) -> Self {
+    pub(super) fn new(monitor: &'a dyn Monitor) -> Self {
         Self {
             monitor,
             files_restored: 0.into(),
@@ -64,7 +64,7 @@ impl<'a> Tally<'a> {
     }
 
     /// An entry could not be restored.
-    pub fn failure(&self, failure: Failure) {
+    pub(super) fn failure(&self, failure: Failure) {
         count(if failure.damage { &self.damaged } else { &self.failed });
         self.monitor.problem(Problem { subject: failure.path.clone(), detail: failure.detail.clone() });
         let mut failures = self.failures();
@@ -74,12 +74,12 @@ impl<'a> Tally<'a> {
     }
 
     /// Is this path among the failures that were named?
-    pub fn has_failed(&self, path: &[u8]) -> bool {
+    pub(crate) fn has_failed(&self, path: &[u8]) -> bool {
         self.failures().iter().any(|failure| failure.path == path)
     }
 
     /// The target refused an entry: reported; a full disk ends the restore, as nothing after it would fit either.
-    pub fn refused(&self, path: Vec<u8>, error: FilesystemError) -> Result<(), RestoreError> {
+    pub(super) fn refused(&self, path: Vec<u8>, error: FilesystemError) -> Result<(), RestoreError> {
         if error.is_full() {
             return Err(error.into());
         }
@@ -88,7 +88,7 @@ impl<'a> Tally<'a> {
     }
 
     /// Metadata that could not be put back.
-    pub fn shortfalls(&self, path: &[u8], shortfalls: &[Shortfall]) {
+    pub(super) fn shortfalls(&self, path: &[u8], shortfalls: &[Shortfall]) {
         for shortfall in shortfalls {
             match self.shortfalls.fetch_add(1, Ordering::Relaxed) {
                 0..SHORTFALLS_TOLD_MAX => self.monitor.problem(Problem { subject: path.to_vec(), detail: shortfall.to_string() }),
@@ -103,7 +103,7 @@ impl<'a> Tally<'a> {
         self.failures.lock().unpoisoned()
     }
 
-    pub fn summary(&self) -> RestoreSummary {
+    pub(super) fn summary(&self) -> RestoreSummary {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         RestoreSummary {
             files_restored: of(&self.files_restored),

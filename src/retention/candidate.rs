@@ -33,7 +33,7 @@ pub struct Candidate {
 }
 
 /// What the rules need to know of every snapshot. `selected`: those that the rules look at.
-pub fn candidates(survey: &Survey, selected: &dyn Fn(&Surveyed) -> bool) -> Vec<Candidate> {
+pub(crate) fn candidates(survey: &Survey, selected: &dyn Fn(&Surveyed) -> bool) -> Vec<Candidate> {
     let candidate = |surveyed: &Surveyed| {
         let snapshot = &surveyed.stored.snapshot;
         Candidate {

@@ -6,7 +6,7 @@
 //!
 //! Leans on `repository`, whose survey says at which time each snapshot counts. Never knows how packs are freed.
 
-pub mod candidate;
+pub(crate) mod candidate;
 pub mod forget;
 pub mod policy;
 pub mod rules;

@@ -215,7 +215,7 @@ impl Policy {
     }
 
     /// Does any rule measure an age? Those are what a wrong clock upsets most.
-    pub fn goes_by_age(&self) -> bool {
+    pub(crate) fn goes_by_age(&self) -> bool {
         let periods =
             [self.within, self.within_hourly, self.within_daily, self.within_weekly, self.within_monthly, self.within_yearly];
         periods.iter().any(|period| !period.is_none())

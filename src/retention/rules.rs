@@ -33,7 +33,7 @@ impl Rules {
     }
 
     /// Does any rule measure an age?
-    pub fn goes_by_age(&self) -> bool {
+    pub(crate) fn goes_by_age(&self) -> bool {
         self.policies().any(Policy::goes_by_age)
     }
 

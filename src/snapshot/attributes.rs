@@ -8,7 +8,7 @@ use crate::snapshot::SnapshotError;
 
 /// Moves values out of `node`, the largest first, until the rest is small enough to stand in it; says where they are stored. One value
 /// is at most 64 KiB (the kernel's limit), so one chunk holds it.
-pub fn make_fit(writer: &mut Writer, node: &mut Node) -> Result<Vec<Home>, SnapshotError> {
+pub(crate) fn make_fit(writer: &mut Writer, node: &mut Node) -> Result<Vec<Home>, SnapshotError> {
     let mut homes = Vec::new();
     let length = |value: &XattrValue| match value {
         XattrValue::Inline(bytes) => bytes.len(),

@@ -9,13 +9,13 @@ use crate::id::ChunkId;
 use crate::repository::Namer;
 
 /// Files up to this size are read whole by one worker; larger ones, and those with holes, stream through the pipeline.
-pub const WHOLE_BYTES_MAX: u64 = 2 << 20;
+pub(crate) const WHOLE_BYTES_MAX: u64 = 2 << 20;
 
 /// Asked for at first of a file that says it is empty: those of /proc say that.
 const FIRST_BYTES: usize = 4096;
 
 /// A file to be read, and where its row is waiting.
-pub struct ToRead {
+pub(crate) struct ToRead {
     /// The folder level that waits for it.
     pub level: u64,
     /// Its row there.
@@ -27,7 +27,7 @@ pub struct ToRead {
 }
 
 /// What a worker made of a file.
-pub struct WasRead {
+pub(crate) struct WasRead {
     /// As in [`ToRead`].
     pub level: u64,
     /// As in [`ToRead`].
@@ -41,7 +41,7 @@ pub struct WasRead {
 }
 
 /// What came of reading a file whole.
-pub enum Outcome {
+pub(super) enum Outcome {
     /// It fits in memory.
     Whole(Whole),
     /// It has far more bytes than its size said: it is to be read as a stream.
@@ -50,7 +50,7 @@ pub enum Outcome {
 
 /// How far what was read of a file can be trusted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Trust {
+pub(super) enum Trust {
     /// It is one state of the file, as long as its size says.
     Full,
     /// It is all of the file, but its file system gives another size: what it says of the file later is no reason not to read it again.
@@ -63,7 +63,7 @@ pub enum Trust {
 
 impl Trust {
     /// In a file that was read to its end, `length` bytes.
-    pub fn in_file(file: &OpenFile, length: u64) -> Result<Self, FilesystemError> {
+    pub(crate) fn in_file(file: &OpenFile, length: u64) -> Result<Self, FilesystemError> {
         let size = file.stat().size;
         Ok(if file.changed()? {
             Self::Changing
@@ -77,12 +77,12 @@ impl Trust {
     }
 
     /// Reading it again may give something better.
-    pub fn is_worth_another_try(self) -> bool {
+    pub(crate) fn is_worth_another_try(self) -> bool {
         matches!(self, Self::Short | Self::Changing)
     }
 
     /// What is wrong with what is stored after two tries.
-    pub fn complaint(self) -> Option<&'static str> {
+    pub(super) fn complaint(self) -> Option<&'static str> {
         match self {
             Self::Full | Self::SizeMeansNothing => None,
             Self::Short => Some("its size says more than could be read of it, twice: what is stored may lack its end"),
@@ -92,7 +92,7 @@ impl Trust {
 }
 
 /// A small file in memory.
-pub struct Whole {
+pub(super) struct Whole {
     /// All of it.
     pub bytes: Vec<u8>,
     /// Its chunks in order: length and id.
@@ -102,7 +102,7 @@ pub struct Whole {
 }
 
 /// What every worker needs.
-pub struct Workshop {
+pub(crate) struct Workshop {
     /// Names chunks.
     pub namer: Namer,
     /// Cuts them.
@@ -115,7 +115,7 @@ pub struct Workshop {
 
 impl Workshop {
     /// Reads one file that fits in memory.
-    pub fn read(&self, job: ToRead) -> WasRead {
+    pub(super) fn read(&self, job: ToRead) -> WasRead {
         let ToRead { level, row, folder, mut found } = job;
         let outcome = self.read_whole(&folder, &mut found);
         WasRead { level, row, folder, found, outcome }
@@ -167,7 +167,7 @@ fn read_to_end(file: &OpenFile) -> Result<Option<Vec<u8>>, FilesystemError> {
 }
 
 /// A run of an open file as a stream.
-pub struct Run<'a> {
+pub(super) struct Run<'a> {
     file: &'a OpenFile,
     at: u64,
     end: u64,
@@ -177,7 +177,7 @@ pub struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// `length` bytes from `offset`.
-    pub fn new(file: &'a OpenFile, offset: u64, length: u64) -> Self {
+    pub(super) fn new(file: &'a OpenFile, offset: u64, length: u64) -> Self {
         Self { file, at: offset, end: offset.saturating_add(length), read: 0 }
     }
 }

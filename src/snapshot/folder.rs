@@ -7,7 +7,7 @@ use crate::repository::writer::Writer;
 use crate::snapshot::SnapshotError;
 
 /// What a folder became.
-pub struct Stored {
+pub(super) struct Stored {
     /// Where its rows stand.
     pub content: Content,
     /// Was any tree chunk new?
@@ -15,7 +15,7 @@ pub struct Stored {
 }
 
 /// Stores a folder given its rows (name, encoded node) in rising order of names.
-pub fn store<'a>(writer: &mut Writer, rows: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Result<Stored, SnapshotError> {
+pub(super) fn store<'a>(writer: &mut Writer, rows: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Result<Stored, SnapshotError> {
     let mut builder = Builder::new(&writer.repository().cut_key());
     let mut any_new = false;
     let mut place = |chunk_type: ChunkType, bytes: Vec<u8>| -> Result<_, SnapshotError> {

@@ -168,7 +168,7 @@ impl From<Stopped> for SnapshotError {
 
 impl SnapshotError {
     /// Was it the user who stopped it?
-    pub fn is_stop(&self) -> bool {
+    pub(crate) fn is_stop(&self) -> bool {
         matches!(self, Self::Repository(RepositoryError::Stopped) | Self::Scan(ScanError::Stopped))
     }
 }

@@ -13,7 +13,7 @@ const STATES_TOGETHER: usize = 256;
 const PAGE_BYTES: usize = 4 << 20;
 
 /// What the next run needs to know of a file.
-pub enum Seen {
+pub(super) enum Seen {
     /// As the old record says.
     Same,
     /// Read now; `stat` is none when the file changed too recently to be trusted next time.
@@ -26,7 +26,7 @@ pub enum Seen {
 }
 
 /// One file of a record to be.
-pub struct SeenFile {
+pub(crate) struct SeenFile {
     /// Its name.
     pub name: Vec<u8>,
     /// Its encoded node.
@@ -44,20 +44,20 @@ struct Waiting {
 
 /// The records of one run, in order.
 #[derive(Default)]
-pub struct PendingStates {
+pub(crate) struct PendingStates {
     waiting: VecDeque<Waiting>,
     pushed: usize,
 }
 
 impl PendingStates {
     /// A folder's files, in rising order of names; `old` is the record they refer to with [`Seen::Same`].
-    pub fn push(&mut self, source: &str, path: Vec<u8>, old: Option<FolderState>, files: Vec<SeenFile>) {
+    pub(super) fn push(&mut self, source: &str, path: Vec<u8>, old: Option<FolderState>, files: Vec<SeenFile>) {
         self.waiting.push_back(Waiting { source: source.to_owned(), path, old, files });
         self.pushed += 1;
     }
 
     /// Now and then, writes the records at the front whose chunks are durable.
-    pub fn save_some(&mut self, writer: &mut Writer, host: &str) -> Result<(), SnapshotError> {
+    pub(crate) fn save_some(&mut self, writer: &mut Writer, host: &str) -> Result<(), SnapshotError> {
         if self.pushed < STATES_TOGETHER {
             return Ok(());
         }
@@ -75,7 +75,7 @@ impl PendingStates {
     }
 
     /// Writes all that are left; what has no pack by now is left out and read again next time.
-    pub fn save_all(&mut self, writer: &mut Writer, host: &str) -> Result<(), SnapshotError> {
+    pub(crate) fn save_all(&mut self, writer: &mut Writer, host: &str) -> Result<(), SnapshotError> {
         while !self.waiting.is_empty() {
             self.save_batch(writer, host, |_, _| true)?;
         }

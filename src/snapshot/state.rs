@@ -8,14 +8,14 @@ use crate::catalog::PackNumber;
 use crate::clock::Timestamp;
 
 /// A file changed this close to the start of a session may have changed again within one tick of its clock: not remembered.
-pub const SETTLED_SECONDS: i64 = 2;
+pub(crate) const SETTLED_SECONDS: i64 = 2;
 
 /// A session is over long before a time this far ahead of its start.
 const FAR_FUTURE_SECONDS: i64 = 30 * 86_400;
 
 /// What must be equal for a file to count as unchanged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Stat {
+pub(crate) struct Stat {
     /// Inode number.
     pub inode: u64,
     /// Bytes.
@@ -28,7 +28,7 @@ pub struct Stat {
 
 impl Stat {
     /// Equal to the stat of no file: what carries it is read again.
-    pub const NEVER: Self = Self {
+    pub(crate) const NEVER: Self = Self {
         inode: u64::MAX,
         size: u64::MAX,
         mtime: Timestamp { seconds: i64::MIN, nanoseconds: u32::MAX },
@@ -39,7 +39,7 @@ impl Stat {
     ///
     /// ctime is the system's own and decides. mtime may be anything a user has set, also far in the future, where no change made
     /// now can collide with it; only one near the present may stand for a file system whose ctime means something else.
-    pub fn is_settled(&self, start: Timestamp) -> bool {
+    pub(crate) fn is_settled(&self, start: Timestamp) -> bool {
         let before = |time: Timestamp| time.seconds.saturating_add(SETTLED_SECONDS) <= start.seconds;
         before(self.ctime) && (before(self.mtime) || self.mtime.seconds > start.seconds.saturating_add(FAR_FUTURE_SECONDS))
     }
@@ -47,7 +47,7 @@ impl Stat {
 
 /// One remembered file.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct FileState {
+pub(crate) struct FileState {
     /// Its name in the folder.
     pub name: Vec<u8>,
     /// Its stat when it was read.
@@ -60,7 +60,7 @@ pub struct FileState {
 
 /// A folder's record, in rising order of names.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct FolderState {
+pub(super) struct FolderState {
     packs: Vec<PackNumber>,
     files: Vec<FileState>,
     /// Written before flags of files were recorded: that a node has none says nothing.
@@ -72,7 +72,7 @@ const WITH_FLAGS: u8 = 1;
 
 impl FolderState {
     /// Adds a file; files come in rising order of names.
-    pub fn push(&mut self, name: Vec<u8>, stat: Stat, node: Vec<u8>, packs: &[PackNumber]) {
+    pub(super) fn push(&mut self, name: Vec<u8>, stat: Stat, node: Vec<u8>, packs: &[PackNumber]) {
         let mut places = Vec::with_capacity(packs.len().min(1));
         for pack in packs {
             // The pack of the file before is nearly always the one: look from the end.
@@ -92,27 +92,27 @@ impl FolderState {
     }
 
     /// The remembered files, in rising order of names.
-    pub fn files(&self) -> &[FileState] {
+    pub(super) fn files(&self) -> &[FileState] {
         &self.files
     }
 
     /// Was it written before flags of files were recorded?
-    pub fn is_without_flags(&self) -> bool {
+    pub(crate) fn is_without_flags(&self) -> bool {
         self.without_flags
     }
 
     /// The packs a file's chunks are in.
-    pub fn packs<'a>(&'a self, file: &'a FileState) -> impl Iterator<Item = PackNumber> + 'a {
+    pub(super) fn packs<'a>(&'a self, file: &'a FileState) -> impl Iterator<Item = PackNumber> + 'a {
         file.packs.iter().filter_map(|&place| self.packs.get(place as usize).copied())
     }
 
     /// Looks a name up.
-    pub fn find(&self, name: &[u8]) -> Option<&FileState> {
+    pub(super) fn find(&self, name: &[u8]) -> Option<&FileState> {
         self.files.binary_search_by(|file| file.name.as_slice().cmp(name)).ok().map(|place| &self.files[place])
     }
 
     /// The record as bytes.
-    pub fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(64 + self.files.iter().map(|file| file.name.len() + file.node.len() + 64).sum::<usize>());
         put(&mut out, self.packs.len() as u64);
         for pack in &self.packs {
@@ -140,7 +140,7 @@ impl FolderState {
     }
 
     /// Reads a record; anything odd is `None`, and the files are read again.
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut rest = bytes;
         let mut state = Self::default();
         for _ in 0..get(&mut rest)? {

@@ -30,7 +30,7 @@ struct NamedBatch {
 }
 
 /// What a stream became.
-pub struct Stored {
+pub(super) struct Stored {
     /// Where its bytes stand.
     pub content: Content,
     /// How many there were.
@@ -40,7 +40,7 @@ pub struct Stored {
 }
 
 /// How a stream is cut and watched.
-pub struct StreamPlan<'a> {
+pub(crate) struct StreamPlan<'a> {
     /// The repository's cutter.
     pub chunker: &'a Chunker,
     /// Sizes of its class.
@@ -50,7 +50,7 @@ pub struct StreamPlan<'a> {
 }
 
 /// What is being stored: the content so far, and what became of its chunks.
-pub struct Sink {
+pub(crate) struct Sink {
     builder: Builder,
     bytes: u64,
     homes: Vec<Home>,
@@ -64,7 +64,7 @@ impl Default for Sink {
 
 impl Sink {
     /// Appends everything `input` gives; a MAC in the plan is fed with the same bytes.
-    pub fn append(
+    pub(super) fn append(
         &mut self,
         writer: &mut Writer,
         input: &mut (dyn Read + Send),
@@ -84,7 +84,7 @@ impl Sink {
     }
 
     /// Places chunks that were named elsewhere.
-    pub fn place(&mut self, writer: &mut Writer, chunks: &[Named<'_>]) -> Result<(), SnapshotError> {
+    pub(super) fn place(&mut self, writer: &mut Writer, chunks: &[Named<'_>]) -> Result<(), SnapshotError> {
         let placed = writer.place(chunks)?;
         for (chunk, placed) in chunks.iter().zip(placed) {
             self.bytes += chunk.bytes.len() as u64;
@@ -95,13 +95,13 @@ impl Sink {
     }
 
     /// Appends zeros that are stored nowhere.
-    pub fn hole(&mut self, writer: &mut Writer, length: u64) -> Result<(), SnapshotError> {
+    pub(super) fn hole(&mut self, writer: &mut Writer, length: u64) -> Result<(), SnapshotError> {
         self.bytes += length;
         self.push(writer, Item::Hole { length })
     }
 
     /// The finished content.
-    pub fn finish(mut self, writer: &mut Writer) -> Result<Stored, SnapshotError> {
+    pub(super) fn finish(mut self, writer: &mut Writer) -> Result<Stored, SnapshotError> {
         let homes = &mut self.homes;
         let content = self.builder.finish(&mut |chunk_type, bytes| place_list(writer, chunk_type, &bytes, homes))?;
         Ok(Stored { content, bytes: self.bytes, homes: self.homes })

@@ -20,7 +20,7 @@ use crate::snapshot::{Counts, Reasons, SnapshotError, SnapshotOptions, SourceSta
 use crate::source::{self, DirectorySource, Source, SourceError, SourceKind, StreamEnd, StreamSource};
 
 /// Everything read and stored; only the commit is left.
-pub struct Taken {
+pub(super) struct Taken {
     pub snapshot: Snapshot,
     pub counts: Counts,
     pub reasons: Reasons,
@@ -28,7 +28,7 @@ pub struct Taken {
 }
 
 /// Mistakes that can be seen before anything is read.
-pub fn check(sources: &[Source]) -> Result<(), SnapshotError> {
+pub(super) fn check(sources: &[Source]) -> Result<(), SnapshotError> {
     if sources.is_empty() {
         return Err(SnapshotError::Sources("there is nothing to take a snapshot of: name a source".to_owned()));
     }
@@ -64,7 +64,7 @@ struct Part {
 }
 
 /// Takes every source; any error means that nothing is to be committed.
-pub fn all(
+pub(super) fn all(
     writer: &mut Writer,
     mut sources: Vec<Source>,
     options: &SnapshotOptions,

@@ -8,7 +8,7 @@ const WARNINGS_MAX: usize = 100;
 const LENGTH_MAX: usize = 2_000;
 
 /// What a source handed over, without empty ones and repetitions, in its order.
-pub fn gathered(warnings: impl IntoIterator<Item = String>) -> Vec<String> {
+pub(super) fn gathered(warnings: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut kept: Vec<String> = Vec::new();
     let mut surplus = 0;
     for mut warning in warnings {
@@ -33,7 +33,7 @@ pub fn gathered(warnings: impl IntoIterator<Item = String>) -> Vec<String> {
 }
 
 /// `facts` with the warnings among them, strictly rising as the format wants them.
-pub fn record(mut facts: Vec<(String, String)>, warnings: &[String]) -> Vec<(String, String)> {
+pub(super) fn record(mut facts: Vec<(String, String)>, warnings: &[String]) -> Vec<(String, String)> {
     facts.extend(warnings.iter().map(|text| (FACT_WARNING.to_owned(), text.clone())));
     facts.sort_unstable();
     facts.dedup();

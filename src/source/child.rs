@@ -69,7 +69,7 @@ pub(super) struct Child {
 
 impl Child {
     /// Starts `argv`; `hidden` is cut out of what it says.
-    pub fn start(argv: &[String], environment: &Environment, stop: &Stop, hidden: &Secret) -> Result<Self, SourceError> {
+    pub(super) fn start(argv: &[String], environment: &Environment, stop: &Stop, hidden: &Secret) -> Result<Self, SourceError> {
         stop.check()?;
         let (program, arguments) = argv.split_first().ok_or_else(|| SourceError::Settings("a command without a program".into()))?;
         let cannot = |error| SourceError::Start { program: program.clone(), error };
@@ -114,7 +114,7 @@ impl Child {
     }
 
     /// Runs `argv` to its end; all it wrote to standard output, at most 16 MiB.
-    pub fn answer(argv: &[String], environment: &Environment, stop: &Stop, hidden: &Secret) -> Result<Vec<u8>, SourceError> {
+    pub(super) fn answer(argv: &[String], environment: &Environment, stop: &Stop, hidden: &Secret) -> Result<Vec<u8>, SourceError> {
         let mut child = Self::start(argv, environment, stop, hidden)?;
         let mut answer = Vec::new();
         let read = (&mut child).take(MAX_ANSWER + 1).read_to_end(&mut answer);
@@ -128,18 +128,18 @@ impl Child {
     }
 
     /// The program's name, for messages.
-    pub fn program(&self) -> &str {
+    pub(super) fn program(&self) -> &str {
         &self.program
     }
 
     /// The end of what it said so far, without secrets.
-    pub fn stderr(&self) -> String {
+    pub(super) fn stderr(&self) -> String {
         let kept = self.stderr.lock().unpoisoned();
         self.hidden.cut_out(String::from_utf8_lossy(&kept[kept.len().saturating_sub(KEPT_STDERR)..]).into_owned())
     }
 
     /// After the end of its output: waits for the child and accepts status 0 only.
-    pub fn wait(&mut self) -> Result<(), SourceError> {
+    pub(super) fn wait(&mut self) -> Result<(), SourceError> {
         let mut pause = Duration::from_micros(200);
         while !self.reap() {
             if self.stop.requested() {
@@ -172,7 +172,7 @@ impl Child {
     }
 
     /// Ends the whole process group, at first kindly (a wrapper such as `docker exec` may want to pass it on), and reaps the child.
-    pub fn kill(&mut self) {
+    pub(super) fn kill(&mut self) {
         // As long as the child is not reaped its number cannot belong to anyone else: only then is the group ours.
         if self.reap() {
             return;

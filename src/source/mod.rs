@@ -29,7 +29,8 @@ use std::io::Read;
 pub use crate::environment::Environment;
 pub use directory::{DirectorySource, IfPresent};
 pub use error::{Ended, SourceError};
-pub use name::{check_name, check_sources};
+pub(crate) use name::check_name;
+pub use name::check_sources;
 pub use secret::Secret;
 
 use crate::monitor::Stop;

@@ -8,7 +8,7 @@ use super::{Source, SourceError};
 const MAX_NAME: usize = 64;
 
 /// Is `name` of the form `[a-z0-9][a-z0-9._-]{0,63}`? Such a name is one safe path component and needs no quoting anywhere.
-pub fn check_name(name: &str) -> Result<(), SourceError> {
+pub(crate) fn check_name(name: &str) -> Result<(), SourceError> {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let mut bytes = name.bytes();
     let fits = name.len() <= MAX_NAME

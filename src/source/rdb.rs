@@ -45,7 +45,7 @@ pub(super) struct RdbFacts {
 
 impl RdbCheck {
     /// The next bytes of the stream.
-    pub fn feed(&mut self, bytes: &[u8]) {
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
         let missing = KEPT - self.head.len();
         self.head.extend_from_slice(&bytes[..missing.min(bytes.len())]);
         let sure = (self.held.len() + bytes.len()).saturating_sub(CHECKSUM);
@@ -68,7 +68,7 @@ impl RdbCheck {
     }
 
     /// After the last byte: was that one whole RDB file?
-    pub fn finish(&self, what: &str) -> Result<RdbFacts, SourceError> {
+    pub(super) fn finish(&self, what: &str) -> Result<RdbFacts, SourceError> {
         let wrong = |detail: String| Err(SourceError::Shape { what: what.to_owned(), detail });
         let digits = self.head.get(..HEAD).and_then(|head| head.strip_prefix(MAGIC));
         let digits = digits.filter(|digits| digits.iter().all(u8::is_ascii_digit));

@@ -33,7 +33,7 @@ impl StdinSource {
     }
 
     /// Reads `input` in its place (a pipe, a file).
-    pub fn of_file(name: impl Into<String>, input: File) -> Result<Self, SourceError> {
+    pub(crate) fn of_file(name: impl Into<String>, input: File) -> Result<Self, SourceError> {
         let name = name.into();
         super::check_name(&name)?;
         Ok(Self { name, optional: false, trailer: Vec::new(), input: Some(input), stop: Stop::new() })

@@ -70,7 +70,7 @@ impl StoreError {
     }
 
     /// Nothing is at `place`, and `advice` says what to do about it.
-    pub fn no_store_but(place: &str, advice: &str) -> Self {
+    pub(crate) fn no_store_but(place: &str, advice: &str) -> Self {
         Self::new(StoreErrorKind::NoStore { says_what_to_do: true }, None, format!("{place} ({advice})"))
     }
 
@@ -80,12 +80,12 @@ impl StoreError {
     }
 
     /// The call was refused.
-    pub fn denied(detail: impl Into<String>) -> Self {
+    pub(crate) fn denied(detail: impl Into<String>) -> Self {
         Self::new(StoreErrorKind::Denied, None, detail)
     }
 
     /// A clock or a certificate prevents every request; `detail` says what to do.
-    pub fn untrusted(detail: impl Into<String>) -> Self {
+    pub(crate) fn untrusted(detail: impl Into<String>) -> Self {
         Self::new(StoreErrorKind::Untrusted, None, detail)
     }
 
@@ -96,13 +96,13 @@ impl StoreError {
 
     /// Adds the error below this one, whose words the detail already holds.
     #[must_use]
-    pub fn caused_by(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub(crate) fn caused_by(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { source: Some(source.into()), ..self }
     }
 
     /// Rewrites the detail; the kind, the name and the cause stay.
     #[must_use]
-    pub fn with_detail(self, rewrite: impl FnOnce(String) -> String) -> Self {
+    pub(crate) fn with_detail(self, rewrite: impl FnOnce(String) -> String) -> Self {
         Self { detail: rewrite(self.detail), ..self }
     }
 
@@ -113,7 +113,7 @@ impl StoreError {
 
     /// Does this error say that one object is damaged, rather than that the store does not answer? A failed read on a local disk is a bad
     /// sector or a wrong mode of this one file. A remote store that fails says nothing about the object.
-    pub fn is_damage(&self, unit: ReadUnit) -> bool {
+    pub(crate) fn is_damage(&self, unit: ReadUnit) -> bool {
         match self.kind {
             StoreErrorKind::Size { .. } => true,
             StoreErrorKind::Failed | StoreErrorKind::Denied => unit == ReadUnit::Exact,
@@ -122,7 +122,7 @@ impl StoreError {
     }
 
     /// Does this error leave open what the store holds? Then it says nothing about any object.
-    pub fn is_inconclusive(&self, unit: ReadUnit) -> bool {
+    pub(crate) fn is_inconclusive(&self, unit: ReadUnit) -> bool {
         self.is_about_the_store() && !self.is_damage(unit)
     }
 

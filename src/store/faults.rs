@@ -134,12 +134,6 @@ impl<S: Store> FaultyStore<S> {
         Ok(self)
     }
 
-    /// Listings are true again.
-    pub fn thaw_listings(&self) -> &Self {
-        self.plan().frozen = None;
-        self
-    }
-
     /// Pretends to be a store of this kind.
     pub fn pretend_read_unit(&self, unit: ReadUnit) -> &Self {
         self.plan().read_unit = Some(unit);

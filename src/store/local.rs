@@ -49,7 +49,7 @@ pub enum DiskStep {
 }
 
 /// Is told what a store did; see [`LocalStore::watched`].
-pub type Watch = Box<dyn Fn(DiskStep) + Send + Sync>;
+pub(crate) type Watch = Box<dyn Fn(DiskStep) + Send + Sync>;
 
 /// Objects as files below one folder.
 pub struct LocalStore {

@@ -20,7 +20,7 @@ mod remote;
 pub mod sftp;
 
 pub use error::{StoreError, StoreErrorKind};
-pub use local::{DiskStep, LocalStore, Watch};
+pub use local::{DiskStep, LocalStore};
 pub use memory::MemoryStore;
 
 /// Name of an object: relative, `/`-separated, lower-case ASCII (`a-z 0-9 - . _`), no empty part, no `.` or `..`.
@@ -84,7 +84,7 @@ pub enum ReadUnit {
 }
 
 /// Most names that [`Store::top`] gives.
-pub const TOP_MAX: usize = 1000;
+pub(crate) const TOP_MAX: usize = 1000;
 
 /// Names to bytes. Every call may come from any thread.
 pub trait Store: Send + Sync {
@@ -163,7 +163,7 @@ pub trait Store: Send + Sync {
 pub const WINDOW_BYTES: u64 = 256 << 10;
 
 /// `length` bytes from `offset` of an object of `size` bytes, read as finely as the store may be: see [`ReadUnit`].
-pub fn get_widened(store: &dyn Store, name: &Name, size: u64, offset: u64, length: usize) -> Result<Vec<u8>, StoreError> {
+pub(crate) fn get_widened(store: &dyn Store, name: &Name, size: u64, offset: u64, length: usize) -> Result<Vec<u8>, StoreError> {
     // A range beyond the end is answered by the store itself.
     if store.read_unit() == ReadUnit::Exact || offset.saturating_add(length as u64) > size {
         return store.get_range(name, offset, length);
@@ -176,7 +176,7 @@ pub fn get_widened(store: &dyn Store, name: &Name, size: u64, offset: u64, lengt
 }
 
 /// The windows around `start..end` of an object of `size` bytes: the whole object where they are more than half of it.
-pub fn widened(size: u64, start: u64, end: u64) -> (u64, u64) {
+pub(crate) fn widened(size: u64, start: u64, end: u64) -> (u64, u64) {
     let (start, end) = (start / WINDOW_BYTES * WINDOW_BYTES, end.div_ceil(WINDOW_BYTES) * WINDOW_BYTES);
     if (end - start) * 2 > size { (0, size) } else { (start, end.min(size)) }
 }

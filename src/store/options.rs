@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::limit::Limit;
 
 /// Told, in one sentence, about each request that failed and will be made again.
-pub type Notice = Arc<dyn Fn(&str) + Send + Sync>;
+pub(crate) type Notice = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Options of a store: what no address can say. The same for every kind; each kind takes the names it knows.
 #[derive(Clone, Default)]
@@ -162,7 +162,7 @@ pub struct Traffic {
 
 /// Counts what passes and holds it to its limits: one for a store, shared by all its requests.
 #[derive(Debug, Default)]
-pub struct Meter {
+pub(crate) struct Meter {
     requests: AtomicU64,
     retries: AtomicU64,
     sent_bytes: AtomicU64,
@@ -173,36 +173,36 @@ pub struct Meter {
 
 impl Meter {
     /// With the limits of `options`.
-    pub fn new(options: &Options) -> Self {
+    pub(crate) fn new(options: &Options) -> Self {
         Self { upload: options.limit_upload.map(Limit::new), download: options.limit_download.map(Limit::new), ..Self::default() }
     }
 
     /// One more request.
-    pub fn request(&self) {
+    pub(crate) fn request(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
     /// One request more that is made again.
-    pub fn retry(&self) {
+    pub(crate) fn retry(&self) {
         self.retries.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts bytes about to be sent; how long to wait first.
     #[must_use]
-    pub fn sending(&self, bytes: u64) -> Duration {
+    pub(crate) fn sending(&self, bytes: u64) -> Duration {
         self.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.upload.as_ref().map_or(Duration::ZERO, |limit| limit.wait_for(bytes))
     }
 
     /// Counts bytes that came; how long to wait before more is read.
     #[must_use]
-    pub fn receiving(&self, bytes: u64) -> Duration {
+    pub(crate) fn receiving(&self, bytes: u64) -> Duration {
         self.received_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.download.as_ref().map_or(Duration::ZERO, |limit| limit.wait_for(bytes))
     }
 
     /// What passed so far.
-    pub fn traffic(&self) -> Traffic {
+    pub(crate) fn traffic(&self) -> Traffic {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Traffic {
             requests: read(&self.requests),

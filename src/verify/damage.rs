@@ -39,12 +39,18 @@ pub(super) struct Damage {
 
 impl Damage {
     /// Writes a cause down; the same kind of damage of the same object twice is one, with the detail of the first.
-    pub fn cause(&mut self, kind: FindingKind, object: impl Into<String>, detail: impl Into<String>) -> CauseNumber {
+    pub(super) fn cause(&mut self, kind: FindingKind, object: impl Into<String>, detail: impl Into<String>) -> CauseNumber {
         self.part(kind, object, u32::MAX, detail)
     }
 
     /// The same for one frame or row of an object: each is a cause of its own.
-    pub fn part(&mut self, kind: FindingKind, object: impl Into<String>, part: u32, detail: impl Into<String>) -> CauseNumber {
+    pub(super) fn part(
+        &mut self,
+        kind: FindingKind,
+        object: impl Into<String>,
+        part: u32,
+        detail: impl Into<String>,
+    ) -> CauseNumber {
         let (object, detail) = (object.into(), detail.into());
         let key = (kind, object.clone(), part);
         if let Some(&number) = self.known.get(&key) {
@@ -57,32 +63,32 @@ impl Damage {
     }
 
     /// This copy is bad.
-    pub fn bad_row(&mut self, pack: PackNumber, row: u32, cause: CauseNumber) {
+    pub(crate) fn bad_row(&mut self, pack: PackNumber, row: u32, cause: CauseNumber) {
         self.bad_rows.entry((pack, row)).or_insert(cause);
     }
 
     /// Why this copy is bad, if it is.
-    pub fn row(&self, pack: PackNumber, row: u32) -> Option<CauseNumber> {
+    pub(super) fn row(&self, pack: PackNumber, row: u32) -> Option<CauseNumber> {
         self.bad_rows.get(&(pack, row)).copied()
     }
 
     /// No copy in this pack may be used.
-    pub fn bad_pack(&mut self, pack: PackId, cause: CauseNumber) {
+    pub(crate) fn bad_pack(&mut self, pack: PackId, cause: CauseNumber) {
         self.bad_packs.entry(pack).or_insert(cause);
     }
 
     /// Why a pack may not be used.
-    pub fn pack(&self, pack: &PackId) -> Option<CauseNumber> {
+    pub(super) fn pack(&self, pack: &PackId) -> Option<CauseNumber> {
         self.bad_packs.get(pack).copied()
     }
 
     /// What is wrong with this object, parity can mend.
-    pub fn mendable(&mut self, object: impl Into<String>) {
+    pub(super) fn mendable(&mut self, object: impl Into<String>) {
         self.mendable.insert(object.into());
     }
 
     /// A snapshot refers to this chunk, and it cannot be had.
-    pub fn lost(&mut self, chunk_type: ChunkType, id: ChunkId, cause: CauseNumber) {
+    pub(super) fn lost(&mut self, chunk_type: ChunkType, id: ChunkId, cause: CauseNumber) {
         if self.in_doubt {
             self.doubted.insert(cause);
         } else {
@@ -94,22 +100,22 @@ impl Damage {
     }
 
     /// From here on only snapshots are looked at that were revoked: what they miss is no loss.
-    pub fn doubt(&mut self) {
+    pub(crate) fn doubt(&mut self) {
         self.in_doubt = true;
     }
 
     /// Why a chunk is lost, if it is.
-    pub fn lost_by(&self, chunk_type: ChunkType, id: &ChunkId) -> Option<CauseNumber> {
+    pub(crate) fn lost_by(&self, chunk_type: ChunkType, id: &ChunkId) -> Option<CauseNumber> {
         self.lost.get(&(chunk_type, *id)).copied()
     }
 
     /// Is anything lost?
-    pub fn loses_something(&self) -> bool {
+    pub(crate) fn loses_something(&self) -> bool {
         !self.lost.is_empty()
     }
 
     /// A path of a snapshot that lost something.
-    pub fn hit(&mut self, cause: CauseNumber, snapshot: SnapshotId, path: &[u8]) {
+    pub(super) fn hit(&mut self, cause: CauseNumber, snapshot: SnapshotId, path: &[u8]) {
         let finding = &mut self.causes[cause.0];
         finding.places += 1;
         if finding.snapshots.last() != Some(&snapshot) {
@@ -121,12 +127,12 @@ impl Damage {
     }
 
     /// Names of the objects of which something bad is known.
-    pub fn objects(&self) -> impl Iterator<Item = String> + '_ {
+    pub(super) fn objects(&self) -> impl Iterator<Item = String> + '_ {
         self.causes.iter().map(|cause| cause.object.clone())
     }
 
     /// What was found, in the order of objects.
-    pub fn into_findings(self) -> Vec<Finding> {
+    pub(crate) fn into_findings(self) -> Vec<Finding> {
         let mut findings = self.causes;
         for (number, finding) in findings.iter_mut().enumerate() {
             if !finding.data_affected && self.doubted.contains(&CauseNumber(number)) {

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::id::SnapshotId;
 
 /// Paths shown with one finding; further ones are counted.
-pub const PATHS_MAX: usize = 20;
+pub(crate) const PATHS_MAX: usize = 20;
 
 /// What is wrong. The names are stable: scripts read them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]

@@ -49,13 +49,13 @@ pub(super) enum Found {
 
 impl Lookup {
     /// The book, for writing down.
-    pub fn damage(&self) -> MutexGuard<'_, Damage> {
+    pub(super) fn damage(&self) -> MutexGuard<'_, Damage> {
         // A panic while holding it leaves plain data behind.
         self.damage.lock().unpoisoned()
     }
 
     /// A good copy of each chunk, or the cause of its loss; asked in one batch.
-    pub fn resolve(&self, wanted: &[(ChunkType, ChunkId)]) -> Result<Vec<Found>, RepositoryError> {
+    pub(super) fn resolve(&self, wanted: &[(ChunkType, ChunkId)]) -> Result<Vec<Found>, RepositoryError> {
         let located = self.reader.locate(wanted)?;
         let mut found = Vec::with_capacity(wanted.len());
         for (&(kind, id), location) in wanted.iter().zip(located) {
@@ -71,18 +71,24 @@ impl Lookup {
     }
 
     /// The facts and the row behind a location.
-    pub fn facts(&self, at: &Location) -> Result<std::sync::Arc<PackFacts>, RepositoryError> {
+    pub(super) fn facts(&self, at: &Location) -> Result<std::sync::Arc<PackFacts>, RepositoryError> {
         self.reader.facts(at.pack)
     }
 
     /// Plaintext length of the chunk at a location, as its pack's directory has it.
-    pub fn raw_length(&self, at: &Location) -> Result<Option<u64>, RepositoryError> {
+    pub(super) fn raw_length(&self, at: &Location) -> Result<Option<u64>, RepositoryError> {
         let facts = self.facts(at)?;
         Ok(facts.directory.chunks.get(at.row as usize).map(|row| u64::from(row.encoding.chunk_length())))
     }
 
     /// The chunk that was found.
-    pub fn read(&self, kind: ChunkType, id: &ChunkId, at: &Location, through_parity: bool) -> Result<Vec<u8>, RepositoryError> {
+    pub(super) fn read(
+        &self,
+        kind: ChunkType,
+        id: &ChunkId,
+        at: &Location,
+        through_parity: bool,
+    ) -> Result<Vec<u8>, RepositoryError> {
         match through_parity {
             false => self.reader.read_copy(kind, id, at.pack, at.row),
             true => self.reader.read_copy_mended(kind, id, at.pack, at.row).inspect_err(|_| {
@@ -92,7 +98,7 @@ impl Lookup {
     }
 
     /// Does parity mend this pack? Whatever is found wrong with it is then said to be mendable.
-    pub fn mends(&self, id: &PackId) -> Result<bool, RepositoryError> {
+    pub(super) fn mends(&self, id: &PackId) -> Result<bool, RepositoryError> {
         // A condemned pack comes back for nobody.
         if self.view.is_bad(id) || !self.parity.contains_key(id) || self.reader.mended_pack(id)?.is_none() {
             return Ok(false);
@@ -102,7 +108,7 @@ impl Lookup {
     }
 
     /// Writes down that a copy did not give its chunk; errors that are no damage are handed back.
-    pub fn copy_failed(&self, at: &Location, error: RepositoryError) -> Result<(), RepositoryError> {
+    pub(crate) fn copy_failed(&self, at: &Location, error: RepositoryError) -> Result<(), RepositoryError> {
         let error = self.damage_or_error(error)?;
         let name = self.reader.pack_name(at.pack);
         let mut damage = self.damage();
@@ -119,7 +125,7 @@ impl Lookup {
     }
 
     /// Is this error something to write down, or does it end the run?
-    pub fn damage_or_error(&self, error: RepositoryError) -> Result<Harm, RepositoryError> {
+    pub(crate) fn damage_or_error(&self, error: RepositoryError) -> Result<Harm, RepositoryError> {
         match error {
             RepositoryError::Store(error) => Ok(self.store_harm(error)?),
             RepositoryError::Object { source, .. } => Ok(Harm::Frame(source.to_string())),
@@ -296,7 +302,7 @@ pub(super) enum Harm {
 
 impl Harm {
     /// As a finding about a whole pack.
-    pub fn of_pack(self) -> (FindingKind, String) {
+    pub(crate) fn of_pack(self) -> (FindingKind, String) {
         match self {
             Self::Missing => (FindingKind::PackMissing, "it was listed, but is not there when it is read".to_owned()),
             Self::Unreadable(detail) => (FindingKind::ObjectUnreadable, detail),

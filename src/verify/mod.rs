@@ -23,7 +23,7 @@ mod record;
 mod structure;
 mod trace;
 
-pub use findings::{Finding, FindingKind, PATHS_MAX};
+pub use findings::{Finding, FindingKind};
 
 use std::sync::Arc;
 

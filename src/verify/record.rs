@@ -34,7 +34,7 @@ pub(super) struct Record {
 
 impl Record {
     /// Takes down a finding.
-    pub fn found(&mut self, finding: &Finding) {
+    pub(super) fn found(&mut self, finding: &Finding) {
         let wrong = if finding.data_affected { Wrong::Lost } else { Wrong::Mendable };
         match wrong {
             Wrong::Lost => self.data_affected += 1,
@@ -49,7 +49,7 @@ impl Record {
     }
 
     /// These objects are damaged, though how badly nobody has seen yet: the run ends early.
-    pub fn doubtful(&mut self, objects: impl IntoIterator<Item = String>) {
+    pub(super) fn doubtful(&mut self, objects: impl IntoIterator<Item = String>) {
         let packs: HashSet<PackId> = objects.into_iter().filter_map(|object| pack_of(&object)).collect();
         self.read.retain(|pack| !packs.contains(pack));
         self.complete = false;
@@ -57,7 +57,7 @@ impl Record {
     }
 
     /// Writes it into the repository.
-    pub fn put(self, repository: &Repository) -> Result<(), RepositoryError> {
+    pub(super) fn put(self, repository: &Repository) -> Result<(), RepositoryError> {
         let notes = repository.notes()?;
         let (number, time) = (notes.next_number(), repository.clock().now());
         let good: Vec<PackId> = self.read.iter().filter(|pack| !self.wrong.contains_key(pack)).copied().collect();

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-pub use pattern::{lines_of_file, names_matching, place_within};
+pub(crate) use pattern::place_within;
+pub use pattern::{lines_of_file, names_matching};
 
 /// A pattern could not be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

@@ -31,7 +31,7 @@ fn ends_in_escape(text: &str) -> bool {
 /// The pattern for the folder of a source, which has these absolute paths (with and without following links): an absolute path that
 /// lies within the folder becomes the way from there. None when it is the folder's own path: it leaves out nothing in it. Any other
 /// pattern stays as it is.
-pub fn place_within(pattern: &str, roots: &[PathBuf]) -> Option<String> {
+pub(crate) fn place_within(pattern: &str, roots: &[PathBuf]) -> Option<String> {
     for root in roots {
         let place = within(pattern, root)?;
         if place != pattern {

@@ -52,7 +52,7 @@ pub(super) struct Listing {
 
 impl Listing {
     /// For the root: why it cannot be walked.
-    pub fn cannot_begin(&self, root: &Path) -> Option<ScanError> {
+    pub(crate) fn cannot_begin(&self, root: &Path) -> Option<ScanError> {
         use std::os::unix::ffi::OsStrExt;
         if !matches!(self.entered.state, FolderState::Unreadable | FolderState::Vanished) {
             return None;
@@ -63,7 +63,7 @@ impl Listing {
 }
 
 impl Job {
-    pub fn new(path: Vec<u8>, row: Found, depth: usize, parent: Arc<Folder>) -> Self {
+    pub(super) fn new(path: Vec<u8>, row: Found, depth: usize, parent: Arc<Folder>) -> Self {
         Self { path, row, depth, state: Mutex::new(State::Waiting(parent)), done: Condvar::new() }
     }
 
@@ -129,16 +129,16 @@ impl Drop for End<'_> {
 }
 
 impl Ahead {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::default()
     }
 
-    pub fn end_on_drop(&self) -> End<'_> {
+    pub(crate) fn end_on_drop(&self) -> End<'_> {
         End(self)
     }
 
     /// Lets the threads list these.
-    pub fn offer(&self, jobs: &[Arc<Job>]) {
+    pub(super) fn offer(&self, jobs: &[Arc<Job>]) {
         if jobs.is_empty() {
             return;
         }
@@ -147,7 +147,7 @@ impl Ahead {
     }
 
     /// The life of a listing thread.
-    pub fn work(&self, list: impl Fn(&Job, Arc<Folder>) -> Listing) {
+    pub(super) fn work(&self, list: impl Fn(&Job, Arc<Folder>) -> Listing) {
         while let Some((job, parent)) = self.next() {
             let listing = list(&job, parent);
             let entries = listing.entered.entries.len();
@@ -186,7 +186,7 @@ impl Ahead {
     }
 
     /// The listing of a folder, for the consumer: lists it here if no thread has begun it.
-    pub fn obtain(&self, job: &Job, list: impl Fn(&Job, Arc<Folder>) -> Listing) -> Listing {
+    pub(crate) fn obtain(&self, job: &Job, list: impl Fn(&Job, Arc<Folder>) -> Listing) -> Listing {
         if let Some(parent) = job.begin() {
             *lock(&job.state) = State::Taken;
             return list(job, parent);

@@ -33,17 +33,17 @@ pub(super) struct Lister<'a> {
 }
 
 impl<'a> Lister<'a> {
-    pub fn new(root: &'a Path, dev: u64, options: &'a ScanOptions, stop: &'a Stop) -> Self {
+    pub(super) fn new(root: &'a Path, dev: u64, options: &'a ScanOptions, stop: &'a Stop) -> Self {
         Self { root: root.as_os_str().as_bytes(), options, stop, dev }
     }
 
     /// The root, which is open already.
-    pub fn root(&self, folder: Folder, row: Found) -> Listing {
+    pub(super) fn root(&self, folder: Folder, row: Found) -> Listing {
         self.list_open(Arc::new(folder), Vec::new(), row, 0)
     }
 
     /// A folder of an open parent.
-    pub fn list(&self, job: &Job, parent: Arc<Folder>) -> Listing {
+    pub(super) fn list(&self, job: &Job, parent: Arc<Folder>) -> Listing {
         if job.depth > self.options.depth_max {
             let detail = format!("deeper than {} folders: what it holds is not in the backup", self.options.depth_max);
             return self.unlisted(&job.path, job.row.clone(), FolderState::TooDeep, Some(detail));

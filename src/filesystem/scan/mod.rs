@@ -179,7 +179,7 @@ pub struct Entered {
 
 impl Entered {
     /// Reads what the scan left out of the folder's own node, as far as the folder could be opened.
-    pub fn complete_folder(&mut self, owners: &Owners) -> Result<(), FilesystemError> {
+    pub(crate) fn complete_folder(&mut self, owners: &Owners) -> Result<(), FilesystemError> {
         match &self.dir {
             Some(dir) => dir.complete_self(&mut self.folder, owners),
             None => {

@@ -9,9 +9,9 @@ use crate::format::table::Fields;
 use crate::id::PackId;
 
 /// Plaintext of HEAD.
-pub const HEAD_SIZE: usize = 64;
+pub(crate) const HEAD_SIZE: usize = 64;
 /// HEAD as it stands in the file.
-pub const HEAD_SEALED_SIZE: usize = HEAD_SIZE + BOX_OVERHEAD;
+pub(crate) const HEAD_SEALED_SIZE: usize = HEAD_SIZE + BOX_OVERHEAD;
 /// Header and HEAD: what must be read to know the rest.
 pub const PREFIX_SIZE: usize = HEADER_SIZE + HEAD_SEALED_SIZE;
 
@@ -152,15 +152,15 @@ impl Head {
             .saturating_add(self.pad_sealed_length.into())
     }
     /// Where the sealed DIRECTORY stands: offset and length in the file.
-    pub fn directory_range(&self) -> (u64, u32) {
+    pub(crate) fn directory_range(&self) -> (u64, u32) {
         (PREFIX_SIZE as u64, self.directory_sealed_length)
     }
     /// Where the first frame stands in the file.
-    pub fn frames_offset(&self) -> u64 {
+    pub(crate) fn frames_offset(&self) -> u64 {
         PREFIX_SIZE as u64 + u64::from(self.directory_sealed_length)
     }
     /// Where the PAD box stands: offset and length in the file.
-    pub fn pad_range(&self) -> (u64, u32) {
+    pub(crate) fn pad_range(&self) -> (u64, u32) {
         (self.frames_offset() + self.frames_sealed_length, self.pad_sealed_length)
     }
 

@@ -8,7 +8,8 @@ pub mod recipe;
 mod seal;
 
 pub use directory::{ChunkRow, Directory, FrameRow, RowEncoding};
-pub use head::{HEAD_SEALED_SIZE, HEAD_SIZE, Head, PREFIX_SIZE};
+pub(crate) use head::HEAD_SIZE;
+pub use head::{Head, PREFIX_SIZE};
 pub use seal::{Encoding, PreparedChunk, PreparedFrame, SealedPack, seal_pack};
 
 use super::envelope::{BoxKind, HEADER_SIZE, Header, ObjectType, Opener, open_box};
@@ -30,7 +31,7 @@ pub enum Class {
 
 impl Class {
     /// From its stored number.
-    pub fn from_u8(number: u8) -> Option<Self> {
+    pub(crate) fn from_u8(number: u8) -> Option<Self> {
         match number {
             1 => Some(Self::Data),
             2 => Some(Self::Metadata),
@@ -85,7 +86,7 @@ pub fn read_head(opener: &Opener, prefix: &[u8]) -> Result<Head, FormatError> {
 }
 
 /// Opens the DIRECTORY: `sealed` is what stands at [`Head::directory_range`].
-pub fn read_directory(opener: &Opener, head: &Head, sealed: &mut [u8]) -> Result<Directory, FormatError> {
+pub(crate) fn read_directory(opener: &Opener, head: &Head, sealed: &mut [u8]) -> Result<Directory, FormatError> {
     let header = Header::parse(&head.header, ObjectType::Pack)?;
     let boxes = opener.begin(&header)?;
     expect_length(sealed.len(), head.directory_sealed_length)?;
@@ -114,7 +115,7 @@ pub fn open_frame(
 }
 
 /// Checks the PAD box: `sealed` is what stands at [`Head::pad_range`].
-pub fn check_pad(opener: &Opener, head: &Head, sealed: &mut [u8]) -> Result<(), FormatError> {
+pub(crate) fn check_pad(opener: &Opener, head: &Head, sealed: &mut [u8]) -> Result<(), FormatError> {
     let header = Header::parse(&head.header, ObjectType::Pack)?;
     let boxes = opener.begin(&header)?;
     expect_length(sealed.len(), head.pad_sealed_length)?;

@@ -21,17 +21,17 @@ pub enum About {
 
 impl Snapshot {
     /// The line that says what happened at a path.
-    pub fn line_at(path: &[u8], detail: &str) -> String {
+    pub(crate) fn line_at(path: &[u8], detail: &str) -> String {
         format!("{}: {detail}", path.escape_ascii())
     }
 
     /// The line that says that this snapshot is what a repair left of another one.
-    pub fn line_of_repair(original: &SnapshotId, lost: u64) -> String {
+    pub(crate) fn line_of_repair(original: &SnapshotId, lost: u64) -> String {
         format!("{REPAIRED}{} without {lost} lost things", original.to_hex())
     }
 
     /// Did a repair make this snapshot from the snapshot `original`?
-    pub fn is_repaired_from(&self, original: &SnapshotId) -> bool {
+    pub(crate) fn is_repaired_from(&self, original: &SnapshotId) -> bool {
         let hex = original.to_hex();
         self.incomplete.iter().any(|line| line.strip_prefix(REPAIRED).is_some_and(|rest| rest.starts_with(&hex)))
     }

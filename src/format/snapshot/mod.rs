@@ -18,13 +18,13 @@ use crate::id::{ObjectHash, RepositoryId, SnapshotId};
 
 const WHAT: &str = "snapshot";
 /// Bytes of a source's name.
-pub const SOURCE_NAME_SIZE_MAX: usize = 64;
+pub(crate) const SOURCE_NAME_SIZE_MAX: usize = 64;
 /// Extra field of a copy: id of the repository it was taken in, and its id there.
-pub const EXTRA_ORIGINAL: u16 = 1;
+pub(crate) const EXTRA_ORIGINAL: u16 = 1;
 /// Extra field of a snapshot that was taken in this repository: what its run stored, and how long it took.
-pub const EXTRA_RUN: u16 = 2;
+pub(crate) const EXTRA_RUN: u16 = 2;
 /// The key of a fact that says in one sentence what a restore of the source will lack.
-pub const FACT_WARNING: &str = "warning";
+pub(crate) const FACT_WARNING: &str = "warning";
 
 /// How a source ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -156,7 +156,7 @@ struct Wire<'a>(
 );
 
 /// May a source (or a kind of source) be called this?
-pub fn is_source_name(name: &str) -> bool {
+pub(crate) fn is_source_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = name.as_bytes();
     bytes.len() <= SOURCE_NAME_SIZE_MAX
@@ -190,7 +190,7 @@ impl Snapshot {
     }
 
     /// Sets [`Snapshot::original`].
-    pub fn set_original(&mut self, original: Option<(RepositoryId, SnapshotId)>) {
+    pub(crate) fn set_original(&mut self, original: Option<(RepositoryId, SnapshotId)>) {
         self.extra.retain(|field| field.0 != EXTRA_ORIGINAL);
         if let Some((repository, id)) = original {
             let place = self.extra.partition_point(|field| field.0 < EXTRA_ORIGINAL);
@@ -209,7 +209,7 @@ impl Snapshot {
     }
 
     /// Sets [`Snapshot::run`].
-    pub fn set_run(&mut self, run: Option<RunFacts>) {
+    pub(crate) fn set_run(&mut self, run: Option<RunFacts>) {
         self.extra.retain(|field| field.0 != EXTRA_RUN);
         if let Some(run) = run {
             let place = self.extra.partition_point(|field| field.0 < EXTRA_RUN);

@@ -19,7 +19,7 @@ impl SourceEntry {
     }
 
     /// Records the path in raw bytes, if the fact `path` cannot hold it.
-    pub fn keep_original_path(&mut self, path: &Path) {
+    pub(crate) fn keep_original_path(&mut self, path: &Path) {
         self.extra.retain(|field| field.0 != EXTRA_PATH);
         if path.to_str().is_none() {
             let place = self.extra.partition_point(|field| field.0 < EXTRA_PATH);

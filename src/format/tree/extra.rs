@@ -17,17 +17,17 @@ impl LeftOut {
     /// The folder, or some of its entries, could not be read.
     pub const UNREAD: Self = Self(1);
     /// Another file system is mounted on it, and the snapshot stays on one.
-    pub const OTHER_FILE_SYSTEM: Self = Self(2);
+    pub(crate) const OTHER_FILE_SYSTEM: Self = Self(2);
     /// A file in it marks it as not to be backed up: only that file is recorded.
     pub const MARKED: Self = Self(4);
     /// It lies deeper than a backup goes.
-    pub const TOO_DEEP: Self = Self(8);
+    pub(crate) const TOO_DEEP: Self = Self(8);
     /// Only what was named was looked at.
-    pub const NOT_NAMED: Self = Self(16);
+    pub(crate) const NOT_NAMED: Self = Self(16);
     /// Some entries match an exclude pattern, or are larger than wanted; the facts of the source say which patterns and size.
-    pub const BY_RULE: Self = Self(32);
+    pub(crate) const BY_RULE: Self = Self(32);
     /// The repository itself, or esker's cache, stands in it.
-    pub const OWN: Self = Self(64);
+    pub(crate) const OWN: Self = Self(64);
 
     /// Both.
     pub fn and(self, other: Self) -> Self {
@@ -40,7 +40,7 @@ impl LeftOut {
     }
 
     /// Nothing was left out.
-    pub fn is_nothing(self) -> bool {
+    pub(crate) fn is_nothing(self) -> bool {
         self.0 == 0
     }
 

@@ -36,7 +36,7 @@ pub enum NodeKind {
 
 impl NodeKind {
     /// From its stored number.
-    pub fn from_u8(number: u8) -> Option<Self> {
+    pub(crate) fn from_u8(number: u8) -> Option<Self> {
         Some(match number {
             1 => Self::File,
             2 => Self::Folder,
@@ -237,7 +237,7 @@ fn check_order(nodes: &[Node]) -> Result<(), FormatError> {
 }
 
 /// One row of a folder as it stands in a tree chunk.
-pub fn encode_node(node: &Node) -> Result<Vec<u8>, FormatError> {
+pub(crate) fn encode_node(node: &Node) -> Result<Vec<u8>, FormatError> {
     check_node(node)?;
     let xattrs = node.xattrs.iter().map(|xattr| {
         let (inline, content) = match &xattr.value {
@@ -268,7 +268,7 @@ pub fn encode_node(node: &Node) -> Result<Vec<u8>, FormatError> {
 }
 
 /// Reads one row that [`encode_node`] made.
-pub fn decode_node(bytes: &[u8]) -> Result<Node, FormatError> {
+pub(crate) fn decode_node(bytes: &[u8]) -> Result<Node, FormatError> {
     at_most(WHAT, bytes.len() as u64, limits::CHUNK_SIZE_MAX.into())?;
     node_in(cbor::decode(WHAT, bytes)?)
 }

@@ -13,7 +13,7 @@ use crate::store::Name;
 
 /// A good condemn record without a verdict.
 #[derive(Clone, Debug)]
-pub struct Pending {
+pub(crate) struct Pending {
     /// Its number.
     pub number: u64,
     /// BLAKE3 of its object.
@@ -29,7 +29,7 @@ pub struct Pending {
 
 /// See the top of this file. Memory: 32 bytes for each pack ever deleted.
 #[derive(Debug, Default)]
-pub struct Book {
+pub(crate) struct Book {
     /// The highest n for which each of 1..=n has a name. The next condemn record takes n + 1.
     pub named: u64,
     /// The highest number up to which everything was understood.
@@ -56,7 +56,7 @@ pub struct Book {
 impl Pending {
     /// Has a session with these records acknowledged it? M2: having seen a number proves nothing about a record that
     /// may have got this number later. A record with a hash in its name is acknowledged by its hash.
-    pub fn is_acknowledged_by(&self, state: &SessionState) -> bool {
+    pub(crate) fn is_acknowledged_by(&self, state: &SessionState) -> bool {
         match self.by_hash && !planted::is("records-acknowledged-by-number") {
             true => state.seen.contains(&self.hash),
             false => state.acknowledged >= self.number,
@@ -69,7 +69,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// Those of [`Records::gc_state`].
-    pub fn gc_book(&self, memo: &mut dyn Memo) -> Result<Book, RecordError> {
+    pub(crate) fn gc_book(&self, memo: &mut dyn Memo) -> Result<Book, RecordError> {
         let mut book = Book::default();
         book.named = super::for_each(self.objects, memo, &mut |numbered| {
             if numbered.number == book.understood + 1 && numbered.is_understood() {

@@ -11,7 +11,7 @@
 mod book;
 mod write;
 
-pub use book::{Book, Pending};
+pub(crate) use book::{Book, Pending};
 pub use write::Decided;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -57,7 +57,7 @@ impl<T> Slot<T> {
 
 /// One number of gc.
 #[derive(Debug)]
-pub struct Numbered {
+pub(crate) struct Numbered {
     /// From 1.
     pub number: u64,
     /// What was condemned.
@@ -73,7 +73,7 @@ pub struct Numbered {
 impl Numbered {
     /// Packs that no run may rely on because of this number: the packs that the verdict deletes, or all condemned packs
     /// while there is no verdict. For records with a hash in their names: all condemned packs, for ever.
-    pub fn bad(&self) -> impl Iterator<Item = &PackId> {
+    pub(crate) fn bad(&self) -> impl Iterator<Item = &PackId> {
         let plain: &[PackId] = match (&self.verdict, &self.condemn) {
             (Slot::Read(verdict, _), _) => &verdict.delete,
             // A forged verdict deletes nothing, ever. One that is only damaged may be carried out by a run that read it
@@ -89,7 +89,7 @@ impl Numbered {
     }
 
     /// Packs that a verdict deletes. They are bad for ever, and any prune that lists one deletes it.
-    pub fn deleted(&self) -> impl Iterator<Item = &PackId> {
+    pub(crate) fn deleted(&self) -> impl Iterator<Item = &PackId> {
         self.verdict.read().into_iter().flat_map(|verdict| &verdict.delete).chain(self.deleted_by_hash())
     }
 
@@ -98,18 +98,18 @@ impl Numbered {
     }
 
     /// Snapshots that the prunes of this number saw, and the hash of each object.
-    pub fn snapshots(&self) -> impl Iterator<Item = &(SnapshotId, ObjectHash)> {
+    pub(crate) fn snapshots(&self) -> impl Iterator<Item = &(SnapshotId, ObjectHash)> {
         let by_hash = self.condemns_by_hash.iter().filter_map(|(_, slot)| slot.read());
         self.condemn.read().into_iter().chain(by_hash).flat_map(|condemn| &condemn.snapshots)
     }
 
     /// Is there a verdict on the condemn record with this hash in its name?
-    pub fn is_decided(&self, condemn: &ObjectHash) -> bool {
+    pub(crate) fn is_decided(&self, condemn: &ObjectHash) -> bool {
         self.verdicts_by_hash.iter().filter_map(|(_, slot)| slot.read()).any(|verdict| verdict.condemn == *condemn)
     }
 
     /// Is all known that a writer must know before it acknowledges this number?
-    pub fn is_understood(&self) -> bool {
+    pub(crate) fn is_understood(&self) -> bool {
         let plain = match (&self.condemn, &self.verdict) {
             (Slot::Free, Slot::Free) => true,
             // A LIST that is not atomic can show a verdict without its condemn record.
@@ -122,7 +122,7 @@ impl Numbered {
 
 /// What a listing of `gc/` says.
 #[derive(Debug, Default)]
-pub struct GcState {
+pub(crate) struct GcState {
     /// R9: the highest n for which each of 1..=n has a name in the listing and was understood. A writer acknowledges
     /// it.
     pub number: u64,
@@ -137,7 +137,7 @@ pub struct GcState {
 }
 
 /// Snapshots that any earlier prune saw, and the hashes of their objects.
-pub type SnapshotsSeen = HashMap<SnapshotId, HashSet<ObjectHash>>;
+pub(crate) type SnapshotsSeen = HashMap<SnapshotId, HashSet<ObjectHash>>;
 
 impl Records<'_> {
     /// Lists and reads `gc/`.
@@ -147,7 +147,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// The store's; no cache can be kept; a record of a later generation than this run's.
-    pub fn gc_state(&self, memo: &mut dyn Memo) -> Result<GcState, RecordError> {
+    pub(crate) fn gc_state(&self, memo: &mut dyn Memo) -> Result<GcState, RecordError> {
         let mut state = GcState::default();
         for_each(self.objects, memo, &mut |numbered| {
             let follows =
@@ -170,7 +170,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// Those of [`Records::gc_state`].
-    pub fn snapshots_seen(&self, memo: &mut dyn Memo) -> Result<SnapshotsSeen, RecordError> {
+    pub(crate) fn snapshots_seen(&self, memo: &mut dyn Memo) -> Result<SnapshotsSeen, RecordError> {
         let mut seen = SnapshotsSeen::new();
         for_each(self.objects, memo, &mut |numbered| {
             for (id, hash) in numbered.snapshots() {

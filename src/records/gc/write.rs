@@ -110,7 +110,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// The store's; [`RecordError::Object`] for the name of any other object.
-    pub fn delete_forged(&self, name: &Name) -> Result<(), RecordError> {
+    pub(crate) fn delete_forged(&self, name: &Name) -> Result<(), RecordError> {
         match ObjectName::parse(name) {
             Some(ObjectName::GcCondemnByHash(..) | ObjectName::GcVerdictByHash(..)) => Ok(self.objects.store.delete(name)?),
             _ => Err(RecordError::inconclusive(format!("{name} is not deleted: it may be a record that holds"))),

@@ -179,7 +179,7 @@ impl Unfit {
 impl Repository {
     /// Once for each host and place, before anything is written: does this host find what the config counts on? What it found is in the
     /// file of host states; without one, and on a local disk, nothing is tried.
-    pub fn try_store_once(&self) -> Result<(), RepositoryError> {
+    pub(crate) fn try_store_once(&self) -> Result<(), RepositoryError> {
         let (place, of_place) = (self.objects.store.location(), self.place_hash());
         let enough = |found: StoreClass| is_enough(found, self.config.class);
         let before = self.host_memory.state().tried.filter(|(_, place)| *place == of_place);

@@ -34,7 +34,7 @@ struct Place {
 impl Reader {
     /// Reads many chunks, each frame opened once, frames side by side on `threads`; `each` gets the bytes of every wanted chunk, or why
     /// they could not be had, in no order. The slice may be any length; memory holds one frame a thread, from afar what one request brings.
-    pub fn read_many<T: Copy + Send + Sync, E: From<RepositoryError> + Send>(
+    pub(crate) fn read_many<T: Copy + Send + Sync, E: From<RepositoryError> + Send>(
         &self,
         wanted: &[(ChunkType, ChunkId, T)],
         threads: usize,

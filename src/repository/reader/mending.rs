@@ -56,7 +56,7 @@ impl Reader {
     }
 
     /// Can a parity object mend this pack? If so, its bytes, which hash to its name.
-    pub fn mended_pack(&self, id: &PackId) -> Result<Option<Arc<Vec<u8>>>, RepositoryError> {
+    pub(crate) fn mended_pack(&self, id: &PackId) -> Result<Option<Arc<Vec<u8>>>, RepositoryError> {
         // Held while mending: other threads that want the same pack wait for it instead of doing the same.
         let mut mended = self.mended.lock().unpoisoned();
         if mended.hopeless.contains(id) {

@@ -97,7 +97,7 @@ pub struct Reader {
 
 /// Why one copy of a chunk did not give its bytes.
 #[derive(Debug)]
-pub struct BadCopy {
+pub(crate) struct BadCopy {
     /// Object name of the pack.
     pub pack: String,
     /// What was wrong.
@@ -144,12 +144,12 @@ impl Reader {
     }
 
     /// The catalog behind this reader. Look-ups on other threads wait meanwhile.
-    pub fn with_catalog<T>(&self, work: impl FnOnce(&mut Catalog) -> T) -> T {
+    pub(crate) fn with_catalog<T>(&self, work: impl FnOnce(&mut Catalog) -> T) -> T {
         work(&mut self.lock())
     }
 
     /// Lists again what there is.
-    pub fn sync_again(&self, monitor: &dyn Monitor) -> Result<(), RepositoryError> {
+    pub(crate) fn sync_again(&self, monitor: &dyn Monitor) -> Result<(), RepositoryError> {
         self.repository.sync(&mut self.lock(), monitor).map(drop)
     }
 
@@ -186,7 +186,11 @@ impl Reader {
     }
 
     /// Tries each copy until one is good. Says what was wrong with the others.
-    pub fn read_copies(&self, chunk_type: ChunkType, id: &ChunkId) -> Result<(Option<Vec<u8>>, Vec<BadCopy>), RepositoryError> {
+    pub(crate) fn read_copies(
+        &self,
+        chunk_type: ChunkType,
+        id: &ChunkId,
+    ) -> Result<(Option<Vec<u8>>, Vec<BadCopy>), RepositoryError> {
         let mut bad = Vec::new();
         for copy in self.copies(chunk_type, id)? {
             match self.read_copy(chunk_type, id, copy.pack, copy.row) {
@@ -241,7 +245,7 @@ impl Reader {
     }
 
     /// Every copy of each of these chunks that is trusted so far, in no order; asked in one batch.
-    pub fn copies_of(&self, wanted: &[(ChunkType, ChunkId)], trust: Trust) -> Result<Vec<Vec<StoredCopy>>, RepositoryError> {
+    pub(crate) fn copies_of(&self, wanted: &[(ChunkType, ChunkId)], trust: Trust) -> Result<Vec<Vec<StoredCopy>>, RepositoryError> {
         Ok(self.lock().copies(self.repository.objects(), wanted, trust)?)
     }
 

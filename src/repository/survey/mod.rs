@@ -157,7 +157,7 @@ impl Survey {
     }
 
     /// Was it first seen so short a time ago that no rule may drop it?
-    pub fn guarded(&self, surveyed: &Surveyed) -> bool {
+    pub(crate) fn guarded(&self, surveyed: &Surveyed) -> bool {
         self.guard_seconds > 0 && self.now.seconds.saturating_sub(surveyed.seen.seconds) < self.guard_seconds
     }
 
@@ -190,7 +190,7 @@ pub fn date(time: Timestamp) -> String {
 }
 
 /// Are all of these tags there?
-pub fn has_tags(tags: &[String], wanted: &[String]) -> bool {
+pub(crate) fn has_tags(tags: &[String], wanted: &[String]) -> bool {
     match wanted {
         [only] if only.is_empty() => tags.is_empty(),
         _ => wanted.iter().all(|wanted| tags.contains(wanted)),

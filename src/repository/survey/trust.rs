@@ -8,11 +8,11 @@
 use crate::clock::Timestamp;
 
 /// A claim that has to be moved further than this is not believed, in seconds: 48 hours.
-pub const MOVED_MAX: i64 = 48 * 3600;
+pub(crate) const MOVED_MAX: i64 = 48 * 3600;
 /// Clocks of hosts and owner may differ by this much, in seconds: an hour.
 const SKEW_MAX: i64 = 3600;
 /// So long a time without any snapshot or run is more likely a clock that jumped, in seconds: 90 days.
-pub const JUMP_MIN: i64 = 90 * 86_400;
+pub(crate) const JUMP_MIN: i64 = 90 * 86_400;
 
 /// Runs of owners, as first-seen notes tell of them, and the one that is under way.
 #[derive(Debug)]
@@ -20,7 +20,6 @@ pub struct Runs {
     /// In rising order of numbers; times never go back.
     in_order: Vec<(u64, Timestamp)>,
     now: Timestamp,
-    now_fits: bool,
 }
 
 /// When a snapshot came, as far as the owner knows.
@@ -51,17 +50,12 @@ impl Runs {
         in_order.retain(|(number, _)| *number != u64::MAX);
         // A clock that is behind what is known of the past: time is at least what the last run that fits had.
         let now = if now_fits { now } else { in_order.last().map_or(now, |(_, time)| *time) };
-        Self { in_order, now, now_fits }
+        Self { in_order, now }
     }
 
     /// Now: by the clock, unless that is behind the runs that are known.
     pub fn now(&self) -> Timestamp {
         self.now
-    }
-
-    /// Does the clock of the run under way fit to those before?
-    pub fn now_fits(&self) -> bool {
-        self.now_fits
     }
 
     /// The last run that is known and fits.
@@ -212,7 +206,7 @@ mod tests {
         for wrong in [3_660, -3_650] {
             let recorded = daily([10, 11, wrong, 13, 14]);
             let runs = Runs::new(recorded, day(15));
-            assert!(runs.now_fits());
+            assert_eq!(runs.now(), day(15));
             // Seen first at the wrong run: it was there at the next.
             assert_eq!(runs.window(Some((3, day(wrong)))), Window { after: Some(day(11)), until: day(13) });
             // Seen after it: the wrong run is no bound.
@@ -223,7 +217,6 @@ mod tests {
     #[test]
     fn a_clock_that_is_behind_now_is_not_believed() {
         let runs = Runs::new(daily([10, 11, 12]), day(-3_650));
-        assert!(!runs.now_fits());
         assert_eq!((runs.now(), runs.last()), (day(12), Some(day(12))));
         let judged = judge(day(12), day(12), &runs.window(None), runs.now());
         assert_eq!(judged, Judged { time: day(12), quarantined: None });

@@ -17,8 +17,8 @@
 //! * Memory is bounded: what is not needed now is read again later.
 //! * A request to stop ends every walk at the next chunk.
 
-pub mod ordered;
+pub(crate) mod ordered;
 pub mod set;
 mod visited;
 
-pub use visited::{Met, Visited};
+pub(crate) use visited::{Met, Visited};

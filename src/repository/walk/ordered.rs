@@ -14,7 +14,7 @@ use crate::repository::{Reader, RepositoryError};
 const HELD_BYTES_MAX: usize = 64 << 20;
 
 /// The folders from a root to where a walk is. `fetch` returns the plaintext of a tree or list chunk, its id verified.
-pub struct Ordered<F> {
+pub(crate) struct Ordered<F> {
     fetch: F,
     levels: Vec<Level>,
     held_bytes: usize,
@@ -30,12 +30,12 @@ struct Level {
 
 impl<F: FnMut(&Reference) -> Result<Vec<u8>, RepositoryError>> Ordered<F> {
     /// Stands nowhere.
-    pub fn new(fetch: F) -> Self {
+    pub(crate) fn new(fetch: F) -> Self {
         Self { fetch, levels: Vec::new(), held_bytes: 0, budget: Budget::of_entries() }
     }
 
     /// Goes into a folder: the next entry is its first.
-    pub fn enter(&mut self, folder: &Content) -> Result<(), RepositoryError> {
+    pub(crate) fn enter(&mut self, folder: &Content) -> Result<(), RepositoryError> {
         let depth = self.levels.len();
         if depth > DEPTH_MAX {
             return Err(too_deep(depth).into());
@@ -54,7 +54,7 @@ impl<F: FnMut(&Reference) -> Result<Vec<u8>, RepositoryError>> Ordered<F> {
 
     /// The next entry of the innermost folder; `None` at its end. A chunk that cannot be had is an error in its place, and the next call
     /// goes on behind it.
-    pub fn next(&mut self) -> Option<Result<Node, RepositoryError>> {
+    pub(crate) fn next(&mut self) -> Option<Result<Node, RepositoryError>> {
         let level = self.levels.last_mut()?;
         let node = match level.entries.next(&mut self.fetch)? {
             Ok(node) => node,
@@ -75,29 +75,10 @@ impl<F: FnMut(&Reference) -> Result<Vec<u8>, RepositoryError>> Ordered<F> {
     }
 
     /// Leaves the innermost folder.
-    pub fn leave(&mut self) {
+    pub(crate) fn leave(&mut self) {
         if let Some(level) = self.levels.pop() {
             self.held_bytes -= level.held_bytes;
         }
-    }
-
-    /// Folders from the root to here.
-    pub fn depth(&self) -> usize {
-        self.levels.len()
-    }
-
-    /// The leaf items of a content, up to the first error.
-    pub fn for_each_item(
-        &mut self,
-        content: &Content,
-        leaves: Leaves,
-        each: &mut dyn FnMut(&Item) -> Result<(), RepositoryError>,
-    ) -> Result<(), RepositoryError> {
-        let mut items = Items::new(content, leaves)?;
-        while let Some(item) = items.next(&mut self.fetch) {
-            each(&item?)?;
-        }
-        Ok(())
     }
 }
 
@@ -115,7 +96,7 @@ fn size_of_node(node: &Node) -> usize {
 }
 
 /// Gets a path and a node, and says whether to go into it if it is a folder.
-pub type Visit<'a, E> = dyn FnMut(&[u8], &Node) -> Result<bool, E> + 'a;
+pub(crate) type Visit<'a, E> = dyn FnMut(&[u8], &Node) -> Result<bool, E> + 'a;
 
 impl Reader {
     /// The plaintext of a chunk, for the walks.
@@ -138,7 +119,7 @@ impl Reader {
     }
 
     /// Calls `each` for every row of a folder, in rising order of names.
-    pub fn for_each_node<E: From<RepositoryError>>(
+    pub(crate) fn for_each_node<E: From<RepositoryError>>(
         &self,
         content: &Content,
         each: &mut dyn FnMut(Node) -> Result<(), E>,

@@ -14,7 +14,7 @@ const FOLLOWED: u32 = 1;
 
 /// What a walk does with a reference.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Met {
+pub(crate) enum Met {
     /// The chunk is to be read.
     Look,
     /// All is known already.
@@ -25,11 +25,11 @@ pub enum Met {
 
 /// See the top of this file.
 #[derive(Debug, Default)]
-pub struct Visited(HashMap<PackNumber, Vec<u32>>);
+pub(crate) struct Visited(HashMap<PackNumber, Vec<u32>>);
 
 impl Visited {
     /// What is to be done with a reference to the chunk in this row.
-    pub fn meet(&self, pack: PackNumber, row: u32, reference: &Reference) -> Met {
+    pub(crate) fn meet(&self, pack: PackNumber, row: u32, reference: &Reference) -> Met {
         match self.0.get(&pack).and_then(|rows| rows.get(row as usize)).copied().unwrap_or(UNSEEN) {
             UNSEEN => Met::Look,
             BROKEN => Met::Known,
@@ -41,12 +41,12 @@ impl Visited {
     }
 
     /// The chunk in this row was read.
-    pub fn opened(&mut self, pack: PackNumber, row: u32, truth: &Reference, is_followed: bool) {
+    pub(crate) fn opened(&mut self, pack: PackNumber, row: u32, truth: &Reference, is_followed: bool) {
         self.set(pack, row, hash(truth) | if is_followed { FOLLOWED } else { 0 });
     }
 
     /// The chunk in this row was read, and breaks a rule of the format.
-    pub fn broken(&mut self, pack: PackNumber, row: u32) {
+    pub(crate) fn broken(&mut self, pack: PackNumber, row: u32) {
         self.set(pack, row, BROKEN);
     }
 

@@ -6,7 +6,7 @@ use crate::repository::RepositoryError;
 
 impl Writer {
     /// A note of an earlier run on this host, if the cache still has it.
-    pub fn recall(&self, key: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn recall(&self, key: &[u8]) -> Option<Vec<u8>> {
         self.catalog.recall(key).ok().flatten()
     }
 
@@ -21,12 +21,12 @@ impl Writer {
     }
 
     /// Remembers what folders look like, in one transaction: hand over hundreds at once.
-    pub fn put_folder_records(&mut self, host: &str, source: &str, records: &[FolderRecord]) -> Result<(), RepositoryError> {
+    pub(crate) fn put_folder_records(&mut self, host: &str, source: &str, records: &[FolderRecord]) -> Result<(), RepositoryError> {
         Ok(self.catalog.put_folder_records(host, source, records)?)
     }
 
     /// Forgets records of a source's folders that do not exist any more, when there are many against the `visited` ones.
-    pub fn forget_gone_folders(
+    pub(crate) fn forget_gone_folders(
         &mut self,
         host: &str,
         source: &str,

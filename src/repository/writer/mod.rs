@@ -126,7 +126,7 @@ impl Writer {
     }
 
     /// The same for a run that is there because snapshots are gone: that the last one of this host is missing does not stop it.
-    pub fn begin_after_loss(
+    pub(crate) fn begin_after_loss(
         repository: &Arc<Repository>,
         options: WriterOptions,
         monitor: &Arc<dyn Monitor>,
@@ -236,17 +236,17 @@ impl Writer {
     }
 
     /// Does a remembered number still name a pack that may be relied on?
-    pub fn is_usable(&self, number: PackNumber) -> bool {
+    pub(crate) fn is_usable(&self, number: PackNumber) -> bool {
         self.catalog.view().contains(number)
     }
 
     /// Relies on no copy in these packs, so their chunks are stored again.
-    pub fn distrust(&mut self, packs: &[PackId]) {
+    pub(crate) fn distrust(&mut self, packs: &[PackId]) {
         self.catalog.distrust(packs.iter().copied());
     }
 
     /// Records that chunks in this pack are used, without a look-up of each.
-    pub fn use_pack(&mut self, number: PackNumber) {
+    pub(crate) fn use_pack(&mut self, number: PackNumber) {
         if self.last_used == Some(number) {
             return;
         }
@@ -257,7 +257,7 @@ impl Writer {
     }
 
     /// The pack of a chunk, once it is durable and worth remembering.
-    pub fn pack_of(&self, home: Home) -> Option<PackNumber> {
+    pub(crate) fn pack_of(&self, home: Home) -> Option<PackNumber> {
         match home {
             Home::Pack(number) => Some(number),
             Home::Frame(frame) => self.frame_packs.get(frame as usize).copied().flatten(),
@@ -293,12 +293,12 @@ impl Writer {
     }
 
     /// Is the place of this chunk final, whether or not it is worth remembering?
-    pub fn is_settled(&self, home: Home) -> bool {
+    pub(crate) fn is_settled(&self, home: Home) -> bool {
         !matches!(home, Home::Frame(_)) || self.pack_of(home).is_some()
     }
 
     /// Nothing is stored by this writer.
-    pub fn is_dry_run(&self) -> bool {
+    pub(crate) fn is_dry_run(&self) -> bool {
         self.options.dry_run
     }
 
@@ -319,7 +319,7 @@ impl Writer {
     }
 
     /// Where each of these chunks is, if it is known. A known chunk counts as used. Chunks of this session are known, durable or not.
-    pub fn find_known(&mut self, wanted: &[(ChunkType, ChunkId)]) -> Result<Vec<Option<Home>>, RepositoryError> {
+    pub(crate) fn find_known(&mut self, wanted: &[(ChunkType, ChunkId)]) -> Result<Vec<Option<Home>>, RepositoryError> {
         self.settle()?;
         let chunks: Vec<Named<'_>> = wanted.iter().map(|&(chunk_type, id)| Named { chunk_type, id, bytes: &[] }).collect();
         let mut homes: Vec<Option<Home>> =
@@ -342,12 +342,12 @@ impl Writer {
     }
 
     /// Another source follows: its chunks get frames of their own.
-    pub fn begin_source(&mut self) -> Result<(), RepositoryError> {
+    pub(crate) fn begin_source(&mut self) -> Result<(), RepositoryError> {
         self.packer.close_frame(Class::Data)
     }
 
     /// As [`Writer::commit`], for the run that took the snapshot: records what it stored and how long it took.
-    pub fn commit_run(self, mut snapshot: Snapshot, duration: &dyn Fn() -> Duration) -> Result<Committed, RepositoryError> {
+    pub(crate) fn commit_run(self, mut snapshot: Snapshot, duration: &dyn Fn() -> Duration) -> Result<Committed, RepositoryError> {
         self.commit_as(&snapshot.host.clone(), |totals| {
             snapshot.set_run(Some(RunFacts { bytes_added: totals.bytes_stored, duration: duration() }));
             snapshot

@@ -10,7 +10,7 @@ use crate::repository::RepositoryError;
 
 impl Writer {
     /// A listed pack that no readable index file names, with facts from the pack itself: it goes into the next one.
-    pub fn index_again(&mut self, facts: PackFacts) -> Result<(), RepositoryError> {
+    pub(crate) fn index_again(&mut self, facts: PackFacts) -> Result<(), RepositoryError> {
         self.catalog.index_again(facts);
         self.settle()
     }

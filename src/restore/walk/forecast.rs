@@ -19,7 +19,7 @@ const UNSEEN: Why = "it cannot be looked at";
 
 /// What a walk that only plans finds out.
 #[derive(Default)]
-pub struct Forecast {
+pub(crate) struct Forecast {
     /// What would be deleted.
     pub deletions: Deletions,
     /// Bytes that new and changed files would take beyond what stands there.

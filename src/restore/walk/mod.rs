@@ -21,10 +21,10 @@ use crate::restore::select::Selected;
 use crate::restore::tally::count;
 use crate::restore::{Failure, IN_THE_WAY, Overwrite, RestoreError, Run, Start, is_damage};
 
-pub use forecast::Forecast;
+pub(crate) use forecast::Forecast;
 
 /// Where windows go.
-pub type Send<'a> = dyn FnMut(Window) -> Result<(), RestoreError> + 'a;
+pub(super) type Send<'a> = dyn FnMut(Window) -> Result<(), RestoreError> + 'a;
 
 /// A folder on the way from the target to where the walk is.
 struct Level {
@@ -61,7 +61,7 @@ enum State {
 }
 
 /// See the top of this file.
-pub struct Walker<'a> {
+pub(crate) struct Walker<'a> {
     run: Run<'a>,
     send: &'a mut Send<'a>,
     levels: Vec<Level>,
@@ -74,7 +74,7 @@ pub struct Walker<'a> {
 }
 
 impl<'a> Walker<'a> {
-    pub fn new(run: Run<'a>, send: &'a mut Send<'a>) -> Self {
+    pub(super) fn new(run: Run<'a>, send: &'a mut Send<'a>) -> Self {
         let far = run.reader.repository().is_remote();
         let (window, size) = (Window::default(), WindowSize::first(far));
         Self {
@@ -91,7 +91,7 @@ impl<'a> Walker<'a> {
     }
 
     /// Walks everything, depth first. Of a walk that only plans comes what it found.
-    pub fn walk(mut self, start: &Start) -> Result<Forecast, RestoreError> {
+    pub(super) fn walk(mut self, start: &Start) -> Result<Forecast, RestoreError> {
         let root = self.run.target.map(|target| Arc::clone(target.root()));
         let mut level = Level {
             path: Arc::from(&[][..]),

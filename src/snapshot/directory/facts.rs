@@ -7,7 +7,7 @@ use crate::filesystem::{LeftOutCounts, Mark, Only, ScanOptions, place_within};
 use crate::source::{DirectorySource, IfPresent, SourceKind};
 
 /// The absolute paths of the source: as it is called, and where it is when links are followed.
-pub fn roots(source: &DirectorySource) -> [PathBuf; 2] {
+pub(super) fn roots(source: &DirectorySource) -> [PathBuf; 2] {
     let real = source.path.canonicalize().unwrap_or_else(|_| source.path.clone());
     // What `..` leaves depends on links: only the system knows.
     let goes_up = source.path.components().any(|part| part == Component::ParentDir);
@@ -16,7 +16,7 @@ pub fn roots(source: &DirectorySource) -> [PathBuf; 2] {
 }
 
 /// The facts, in the order a snapshot wants them; `roots` as [`roots`] gives them.
-pub fn of(source: &DirectorySource, roots: &[PathBuf; 2], left_out: &LeftOutCounts) -> Vec<(String, String)> {
+pub(super) fn of(source: &DirectorySource, roots: &[PathBuf; 2], left_out: &LeftOutCounts) -> Vec<(String, String)> {
     let mut facts = vec![("path".to_owned(), roots[0].display().to_string())];
     if source.kind() == SourceKind::File {
         // No rule leaves out what was named itself.
@@ -61,7 +61,7 @@ pub fn of(source: &DirectorySource, roots: &[PathBuf; 2], left_out: &LeftOutCoun
 }
 
 /// What the walk is told to leave out.
-pub fn scan_options(source: &DirectorySource) -> ScanOptions {
+pub(crate) fn scan_options(source: &DirectorySource) -> ScanOptions {
     let mark = |mark: &IfPresent| Mark { name: mark.name.clone().into_bytes(), header: mark.header.clone().into_bytes() };
     let only =
         source.named.as_ref().map_or(Only::Everything, |named| Only::paths(named.iter().map(|path| path.as_os_str().as_bytes())));
@@ -76,7 +76,7 @@ pub fn scan_options(source: &DirectorySource) -> ScanOptions {
 }
 
 /// A file as a source: the folder it is in, and what of it is looked at. No rule leaves out what was named itself.
-pub fn alone(file: &Path) -> std::io::Result<(PathBuf, ScanOptions)> {
+pub(super) fn alone(file: &Path) -> std::io::Result<(PathBuf, ScanOptions)> {
     let file = file.canonicalize()?;
     let name = file.file_name().unwrap_or_default().as_bytes();
     let only = Only::paths([name]);

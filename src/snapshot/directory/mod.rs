@@ -27,7 +27,7 @@ use crate::snapshot::{Counts, Reasons, SnapshotError, attributes, folder};
 use crate::source::{DirectorySource, SourceKind};
 
 /// What a directory source needs from the run.
-pub struct Context<'a> {
+pub(super) struct Context<'a> {
     /// Where chunks go.
     pub writer: &'a mut Writer,
     /// Cuts, names, knows owners.
@@ -53,7 +53,7 @@ pub struct Context<'a> {
 }
 
 /// What became of a directory source.
-pub struct Taken {
+pub(super) struct Taken {
     /// Its node, named after the source.
     pub node: Node,
     /// Bytes of its files.
@@ -69,7 +69,7 @@ pub struct Taken {
 }
 
 /// Stores one directory; `skip` are the entries (device, inode) that are never taken.
-pub fn take(context: Context<'_>, source: &DirectorySource, skip: Vec<(u64, u64)>) -> Result<Taken, SnapshotError> {
+pub(super) fn take(context: Context<'_>, source: &DirectorySource, skip: Vec<(u64, u64)>) -> Result<Taken, SnapshotError> {
     let roots = facts::roots(source);
     let alone = source.kind() == SourceKind::File;
     let (walked, options) = match alone {

@@ -35,7 +35,7 @@ pub(super) enum Behind {
 
 impl<'a> Settings<'a> {
     /// Finds authentik's own services; compose files without one are refused.
-    pub fn new(project: &'a Project, compose: Option<&'a Compose>) -> Result<Self, SourceError> {
+    pub(super) fn new(project: &'a Project, compose: Option<&'a Compose>) -> Result<Self, SourceError> {
         let mut services = Vec::new();
         if let Some(compose) = compose {
             let all = || compose.model.services.iter().map(|(name, service)| (name.as_str(), service));
@@ -62,24 +62,24 @@ impl<'a> Settings<'a> {
     }
 
     /// authentik's own services, the server first.
-    pub fn services(&self) -> &[(&'a str, &'a Service)] {
+    pub(super) fn services(&self) -> &[(&'a str, &'a Service)] {
         &self.services
     }
 
     /// A variable of this process, if it is not empty.
-    pub fn of_process(&self, name: &str) -> Option<&str> {
+    pub(super) fn of_process(&self, name: &str) -> Option<&str> {
         self.variables.of_process(name).filter(|value| !value.is_empty())
     }
 
     /// A variable as it stands, if it is not empty.
-    pub fn plain(&self, name: &str) -> Option<String> {
+    pub(super) fn plain(&self, name: &str) -> Option<String> {
         let of_services = || self.services.iter().find_map(|(_, service)| service.variable(name));
         let value = self.of_process(name).or_else(of_services).or_else(|| self.variables.of_file(name));
         value.filter(|value| !value.is_empty()).map(str::to_owned)
     }
 
     /// The setting `AUTHENTIK_<key>`, with `env://` and `file://` followed.
-    pub fn get(&self, key: &str) -> Result<Option<String>, SourceError> {
+    pub(super) fn get(&self, key: &str) -> Result<Option<String>, SourceError> {
         let name = format!("AUTHENTIK_{key}");
         let Some(value) = self.plain(&name) else { return Ok(None) };
         let (address, fallback) = value.split_once('?').map_or((value.as_str(), None), |(address, rest)| (address, Some(rest)));
@@ -112,14 +112,14 @@ impl<'a> Settings<'a> {
     }
 
     /// Where a path of authentik's containers is; without compose, on this host as it stands.
-    pub fn behind(&self, path: &str) -> Behind {
+    pub(super) fn behind(&self, path: &str) -> Behind {
         let Some(compose) = self.compose else { return Behind::Path(path.into()) };
         let found = self.services.iter().map(|(_, service)| behind(path, service, compose));
         found.into_iter().find(|found| !matches!(found, Behind::Container)).unwrap_or(Behind::Container)
     }
 
     /// The first of these settings that is there.
-    pub fn first(&self, keys: &[&str]) -> Result<Option<String>, SourceError> {
+    pub(super) fn first(&self, keys: &[&str]) -> Result<Option<String>, SourceError> {
         for key in keys {
             if let Some(value) = self.get(key)? {
                 return Ok(Some(value));
@@ -129,7 +129,7 @@ impl<'a> Settings<'a> {
     }
 
     /// Has one of these settings this value?
-    pub fn any_is(&self, keys: &[&str], wanted: &str) -> Result<bool, SourceError> {
+    pub(crate) fn any_is(&self, keys: &[&str], wanted: &str) -> Result<bool, SourceError> {
         for key in keys {
             if self.get(key)?.is_some_and(|value| value.eq_ignore_ascii_case(wanted)) {
                 return Ok(true);
@@ -139,7 +139,7 @@ impl<'a> Settings<'a> {
     }
 
     /// Is any setting that begins so given?
-    pub fn any(&self, prefix: &str) -> bool {
+    pub(super) fn any(&self, prefix: &str) -> bool {
         ["HOST", "NAME", "USER", "PASSWORD", "PORT"].iter().any(|key| self.plain(&format!("AUTHENTIK_{prefix}{key}")).is_some())
     }
 }

@@ -6,12 +6,12 @@ pub(super) struct Version(u16, u8);
 
 impl Version {
     /// The first that keeps nothing in Redis.
-    pub const WITHOUT_REDIS: Self = Self(2025, 10);
+    pub(crate) const WITHOUT_REDIS: Self = Self(2025, 10);
     /// The first that keeps its files in `/data`.
-    pub const WITH_DATA: Self = Self(2025, 12);
+    pub(crate) const WITH_DATA: Self = Self(2025, 12);
 
     /// Of a tag or a version such as `2025.10.1`, `2025.12` or `2026.2.0-rc1`.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.trim().trim_start_matches("version/").split(['.', '-']);
         let (year, month) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
         ((2018..3000).contains(&year) && (1..=12).contains(&month)).then_some(Self(year, month))

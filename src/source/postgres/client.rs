@@ -24,7 +24,7 @@ pub(super) struct Client {
 
 impl Client {
     /// What a restore will lack because of this client.
-    pub fn warning(&self, server: &Server) -> Option<String> {
+    pub(super) fn warning(&self, server: &Server) -> Option<String> {
         (major(&self.version) > server.major).then(|| {
             format!(
                 "pg_dump {} is newer than the server, PostgreSQL {}: that server and its pg_restore may refuse the dump \

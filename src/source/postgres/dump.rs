@@ -58,13 +58,13 @@ impl Said {
     }
 
     /// All of it so far.
-    pub fn all(&self) -> Vec<String> {
+    pub(super) fn all(&self) -> Vec<String> {
         self.0.lock().unpoisoned().clone()
     }
 }
 
 impl DumpStream {
-    pub fn new(child: Child, shape: Shape, what: String, said: Said) -> Self {
+    pub(super) fn new(child: Child, shape: Shape, what: String, said: Said) -> Self {
         Self { child, shape, what, head: Vec::new(), tail: Vec::new(), ended: false, said }
     }
 

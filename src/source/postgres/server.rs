@@ -33,7 +33,7 @@ pub(super) struct Server {
 
 impl Server {
     /// Connects and asks.
-    pub fn ask(options: &PostgresOptions, environment: &Environment, stop: &Stop) -> Result<Self, SourceError> {
+    pub(super) fn ask(options: &PostgresOptions, environment: &Environment, stop: &Stop) -> Result<Self, SourceError> {
         let answer = psql(options, environment, stop, &database_to_ask(options), &[ABOUT, DATABASES])?;
         let mut lines = answer.into_iter();
         let (Some(number), Some(version), Some(reads_passwords)) = (lines.next(), lines.next(), lines.next()) else {
@@ -52,7 +52,7 @@ impl Server {
     }
 
     /// The newest version of authentik that `database` has seen; none when it is not authentik's or may not be asked.
-    pub fn authentik_version(
+    pub(super) fn authentik_version(
         options: &PostgresOptions,
         environment: &Environment,
         stop: &Stop,

@@ -120,14 +120,14 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub fn open(place: &RedisPlace, patience: Duration, stop: &Stop) -> Result<Self, SourceError> {
+    pub(super) fn open(place: &RedisPlace, patience: Duration, stop: &Stop) -> Result<Self, SourceError> {
         let what = || format!("cannot connect to Redis at {place}");
         let socket = Socket::open(place).map_err(|error| SourceError::Io { what: what(), error })?;
         Ok(Self { socket, pending: Vec::new(), patience, stop: stop.clone(), place: place.clone() })
     }
 
     /// Says who we are, if there is anything to say.
-    pub fn authenticate(&mut self, user: Option<&str>, password: Option<&Secret>) -> Result<(), SourceError> {
+    pub(crate) fn authenticate(&mut self, user: Option<&str>, password: Option<&Secret>) -> Result<(), SourceError> {
         let mut words = vec!["AUTH"];
         words.extend(user);
         let Some(password) = password else { return Ok(()) };
@@ -139,25 +139,25 @@ impl Connection {
     }
 
     /// Where the server listens.
-    pub fn place(&self) -> &RedisPlace {
+    pub(super) fn place(&self) -> &RedisPlace {
         &self.place
     }
 
     /// One command and its reply.
-    pub fn command(&mut self, words: &[&str]) -> Result<Reply, SourceError> {
+    pub(super) fn command(&mut self, words: &[&str]) -> Result<Reply, SourceError> {
         self.send(words)?;
         self.reply()
     }
 
     /// A command whose reply must not be an error.
-    pub fn ask(&mut self, words: &[&str]) -> Result<Reply, SourceError> {
+    pub(super) fn ask(&mut self, words: &[&str]) -> Result<Reply, SourceError> {
         match self.command(words)? {
             Reply::Error(error) => Err(self.refused(&words.join(" "), &error)),
             reply => Ok(reply),
         }
     }
 
-    pub fn send(&mut self, words: &[&str]) -> Result<(), SourceError> {
+    pub(super) fn send(&mut self, words: &[&str]) -> Result<(), SourceError> {
         let mut bytes = zeroize::Zeroizing::new(format!("*{}\r\n", words.len()));
         for word in words {
             bytes.push_str(&format!("${}\r\n", word.len()));
@@ -189,7 +189,7 @@ impl Connection {
     }
 
     /// The next line without its end; empty for a keepalive.
-    pub fn line(&mut self) -> Result<String, SourceError> {
+    pub(super) fn line(&mut self) -> Result<String, SourceError> {
         loop {
             if let Some(end) = self.pending.iter().position(|byte| *byte == b'\n') {
                 let line = String::from_utf8_lossy(&self.pending[..end]).trim_end_matches('\r').to_owned();
@@ -215,7 +215,7 @@ impl Connection {
     }
 
     /// Raw bytes behind the last line; 0 when the server closed the connection.
-    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.pending.is_empty() {
             return self.read_socket(buffer);
         }
@@ -238,12 +238,12 @@ impl Connection {
     }
 
     /// The server answered what it should not.
-    pub fn odd(&self, what: &str) -> SourceError {
+    pub(super) fn odd(&self, what: &str) -> SourceError {
         SourceError::Unfit(format!("Redis at {} sent {what}", self.place))
     }
 
     /// The server will not do it.
-    pub fn refused(&self, what: &str, error: &str) -> SourceError {
+    pub(super) fn refused(&self, what: &str, error: &str) -> SourceError {
         let hint = match error.split(' ').next() {
             Some("LOADING") => " (run the same command again when it is ready)",
             Some("NOMASTERLINK") => " (mend the link, or name the server that is the master now)",

@@ -103,7 +103,7 @@ pub(super) struct Ticket {
 
 impl Connection {
     /// Connects.
-    pub fn open(address: &SftpAddress, options: &SftpOptions) -> Result<Self, Verdict> {
+    pub(super) fn open(address: &SftpAddress, options: &SftpOptions) -> Result<Self, Verdict> {
         let command = ssh::command(address, options);
         let program = command.get_program().to_string_lossy().into_owned();
         let cannot = |error: io::Error| Verdict::Failed(format!("cannot start {program}: {error}"));
@@ -165,12 +165,12 @@ impl Connection {
     }
 
     /// Is it over?
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         matches!(*self.shared.waiting(), Waiting::Over(_))
     }
 
     /// Most bytes of one read and of one write.
-    pub fn blocks(&self) -> (u32, u32) {
+    pub(super) fn blocks(&self) -> (u32, u32) {
         *self.blocks.get_or_init(|| {
             let ticket = self.limits.lock().unpoisoned().take();
             let told = ticket.and_then(|ticket| match self.reply(ticket) {
@@ -187,12 +187,12 @@ impl Connection {
     }
 
     /// Sends a request; its answer is waited for later.
-    pub fn ask(&self, ask: Ask<'_>) -> Result<Ticket, Trouble> {
+    pub(super) fn ask(&self, ask: Ask<'_>) -> Result<Ticket, Trouble> {
         self.ask_with(ask, &[])
     }
 
     /// The same, with the bytes of a write, as many as it says.
-    pub fn ask_with(&self, ask: Ask<'_>, bytes: &[&[u8]]) -> Result<Ticket, Trouble> {
+    pub(crate) fn ask_with(&self, ask: Ask<'_>, bytes: &[&[u8]]) -> Result<Ticket, Trouble> {
         let (to, reply) = bounded(1);
         let id = loop {
             let id = self.next.fetch_add(1, Ordering::Relaxed);
@@ -221,7 +221,7 @@ impl Connection {
     }
 
     /// It was done.
-    pub fn done(&self, ticket: Ticket) -> Result<(), Trouble> {
+    pub(super) fn done(&self, ticket: Ticket) -> Result<(), Trouble> {
         match self.reply(ticket)? {
             Reply::Status(Status { code: Status::OK, .. }) => Ok(()),
             Reply::Status(status) => Err(Trouble::Refused(status)),
@@ -230,7 +230,7 @@ impl Connection {
     }
 
     /// An open file or folder.
-    pub fn handle(&self, ticket: Ticket) -> Result<Vec<u8>, Trouble> {
+    pub(crate) fn handle(&self, ticket: Ticket) -> Result<Vec<u8>, Trouble> {
         match self.reply(ticket)? {
             Reply::Handle(handle) => Ok(handle),
             Reply::Status(status) if status.code != Status::OK => Err(Trouble::Refused(status)),
@@ -239,7 +239,7 @@ impl Connection {
     }
 
     /// Bytes of a file, at most `length`; `None` at its end.
-    pub fn data(&self, ticket: Ticket, length: usize) -> Result<Option<impl AsRef<[u8]> + use<>>, Trouble> {
+    pub(super) fn data(&self, ticket: Ticket, length: usize) -> Result<Option<impl AsRef<[u8]> + use<>>, Trouble> {
         struct Data(Vec<u8>, usize);
         impl AsRef<[u8]> for Data {
             fn as_ref(&self) -> &[u8] {
@@ -255,7 +255,7 @@ impl Connection {
     }
 
     /// Some rows of a folder; none at its end.
-    pub fn rows(&self, ticket: Ticket) -> Result<Option<Vec<Row>>, Trouble> {
+    pub(super) fn rows(&self, ticket: Ticket) -> Result<Option<Vec<Row>>, Trouble> {
         match self.reply(ticket)? {
             Reply::Rows(rows) => Ok(Some(rows)),
             Reply::Status(Status { code: Status::END, .. }) => Ok(None),
@@ -265,7 +265,7 @@ impl Connection {
     }
 
     /// What the server tells of a file.
-    pub fn attributes(&self, ticket: Ticket) -> Result<Attributes, Trouble> {
+    pub(super) fn attributes(&self, ticket: Ticket) -> Result<Attributes, Trouble> {
         match self.reply(ticket)? {
             Reply::Attributes(attributes) => Ok(attributes),
             Reply::Status(status) if status.code != Status::OK => Err(Trouble::Refused(status)),
@@ -274,7 +274,7 @@ impl Connection {
     }
 
     /// Bytes and files that may still be made; `None` when the server does not tell.
-    pub fn room(&self, path: &str) -> Option<(u64, u64)> {
+    pub(super) fn room(&self, path: &str) -> Option<(u64, u64)> {
         if !self.extensions.room {
             return None;
         }
@@ -326,7 +326,7 @@ impl Connection {
     }
 
     /// What ssh said last, after the connection broke.
-    pub fn last_words(&self) -> String {
+    pub(crate) fn last_words(&self) -> String {
         ssh::last_lines(&self.ssh.said(LAST_WORDS))
     }
 
@@ -361,7 +361,7 @@ impl Connection {
     }
 
     /// No more requests: the server ends when it has done what it was asked, and so does ssh.
-    pub fn say_goodbye(&self) {
+    pub(crate) fn say_goodbye(&self) {
         self.stdin.lock().unpoisoned().take();
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct Object {
 }
 
 impl Object {
-    pub fn close(self, connection: &Connection) {
+    pub(super) fn close(self, connection: &Connection) {
         // Nobody needs the answer.
         let _ = connection.ask(Ask::Close { handle: &self.handle });
     }

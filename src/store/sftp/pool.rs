@@ -57,7 +57,7 @@ impl std::ops::Deref for Lease<'_> {
 }
 
 impl Pool {
-    pub fn new(address: SftpAddress, options: SftpOptions) -> Self {
+    pub(super) fn new(address: SftpAddress, options: SftpOptions) -> Self {
         Self { address, options, state: Mutex::default(), changed: Condvar::new() }
     }
 
@@ -66,12 +66,12 @@ impl Pool {
     }
 
     /// Did a connection ever come about?
-    pub fn was_connected(&self) -> bool {
+    pub(crate) fn was_connected(&self) -> bool {
         self.state().ever
     }
 
     /// A connection for a call that moves about `bytes`.
-    pub fn take(&self, bytes: usize) -> Result<Lease<'_>, Verdict> {
+    pub(super) fn take(&self, bytes: usize) -> Result<Lease<'_>, Verdict> {
         let weight = bytes.saturating_add(REQUEST_WEIGHT);
         let mut state = self.state();
         let failures = state.failures;

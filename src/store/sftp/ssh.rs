@@ -78,7 +78,7 @@ pub(super) struct Ssh {
 
 impl Ssh {
     /// Starts it; what goes in and what comes out.
-    pub fn start(mut command: Command) -> io::Result<(Self, ChildStdin, ChildStdout)> {
+    pub(super) fn start(mut command: Command) -> io::Result<(Self, ChildStdin, ChildStdout)> {
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).spawn()?;
         let (Some(stdin), Some(stdout), Some(mut stderr)) = (process.stdin.take(), process.stdout.take(), process.stderr.take())
         else {
@@ -106,14 +106,14 @@ impl Ssh {
     }
 
     /// What is kept of what it said. Waits up to `patience` for it to have said all.
-    pub fn said(&self, patience: Duration) -> String {
+    pub(super) fn said(&self, patience: Duration) -> String {
         let _ = self.drained.recv_timeout(patience);
         let said = self.said.lock().unpoisoned();
         String::from_utf8_lossy(&said).into_owned()
     }
 
     /// Waits up to `patience` for it to end by itself, then ends it and what it started, at first kindly.
-    pub fn end(&self, patience: Duration) {
+    pub(super) fn end(&self, patience: Duration) {
         let mut process = self.process.lock().unpoisoned();
         // As long as the child is not reaped its number cannot belong to anyone else: only then is the group ours.
         let group = i32::try_from(process.id()).ok().and_then(Pid::from_raw);
@@ -130,7 +130,7 @@ impl Ssh {
     }
 
     /// Ends it at once; it is reaped when this is dropped.
-    pub fn kill(&self) {
+    pub(super) fn kill(&self) {
         let mut process = self.process.lock().unpoisoned();
         if let Ok(None) = process.try_wait()
             && let Some(group) = i32::try_from(process.id()).ok().and_then(Pid::from_raw)

@@ -137,7 +137,7 @@ pub(super) fn hello() -> Vec<u8> {
 
 impl Ask<'_> {
     /// The request as a packet.
-    pub fn encode(self, id: u32) -> Vec<u8> {
+    pub(super) fn encode(self, id: u32) -> Vec<u8> {
         let plain = |kind| Packet::new(kind, id);
         let extended = |name: &str| Packet::new(200, id).text(name.as_bytes());
         match self {
@@ -188,17 +188,17 @@ pub(super) struct Status {
 }
 
 impl Status {
-    pub const OK: u32 = 0;
-    pub const END: u32 = 1;
-    pub const NOT_FOUND: u32 = 2;
-    pub const DENIED: u32 = 3;
-    pub const BAD_MESSAGE: u32 = 5;
-    pub const UNSUPPORTED: u32 = 8;
+    pub(super) const OK: u32 = 0;
+    pub(crate) const END: u32 = 1;
+    pub(crate) const NOT_FOUND: u32 = 2;
+    pub(crate) const DENIED: u32 = 3;
+    pub(crate) const BAD_MESSAGE: u32 = 5;
+    pub(crate) const UNSUPPORTED: u32 = 8;
     // Of later versions of the protocol, but servers of version 3 send them too.
-    pub const EXISTS: u32 = 11;
-    pub const READ_ONLY: u32 = 12;
-    pub const NO_ROOM: u32 = 14;
-    pub const QUOTA: u32 = 15;
+    pub(crate) const EXISTS: u32 = 11;
+    pub(crate) const READ_ONLY: u32 = 12;
+    pub(crate) const NO_ROOM: u32 = 14;
+    pub(crate) const QUOTA: u32 = 15;
 }
 
 /// One row of a folder.

@@ -25,7 +25,7 @@ pub(in super::super) struct Client {
 
 impl Client {
     /// Finds one, and what its `config` says the files mean; no answer where it is missing or fails.
-    pub fn find(project: &Project, mut environment: Environment, stop: &Stop) -> Result<(Self, Option<Model>), SourceError> {
+    pub(crate) fn find(project: &Project, mut environment: Environment, stop: &Stop) -> Result<(Self, Option<Model>), SourceError> {
         environment.pass_for_prefix();
         let there = |program: &str| is_there(program, &environment);
         let mut works = None;
@@ -49,17 +49,17 @@ impl Client {
     }
 
     /// `docker` or `podman`.
-    pub fn engine(&self) -> &'static str {
+    pub(crate) fn engine(&self) -> &'static str {
         self.engine
     }
 
     /// What its programs, and those behind them, must see.
-    pub fn environment(&self) -> &Environment {
+    pub(crate) fn environment(&self) -> &Environment {
         &self.environment
     }
 
     /// What stands before a program to run it inside a service. Without compose the container goes by one of `names`.
-    pub fn run_in(&self, service: &str, names: &[String], stop: &Stop) -> Result<Vec<String>, SourceError> {
+    pub(crate) fn run_in(&self, service: &str, names: &[String], stop: &Stop) -> Result<Vec<String>, SourceError> {
         if let Some(name) = self.container(names, stop)? {
             return Ok([self.engine, "exec", "-i", &name].map(String::from).to_vec());
         }
@@ -88,7 +88,7 @@ impl Client {
     }
 
     /// The address of a service whose port is not published, as it is by default.
-    pub fn address(&self, service: &str, names: &[String], stop: &Stop) -> Result<String, SourceError> {
+    pub(crate) fn address(&self, service: &str, names: &[String], stop: &Stop) -> Result<String, SourceError> {
         let engine = self.engine;
         let asked = |argv: Vec<String>| match ask(&argv, &self.environment, stop) {
             Err(SourceError::Stopped) => Err(SourceError::Stopped),
@@ -114,7 +114,7 @@ impl Client {
     }
 
     /// Where a volume is on this host; none when it is not known.
-    pub fn volume_folder(&self, name: &str, stop: &Stop) -> Result<Option<String>, SourceError> {
+    pub(crate) fn volume_folder(&self, name: &str, stop: &Stop) -> Result<Option<String>, SourceError> {
         if !self.has_engine {
             return Ok(None);
         }

@@ -10,7 +10,7 @@ use super::interpolate::{Lookup, interpolate};
 const MAX_FILE: u64 = 1 << 20;
 
 /// A file of settings, at most 1 MiB of it.
-pub fn read_small(path: &Path) -> io::Result<String> {
+pub(crate) fn read_small(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path)?;
     if !file.metadata()?.is_file() {
@@ -24,7 +24,7 @@ pub fn read_small(path: &Path) -> io::Result<String> {
 }
 
 /// The variables of a file. `outside` is what it may refer to beside its own lines, and wins over them; `raw` replaces nothing.
-pub fn parse(text: &str, outside: Lookup<'_>, raw: bool) -> BTreeMap<String, String> {
+pub(super) fn parse(text: &str, outside: Lookup<'_>, raw: bool) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
     while !rest.is_empty() {

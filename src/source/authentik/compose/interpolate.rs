@@ -5,13 +5,13 @@
 const MAX_DEPTH: usize = 16;
 
 /// Where variables are looked up.
-pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// A text with its variables replaced, and the first variable that has neither a value nor a default; else why it is refused.
-pub type Replaced = Result<(String, Option<String>), String>;
+pub(crate) type Replaced = Result<(String, Option<String>), String>;
 
 /// Replaces the variables of a text.
-pub fn interpolate(text: &str, lookup: Lookup<'_>) -> Replaced {
+pub(crate) fn interpolate(text: &str, lookup: Lookup<'_>) -> Replaced {
     let mut unset = None;
     let replaced = replace(text, lookup, &mut unset, 0)?;
     Ok((replaced, unset))

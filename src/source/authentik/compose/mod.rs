@@ -35,17 +35,17 @@ pub(super) struct Variables {
 
 impl Variables {
     /// A variable as it stands.
-    pub fn get(&self, name: &str) -> Option<String> {
+    pub(super) fn get(&self, name: &str) -> Option<String> {
         self.process.get(name).or_else(|| self.file.get(name).map(String::as_str)).map(str::to_owned)
     }
 
     /// A variable of the process.
-    pub fn of_process(&self, name: &str) -> Option<&str> {
+    pub(super) fn of_process(&self, name: &str) -> Option<&str> {
         self.process.get(name)
     }
 
     /// A variable of `.env`.
-    pub fn of_file(&self, name: &str) -> Option<&str> {
+    pub(crate) fn of_file(&self, name: &str) -> Option<&str> {
         self.file.get(name).map(String::as_str)
     }
 }
@@ -66,7 +66,7 @@ pub(super) struct Project {
 
 impl Project {
     /// `place` is the folder or the file; without it the current folder if it looks like a deployment, else `/`.
-    pub fn find(place: Option<&Path>, process: &Environment) -> Result<Self, SourceError> {
+    pub(super) fn find(place: Option<&Path>, process: &Environment) -> Result<Self, SourceError> {
         let (folder, given) = match place {
             Some(place) if place.is_dir() => (place.to_owned(), None),
             Some(place) if place.is_file() => {
@@ -130,7 +130,7 @@ impl Project {
     }
 
     /// What relative paths of the compose files are relative to.
-    pub fn project_folder(&self) -> &Path {
+    pub(crate) fn project_folder(&self) -> &Path {
         self.files.first().and_then(|file| file.parent()).unwrap_or(&self.folder)
     }
 
@@ -176,7 +176,7 @@ pub(super) struct Compose {
 
 impl Compose {
     /// Asks compose, or reads the files; `None` without compose files.
-    pub fn read(project: &Project, environment: &Environment, stop: &Stop) -> Result<Option<Self>, SourceError> {
+    pub(super) fn read(project: &Project, environment: &Environment, stop: &Stop) -> Result<Option<Self>, SourceError> {
         if project.files.is_empty() {
             return Ok(None);
         }
@@ -221,7 +221,7 @@ impl Compose {
     }
 
     /// The name that docker has for a volume of the compose file.
-    pub fn volume_name(&self, key: &str) -> String {
+    pub(crate) fn volume_name(&self, key: &str) -> String {
         let named = self.model.volumes.get(key).and_then(|volume| volume.name.clone());
         named.unwrap_or_else(|| format!("{}_{key}", self.name))
     }
@@ -234,12 +234,12 @@ impl Compose {
     }
 
     /// What stands before a program to run it inside a service: no terminal, it would change bytes.
-    pub fn run_in(&self, service: &str, stop: &Stop) -> Result<Vec<String>, SourceError> {
+    pub(crate) fn run_in(&self, service: &str, stop: &Stop) -> Result<Vec<String>, SourceError> {
         self.client.run_in(service, &self.container_names(service), stop)
     }
 
     /// The address of a service inside docker.
-    pub fn address(&self, service: &str, stop: &Stop) -> Result<String, SourceError> {
+    pub(super) fn address(&self, service: &str, stop: &Stop) -> Result<String, SourceError> {
         self.client.address(service, &self.container_names(service), stop)
     }
 }

@@ -17,7 +17,7 @@ const MAX_FILES: usize = 64;
 
 /// A named volume.
 #[derive(Clone, Debug, Default)]
-pub struct Volume {
+pub(crate) struct Volume {
     /// Its name for docker; none: made of the project's and its own.
     pub name: Option<String>,
     /// The folder of the host that it is (`driver_opts` with `o: bind`).
@@ -28,7 +28,7 @@ pub struct Volume {
 
 /// A secret or a config.
 #[derive(Clone, Debug)]
-pub enum Given {
+pub(crate) enum Given {
     /// In a file.
     File(PathBuf),
     /// In the compose file itself.
@@ -41,7 +41,7 @@ pub enum Given {
 
 /// A deployment.
 #[derive(Clone, Debug, Default)]
-pub struct Model {
+pub(crate) struct Model {
     /// The name of the project.
     pub name: Option<String>,
     /// Its services.
@@ -58,7 +58,7 @@ pub struct Model {
 
 impl Model {
     /// Reads `files`, each over those before it. Paths are relative to `folder`.
-    pub fn read(files: &[PathBuf], folder: &Path, lookup: Lookup<'_>) -> Result<Self, SourceError> {
+    pub(crate) fn read(files: &[PathBuf], folder: &Path, lookup: Lookup<'_>) -> Result<Self, SourceError> {
         let mut model = Self::default();
         let context = Context { folder, lookup };
         for file in files {
@@ -70,7 +70,7 @@ impl Model {
     }
 
     /// From the answer of `docker compose config --format json`, in which paths are absolute and `$` is written `$$`.
-    pub fn of_answer(answer: &serde_json::Value, by: &str) -> Result<Self, SourceError> {
+    pub(crate) fn of_answer(answer: &serde_json::Value, by: &str) -> Result<Self, SourceError> {
         let mut node = Node::of_json(answer, &Place::of_file(Path::new(by)));
         node.change_texts(&mut |text| Ok((text.replace("$$", "$"), None)))?;
         let mut model = Self::default();
@@ -230,7 +230,7 @@ impl Model {
     }
 
     /// Drops what does not run, and reads the files of variables of the rest.
-    pub fn complete(&mut self, profiles: &[String], lookup: Lookup<'_>) -> Result<(), SourceError> {
+    pub(crate) fn complete(&mut self, profiles: &[String], lookup: Lookup<'_>) -> Result<(), SourceError> {
         for (_, service) in self.services.iter_mut().filter(|(_, service)| service.is_active(profiles)) {
             service.complete(lookup)?;
         }

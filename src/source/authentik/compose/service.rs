@@ -10,7 +10,7 @@ use super::yaml::{Merge, Node, Place, Value};
 
 /// What is mounted somewhere in a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mounted {
+pub(crate) enum Mounted {
     /// A folder or file of the host.
     Path(PathBuf),
     /// A named volume, by its name in the compose file.
@@ -21,7 +21,7 @@ pub enum Mounted {
 
 /// A mount, and where it is said.
 #[derive(Clone, Debug)]
-pub struct Mount {
+pub(crate) struct Mount {
     /// What is mounted.
     pub what: Mounted,
     /// Where the file says so.
@@ -32,7 +32,7 @@ pub struct Mount {
 
 /// An `env_file`.
 #[derive(Clone, Debug)]
-pub struct EnvFile {
+pub(crate) struct EnvFile {
     /// The file.
     pub path: PathBuf,
     /// Is a missing one an error?
@@ -44,7 +44,7 @@ pub struct EnvFile {
 
 /// A service.
 #[derive(Clone, Debug, Default)]
-pub struct Service {
+pub(crate) struct Service {
     /// The image, without a default.
     pub image: Option<String>,
     /// The Dockerfile that its image is built from.
@@ -68,7 +68,7 @@ pub struct Service {
 }
 
 /// What relative paths and `~` of a file mean.
-pub struct Context<'a> {
+pub(crate) struct Context<'a> {
     /// The folder that paths are relative to.
     pub folder: &'a Path,
     /// Variables.
@@ -77,7 +77,7 @@ pub struct Context<'a> {
 
 impl Context<'_> {
     /// A path of the file as a path of the host.
-    pub fn path(&self, text: &str, place: &Place) -> Result<PathBuf, SourceError> {
+    pub(crate) fn path(&self, text: &str, place: &Place) -> Result<PathBuf, SourceError> {
         let path = match text.strip_prefix('~') {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => {
                 let home = (self.lookup)("HOME").ok_or_else(|| place.refuse("`~` in a path, and HOME is not set"))?;
@@ -91,7 +91,7 @@ impl Context<'_> {
 }
 
 /// Without `.` and `..`, as compose does it: by the text alone.
-pub fn tidy(path: &Path) -> PathBuf {
+pub(crate) fn tidy(path: &Path) -> PathBuf {
     let mut tidy = PathBuf::new();
     for part in path.components() {
         match part {
@@ -107,7 +107,7 @@ pub fn tidy(path: &Path) -> PathBuf {
 
 impl Service {
     /// Puts what a file says over what is known, as compose merges files.
-    pub fn apply(&mut self, node: &Node, context: &Context<'_>) -> Result<(), SourceError> {
+    pub(crate) fn apply(&mut self, node: &Node, context: &Context<'_>) -> Result<(), SourceError> {
         for (key, node) in node.map("a service")? {
             if node.merge != Merge::Join {
                 self.forget(key);
@@ -174,7 +174,7 @@ impl Service {
     }
 
     /// Reads the files of variables: what the service itself says wins over them.
-    pub fn complete(&mut self, lookup: Lookup<'_>) -> Result<(), SourceError> {
+    pub(crate) fn complete(&mut self, lookup: Lookup<'_>) -> Result<(), SourceError> {
         let mut all = BTreeMap::new();
         for file in &self.env_files {
             match dotenv::read_small(&file.path) {
@@ -192,18 +192,18 @@ impl Service {
     }
 
     /// A variable as the service sees it.
-    pub fn variable(&self, name: &str) -> Option<&str> {
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
         self.environment.get(name).and_then(Option::as_deref)
     }
 
     /// Is it one of those that run?
-    pub fn is_active(&self, active: &[String]) -> bool {
+    pub(crate) fn is_active(&self, active: &[String]) -> bool {
         self.profiles.is_empty()
             || self.profiles.iter().any(|profile| active.contains(profile) || active.iter().any(|all| all == "*"))
     }
 
     /// The repository of its image: `ghcr.io/goauthentik/server` of `ghcr.io/goauthentik/server:2025.10.1@sha256:...`.
-    pub fn image_name(&self) -> &str {
+    pub(crate) fn image_name(&self) -> &str {
         let image = self.image.as_deref().unwrap_or_default();
         let image = image.split('@').next().unwrap_or_default();
         match image.rsplit_once(':') {
@@ -214,7 +214,7 @@ impl Service {
     }
 
     /// The tag of its image.
-    pub fn image_tag(&self) -> Option<&str> {
+    pub(crate) fn image_tag(&self) -> Option<&str> {
         let image = self.image.as_deref()?.split('@').next()?;
         image.strip_prefix(self.image_name())?.strip_prefix(':')
     }

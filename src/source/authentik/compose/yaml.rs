@@ -16,7 +16,7 @@ const MAX_DEPTH: usize = 64;
 
 /// Where something stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub(crate) struct Place {
     file: Arc<Path>,
     /// From 1; 0 for a file as a whole.
     line: usize,
@@ -24,12 +24,12 @@ pub struct Place {
 
 impl Place {
     /// A file as a whole.
-    pub fn of_file(file: &Path) -> Self {
+    pub(crate) fn of_file(file: &Path) -> Self {
         Self { file: file.into(), line: 0 }
     }
 
     /// The refusal of what stands here.
-    pub fn refuse(&self, why: impl std::fmt::Display) -> SourceError {
+    pub(crate) fn refuse(&self, why: impl std::fmt::Display) -> SourceError {
         SourceError::Settings(format!("{self}: {why}"))
     }
 }
@@ -45,7 +45,7 @@ impl std::fmt::Display for Place {
 
 /// What an override file does with the value below it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Merge {
+pub(crate) enum Merge {
     /// It joins the value below.
     #[default]
     Join,
@@ -57,7 +57,7 @@ pub enum Merge {
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
-pub struct Node {
+pub(crate) struct Node {
     /// The value.
     pub value: Value,
     /// Where it begins.
@@ -68,7 +68,7 @@ pub struct Node {
 
 /// The kinds of values.
 #[derive(Clone, Debug)]
-pub enum Value {
+pub(crate) enum Value {
     /// Nothing: `null`, `~`, or no text at all.
     Null,
     /// A text, a number, a truth value: the reader decides.
@@ -85,13 +85,13 @@ pub enum Value {
 }
 
 /// The documents of a file, which compose reads as if they were files of their own.
-pub fn read(path: &Path) -> Result<Vec<Node>, SourceError> {
+pub(super) fn read(path: &Path) -> Result<Vec<Node>, SourceError> {
     let text = read_small(path).map_err(|error| SourceError::Io { what: format!("cannot read {}", path.display()), error })?;
     parse(&text, path)
 }
 
 /// The same, from the text; `path` is for messages.
-pub fn parse(text: &str, path: &Path) -> Result<Vec<Node>, SourceError> {
+pub(super) fn parse(text: &str, path: &Path) -> Result<Vec<Node>, SourceError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut builder = Builder { events: Parser::new_from_str(text), file: path.into(), anchors: Vec::new(), nodes: 0 };
     let mut documents = Vec::new();
@@ -223,7 +223,7 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Value {
 
 impl Node {
     /// A node of an answer in JSON.
-    pub fn of_json(json: &serde_json::Value, place: &Place) -> Self {
+    pub(crate) fn of_json(json: &serde_json::Value, place: &Place) -> Self {
         let below = |json| Self::of_json(json, place);
         let text = |text: String| Value::Scalar { text, unset: None };
         let value = match json {
@@ -248,7 +248,7 @@ impl Node {
     }
 
     /// Changes every text below, and notes the variable without a value that `change` found in it.
-    pub fn change_texts(&mut self, change: &mut dyn FnMut(&str) -> Replaced) -> Result<(), SourceError> {
+    pub(crate) fn change_texts(&mut self, change: &mut dyn FnMut(&str) -> Replaced) -> Result<(), SourceError> {
         match &mut self.value {
             Value::Null => Ok(()),
             Value::Scalar { text, unset } => {
@@ -263,7 +263,7 @@ impl Node {
     }
 
     /// The entries of a mapping; none for null.
-    pub fn map(&self, what: &str) -> Result<&[(String, Self)], SourceError> {
+    pub(crate) fn map(&self, what: &str) -> Result<&[(String, Self)], SourceError> {
         match &self.value {
             Value::Map(entries) => Ok(entries),
             Value::Null => Ok(&[]),
@@ -272,7 +272,7 @@ impl Node {
     }
 
     /// The items of a list; none for null.
-    pub fn list(&self, what: &str) -> Result<&[Self], SourceError> {
+    pub(crate) fn list(&self, what: &str) -> Result<&[Self], SourceError> {
         match &self.value {
             Value::List(items) => Ok(items),
             Value::Null => Ok(&[]),
@@ -281,7 +281,7 @@ impl Node {
     }
 
     /// One item, or a list of them.
-    pub fn items(&self) -> &[Self] {
+    pub(crate) fn items(&self) -> &[Self] {
         match &self.value {
             Value::List(items) => items,
             Value::Null => &[],
@@ -290,7 +290,7 @@ impl Node {
     }
 
     /// The value of a key of this mapping.
-    pub fn get(&self, key: &str) -> Option<&Self> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
         match &self.value {
             Value::Map(entries) => entries.iter().find(|(name, _)| name == key).map(|(_, node)| node),
             _ => None,
@@ -298,7 +298,7 @@ impl Node {
     }
 
     /// The text; empty for null.
-    pub fn text(&self, what: &str) -> Result<&str, SourceError> {
+    pub(crate) fn text(&self, what: &str) -> Result<&str, SourceError> {
         match &self.value {
             Value::Scalar { text, .. } => Ok(text),
             Value::Null => Ok(""),
@@ -307,7 +307,7 @@ impl Node {
     }
 
     /// The text under a key, if it is there and not empty.
-    pub fn text_of(&self, key: &str) -> Result<Option<&str>, SourceError> {
+    pub(crate) fn text_of(&self, key: &str) -> Result<Option<&str>, SourceError> {
         match self.get(key) {
             Some(node) => Ok(Some(node.text(key)?).filter(|text| !text.is_empty())),
             None => Ok(None),
@@ -315,7 +315,7 @@ impl Node {
     }
 
     /// A truth value under a key.
-    pub fn truth_of(&self, key: &str, otherwise: bool) -> Result<bool, SourceError> {
+    pub(crate) fn truth_of(&self, key: &str, otherwise: bool) -> Result<bool, SourceError> {
         let Some(node) = self.get(key) else { return Ok(otherwise) };
         match node.text(key)?.to_ascii_lowercase().as_str() {
             "true" | "yes" | "on" | "y" => Ok(true),
