@@ -14,7 +14,7 @@ use crate::restore::compare::{holds_chunk, holds_pieces, same_metadata, zero_run
 use crate::restore::file::{FileJob, Handles, Way};
 use crate::restore::plan::{Action, Piece, Segment, Window};
 use crate::restore::tally::add;
-use crate::restore::{RestoreError, Run, check, is_damage};
+use crate::restore::{RestoreError, Run, check, is_loss};
 
 /// A chunk to be read: which piece of which segment it is for.
 type Wanted = (ChunkType, ChunkId, (u32, u32));
@@ -229,7 +229,7 @@ impl<'a> Executor<'a> {
         };
         match write() {
             Ok(()) => Ok(()),
-            Err(RestoreError::Repository(error)) if is_damage(&error) => {
+            Err(RestoreError::Repository(error)) if is_loss(&error) => {
                 job.fail(error.to_string(), true);
                 Ok(())
             }
@@ -254,7 +254,7 @@ impl<'a> Executor<'a> {
                     self.piece(job, piece, bytes)?;
                 }
                 Ok(_) => job.fail("a chunk has another length than the file says".to_owned(), true),
-                Err(error) if is_damage(&error) => job.fail(error.to_string(), true),
+                Err(error) if is_loss(&error) => job.fail(error.to_string(), true),
                 Err(error) => return Err(error.into()),
             }
             self.done(job, 1)

@@ -11,7 +11,7 @@ use crate::restore::execute::Executor;
 use crate::restore::file::{FileJob, Way};
 use crate::restore::plan::{FolderJob, LinkJob};
 use crate::restore::tally::{add, count};
-use crate::restore::{Failure, IN_THE_WAY, Overwrite, RestoreError, Run, is_damage};
+use crate::restore::{Failure, IN_THE_WAY, Overwrite, RestoreError, Run, is_loss};
 
 /// The kernel takes no longer value of an attribute.
 const XATTR_SIZE_MAX: u64 = 64 << 10;
@@ -43,7 +43,7 @@ impl Executor<'_> {
             match finished {
                 Ok(()) => {}
                 Err(RestoreError::Filesystem(error)) => self.refused(job, error)?,
-                Err(RestoreError::Repository(error)) if is_damage(&error) => job.fail(error.to_string(), true),
+                Err(RestoreError::Repository(error)) if is_loss(&error) => job.fail(error.to_string(), true),
                 Err(error) => return Err(error),
             }
         }
@@ -216,7 +216,7 @@ impl Run<'_> {
     pub(super) fn readable_attributes<'n>(&self, path: &[u8], node: &'n Node) -> Result<Cow<'n, Node>, RestoreError> {
         match self.with_attributes(node) {
             Ok(node) => Ok(node),
-            Err(error) if is_damage(&error) => {
+            Err(error) if is_loss(&error) => {
                 self.tally.failure(Failure { path: path.to_vec(), detail: error.to_string(), damage: true });
                 Ok(Cow::Borrowed(node))
             }

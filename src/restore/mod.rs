@@ -257,7 +257,7 @@ impl RestoreError {
 }
 
 /// Is this the loss of some stored thing, rather than of the way to all of them?
-fn is_damage(error: &RepositoryError) -> bool {
+fn is_loss(error: &RepositoryError) -> bool {
     use RepositoryError as E;
     matches!(
         error,

@@ -4,7 +4,7 @@ use crate::filesystem::{ExcludeError, Excludes};
 use crate::format::tree::{Node, NodeKind};
 use crate::monitor::Stop;
 use crate::repository::Reader;
-use crate::restore::{RestoreError, Start, is_damage};
+use crate::restore::{RestoreError, Start, is_loss};
 
 /// What becomes of one entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,7 +76,7 @@ pub(crate) fn check_includes(reader: &Reader, start: &Start, include: &[String],
             });
             match walked {
                 // What is damaged might have matched. The restore itself tells of the damage.
-                Err(RestoreError::Repository(error)) if is_damage(&error) => return Ok(()),
+                Err(RestoreError::Repository(error)) if is_loss(&error) => return Ok(()),
                 other => other?,
             }
         }

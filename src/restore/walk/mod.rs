@@ -19,7 +19,7 @@ use crate::restore::file::FileJob;
 use crate::restore::plan::{Action, FirstName, FolderJob, LinkJob, Piece, Place, Segment, Window, WindowSize, decide};
 use crate::restore::select::Selected;
 use crate::restore::tally::count;
-use crate::restore::{Failure, IN_THE_WAY, Overwrite, RestoreError, Run, Start, is_damage};
+use crate::restore::{Failure, IN_THE_WAY, Overwrite, RestoreError, Run, Start, is_loss};
 
 pub(crate) use forecast::Forecast;
 
@@ -147,7 +147,7 @@ impl<'a> Walker<'a> {
     }
 
     fn damaged_folder(&self, path: &[u8], error: RepositoryError) -> Result<(), RestoreError> {
-        if !is_damage(&error) {
+        if !is_loss(&error) {
             return Err(error.into());
         }
         let detail = format!("entries of this folder are lost: {error}");
@@ -449,7 +449,7 @@ impl<'a> Walker<'a> {
         match listed {
             Ok(()) if offset == job.node.size => {}
             Ok(()) => job.fail("its content has another length than it should".to_owned(), true),
-            Err(RestoreError::Repository(error)) if is_damage(&error) => job.fail(error.to_string(), true),
+            Err(RestoreError::Repository(error)) if is_loss(&error) => job.fail(error.to_string(), true),
             Err(error) => return Err(error),
         }
         Ok(())
