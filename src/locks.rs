@@ -1,7 +1,7 @@
 //! What a thread that panicked while it held a lock means to the others: nothing.
 //!
-//! The panic itself ends the run where its thread is joined. What the lock guards is counters, queues and caches, which are whole
-//! between any two statements, so the other threads go on with it.
+//! The panic itself ends the run where its thread is joined. What the lock guards is counters, queues and caches, which
+//! are whole between any two statements, so the other threads go on with it.
 
 use std::sync::LockResult;
 

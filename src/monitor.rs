@@ -53,7 +53,7 @@ pub trait Monitor: Send + Sync {
     fn uploaded(&self, _bytes: u64) {}
     /// One entry was finished (`-v` shows them): what happened ("new", "changed", "unmodified", "restored" ...) and its path.
     fn entry(&self, _action: &'static str, _path: &[u8], _bytes: u64) {}
-    /// Is anybody interested in [`Monitor::entry`]? Making its path costs something for every file.
+    /// Does this monitor use [`Monitor::entry`]? Making its path costs something for every file.
     fn wants_entries(&self) -> bool {
         false
     }
@@ -83,7 +83,7 @@ impl Stop {
     pub fn new() -> Self {
         Self::default()
     }
-    /// The flag itself, for a signal handler.
+    /// The flag itself, for a signal handler to set.
     pub fn flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.0)
     }

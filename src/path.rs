@@ -1,6 +1,7 @@
 //! Paths inside a snapshot or below a folder: names with `/` between, as raw bytes, relative to some folder.
 //!
-//! A name is one step down and nothing else. Names of stored objects are [`crate::store::Name`]s and have rules of their own.
+//! A name is one step down and nothing else. Names of stored objects are [`crate::store::Name`]s and have rules of
+//! their own.
 
 /// Is this one step down: not empty, not `.` or `..`, without `/` and without a zero byte?
 pub fn is_name(name: &[u8]) -> bool {

@@ -111,8 +111,9 @@ impl StoreError {
         &self.detail
     }
 
-    /// Does this error say that one object is damaged, rather than that the store does not answer? A failed read on a local disk is a bad
-    /// sector or a wrong mode of this one file. A remote store that fails says nothing about the object.
+    /// Does this error say that one object is damaged, rather than that the store does not answer? A failed read on a
+    /// local disk is a bad sector or a wrong mode of this one file. A remote store that fails says nothing about the
+    /// object.
     pub(crate) fn is_damage(&self, unit: ReadUnit) -> bool {
         match self.kind {
             StoreErrorKind::Size { .. } => true,

@@ -1,8 +1,8 @@
 //! A store in a folder: one file per object, published whole or not at all, and on the disk before a call returns.
 //!
-//! An object is written to `tmp/<random>` in the same file system, synced, moved to its name without replacing anything, and the folder
-//! synced. Every path below the root is walked one step at a time without following symbolic links, so nobody who can place a link in
-//! the store can point esker elsewhere. Folders have mode 0700, files 0600 (less the umask).
+//! An object is written to `tmp/<random>` in the same file system, synced, and moved to its name without replacing
+//! anything. Then the folder is synced. Every path below the root is walked one step at a time without following symbolic
+//! links, so a link that an attacker places in the store leads nowhere. Folders have mode 0700, files 0600 (less the umask).
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -26,12 +26,12 @@ const TMP: &str = "tmp";
 /// A leftover of a killed process is removed when it is this much older, in seconds, than a file made now (on the file system's clock).
 const LEFTOVER_AGE_SECONDS: i64 = 24 * 3600;
 const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-/// Without `NONBLOCK`, opening a fifo somebody left in the store would wait for ever.
+/// Without `NONBLOCK`, opening a fifo in the store would wait for ever.
 const READ: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
 
-/// What the store asked of the file system, in the order it was done. Paths are below the store's folder, "" is the folder itself.
+/// What the store asked of the file system, in order. Paths are below the store's folder, "" is the folder itself.
 ///
-/// A power cut keeps what was synced and any part of the rest: whoever watches can tell what may be left (`tests/crash.rs` does).
+/// A power cut keeps what was synced and any part of the rest, so these steps tell what may be left (see `tests/crash.rs`).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum DiskStep {
     /// A folder was made.
@@ -48,7 +48,7 @@ pub enum DiskStep {
     Removed(String),
 }
 
-/// Is told what a store did; see [`LocalStore::watched`].
+/// Receives what a store did; see [`LocalStore::watched`].
 pub(crate) type Watch = Box<dyn Fn(DiskStep) + Send + Sync>;
 
 /// Objects as files below one folder.
@@ -56,26 +56,26 @@ pub struct LocalStore {
     path: PathBuf,
     /// Held open: a disk that is in use cannot be unmounted and leave an empty folder that looks like an empty store.
     root: OnceLock<OwnedFd>,
-    /// Folders whose entry in their parent was synced by this store: another process may have made one and died before that.
+    /// Folders whose entry in their parent this store has synced. Another process may have made one and died before that.
     settled: Mutex<HashSet<String>>,
     temporary_prefix: u64,
     temporary_next: AtomicU64,
     swept: Once,
-    /// Cleared when the file system turns out not to know `RENAME_NOREPLACE` (NFS, some FUSE): then hard links publish.
+    /// Cleared when the file system does not know `RENAME_NOREPLACE` (NFS, some FUSE). Then hard links publish.
     renames: AtomicBool,
     watch: Option<Watch>,
 }
 
 impl LocalStore {
-    /// The store in the folder `path`. Touches nothing: whether it is there shows with the first call.
+    /// The store in the folder `path`. It touches nothing. The first call shows whether the store is there.
     pub fn open(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
         Self {
-            // Later changes of the working directory must not move the store; without one there is nothing to be relative to.
+            // Later changes of the working directory must not move the store.
             path: std::path::absolute(&path).unwrap_or(path),
             root: OnceLock::new(),
             settled: Mutex::default(),
-            // Not for secrecy: two stores should rarely try the same name. O_EXCL decides.
+            // This is not for secrecy: two stores should rarely try the same name. O_EXCL decides.
             temporary_prefix: std::hash::RandomState::new().build_hasher().finish(),
             temporary_next: AtomicU64::new(0),
             swept: Once::new(),
@@ -84,7 +84,7 @@ impl LocalStore {
         }
     }
 
-    /// The same, and `watch` is told of every change: for tests that cut the power.
+    /// The same, and `watch` receives every change: for tests that cut the power.
     pub fn watched(path: impl Into<PathBuf>, watch: Watch) -> Self {
         Self { watch: Some(watch), ..Self::open(path) }
     }
@@ -192,7 +192,7 @@ impl LocalStore {
             }
         };
         let mut temporary = Temporary { folder, name, file, moved: false };
-        // Tells whoever sweeps that its writer lives; a file system without locks is swept by nobody.
+        // The lock tells a sweep that the writer lives. A file system without locks is never swept.
         let _ = fs::flock(&temporary.file, FlockOperation::NonBlockingLockExclusive);
         self.swept.call_once(|| sweep(&temporary));
         write_all(&mut temporary.file, contents).map_err(|error| self.failed("write to", TMP, error))?;
@@ -207,7 +207,7 @@ impl LocalStore {
         if planted::is("skipped-fsync") {
             return Ok(());
         }
-        // A failed sync may have dropped the pages: it is never tried again on this file, which goes away with `temporary`.
+        // A failed sync may have dropped the pages, so it is never repeated on this file, which goes away with `temporary`.
         temporary.file.sync_all().map_err(|error| self.failed("sync a file in", TMP, error))?;
         self.tell(|| DiskStep::Synced(temporary.path()));
         Ok(())
@@ -287,7 +287,7 @@ impl LocalStore {
             if name.as_str() == TMP {
                 continue;
             }
-            // Whatever vanishes while we look was deleted, which a listing may show or not.
+            // An object that vanishes during a listing was deleted. A listing may show it or not.
             if !matches!(entry.file_type(), FileType::Directory | FileType::RegularFile | FileType::Unknown) {
                 continue;
             }
@@ -453,7 +453,7 @@ impl Drop for Temporary {
     }
 }
 
-/// Removes what killed processes left in the folder of `mine`: old, and locked by nobody. A comfort; every error only leaves things lying.
+/// Removes what killed processes left in the folder of `mine`: files that are old and not locked. After an error they stay.
 fn sweep(mine: &Temporary) {
     let (Ok(dir), Ok(now)) = (Dir::read_from(&mine.folder), fs::fstat(&mine.file)) else { return };
     for entry in dir.flatten().filter(|entry| matches!(entry.file_type(), FileType::RegularFile | FileType::Unknown)) {

@@ -43,7 +43,7 @@ pub enum LocationError {
     /// A kind of store that esker knows and this build leaves out.
     #[error("{0}: stores are not in this build (cargo feature {0}); it knows {known}", known = known())]
     NotInThisBuild(String),
-    /// A scheme nobody knows, or a path that looks like one.
+    /// An unknown scheme, or a path that looks like one.
     #[error("unknown kind of store {0}: (if it is a path, begin it with ./ or /)")]
     Unknown(String),
     /// A remote store whose address has not the right shape.

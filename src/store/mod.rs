@@ -1,8 +1,8 @@
 //! The store: names to sealed bytes, on a disk or far away.
 //!
-//! A store is a few verbs over names and bytes. Objects are immutable: written once, complete, under their final name. Wrappers
-//! (retry, limit, faults) are stores that hold stores; one suite (`tests/store.rs`) tests them all. This room leans on nothing and
-//! knows neither keys nor formats: what it holds is sealed before it arrives.
+//! A store is a few verbs over names and bytes. Objects are immutable: each is written once, complete, under its final
+//! name. Wrappers (retry, limit, faults) are stores that hold stores. One suite (`tests/store.rs`) tests them all. This
+//! room imports no other and knows neither keys nor formats, because everything is sealed before it arrives.
 
 use std::fmt;
 use std::sync::Arc;
@@ -79,7 +79,8 @@ pub struct Entry {
 pub enum ReadUnit {
     /// Exact ranges: a local disk.
     Exact,
-    /// Whole windows of 256 KiB, above half of an object the whole object: whoever serves a remote store sees the ranges.
+    /// Whole windows of 256 KiB, and above half of an object the whole object. The server of a remote store sees the
+    /// ranges.
     Window,
 }
 
@@ -91,38 +92,41 @@ pub trait Store: Send + Sync {
     /// Where this is, for messages; never holds a secret.
     fn location(&self) -> String;
 
-    /// Creates `name` with the concatenation of `parts`, durably, or fails with [`StoreErrorKind::Exists`] when the name is taken.
-    /// Of many concurrent calls for one name exactly one succeeds. After an error nothing, or the complete object, stands there.
+    /// Creates `name` with the concatenation of `parts`, durably, or fails with [`StoreErrorKind::Exists`] when the
+    /// name is taken. Of many concurrent calls for one name exactly one succeeds. After an error the name holds
+    /// nothing, or the complete object.
     fn create(&self, name: &Name, parts: &[&[u8]]) -> Result<(), StoreError>;
 
-    /// The same with parts that the store may hold on to: one that sends them later than it is called, or twice, needs no copy of them.
+    /// The same with parts that the store may keep: a store that sends them later, or twice, needs no copy of them.
     fn create_shared(&self, name: &Name, parts: &[Arc<Vec<u8>>]) -> Result<(), StoreError> {
         let parts: Vec<&[u8]> = parts.iter().map(|part| part.as_slice()).collect();
         self.create(name, &parts)
     }
 
-    /// Replaces or creates `name`, atomically and durably: `repair` only.
+    /// Replaces or creates `name`, atomically and durably. Only `repair` does that.
     fn replace(&self, name: &Name, parts: &[&[u8]]) -> Result<(), StoreError>;
 
-    /// The whole object; an object above `size_max` bytes is [`StoreErrorKind::Size`], before anything is allocated for it.
+    /// The whole object. An object above `size_max` bytes is [`StoreErrorKind::Size`], before anything is allocated for
+    /// it.
     fn get(&self, name: &Name, size_max: u64) -> Result<Vec<u8>, StoreError>;
 
-    /// Exactly `length` bytes from `offset`; a range beyond the end is [`StoreErrorKind::Size`].
+    /// Exactly `length` bytes from `offset`. A range beyond the end is [`StoreErrorKind::Size`].
     fn get_range(&self, name: &Name, offset: u64, length: usize) -> Result<Vec<u8>, StoreError>;
 
     /// Size in bytes.
     fn size(&self, name: &Name) -> Result<u64, StoreError>;
 
-    /// Every object whose name begins with `folder/`, at any depth, in no order; every object at all when `folder` is empty. A folder that does not exist is empty, but a store
-    /// that does not exist is [`StoreErrorKind::NoStore`]; an error or a short answer is an error, never a short list. Things whose names
-    /// are not valid [`Name`]s and unfinished temporary files are not shown.
+    /// Every object whose name begins with `folder/`, at any depth, in no order. An empty `folder` means every object.
+    /// A folder that does not exist is empty, but a store that does not exist is [`StoreErrorKind::NoStore`]. A short
+    /// answer is an error, never a short list. Files whose names are not valid [`Name`]s and unfinished temporary files
+    /// are not shown.
     fn list(&self, folder: &str, each: &mut dyn FnMut(Entry)) -> Result<(), StoreError>;
 
-    /// Deletes `name`; deleting what is not there is not an error.
+    /// Deletes `name`. It is no error when there is no such object.
     fn delete(&self, name: &Name) -> Result<(), StoreError>;
 
-    /// The names that stand directly in the place, folders with a `/` at their end, whatever they are called; at most [`TOP_MAX`]. An
-    /// absent place has none. For telling what a place is used for before anything is put there.
+    /// All names directly in the place, at most [`TOP_MAX`]; a folder ends in `/`. An absent place has none. They show
+    /// what a place is used for before anything is put there.
     fn top(&self) -> Result<Vec<String>, StoreError> {
         let mut names = std::collections::BTreeSet::new();
         let top = |name: &Name| name.as_str().split_once('/').map_or(name.to_string(), |(folder, _)| format!("{folder}/"));
@@ -142,18 +146,19 @@ pub trait Store: Send + Sync {
     /// How finely it may be read.
     fn read_unit(&self) -> ReadUnit;
 
-    /// Why two creates of one name at the same time may both succeed here although no trial shows it, if that is known of this kind.
+    /// Why two creates of one name at the same time may both succeed here although no trial shows it. `None`: nothing
+    /// is known against this kind of store.
     fn known_race(&self) -> Option<&'static str> {
         None
     }
 
-    /// What a clock on the other side shows, in seconds since 1970-01-01T00:00:00Z, asked just after `made` was created there; `None`
-    /// where nobody tells.
+    /// What the clock of the server shows, in seconds since 1970-01-01T00:00:00Z, just after `made` was created there.
+    /// `None`: the server does not tell.
     fn time_there(&self, _made: &Name) -> Result<Option<i64>, StoreError> {
         Ok(None)
     }
 
-    /// What passed so far between this process and the store, where a network lies between them.
+    /// What this process and a remote store have exchanged so far. `None` for a local store.
     fn traffic(&self) -> Option<options::Traffic> {
         None
     }
@@ -162,9 +167,9 @@ pub trait Store: Send + Sync {
 /// Size of the windows of [`ReadUnit::Window`], in bytes.
 pub const WINDOW_BYTES: u64 = 256 << 10;
 
-/// `length` bytes from `offset` of an object of `size` bytes, read as finely as the store may be: see [`ReadUnit`].
+/// `length` bytes from `offset` of an object of `size` bytes, read in the units of the store: see [`ReadUnit`].
 pub(crate) fn get_widened(store: &dyn Store, name: &Name, size: u64, offset: u64, length: usize) -> Result<Vec<u8>, StoreError> {
-    // A range beyond the end is answered by the store itself.
+    // The store itself answers a range beyond the end.
     if store.read_unit() == ReadUnit::Exact || offset.saturating_add(length as u64) > size {
         return store.get_range(name, offset, length);
     }
@@ -231,7 +236,8 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
 // -- what every implementation needs ---------------------------------------------------------------
 
-/// Is `name` below `folder`? The folder without a name is the whole store; what is below `tmp` belongs to the store and is never shown.
+/// Is `name` below `folder`? The folder without a name is the whole store; what is below `tmp` belongs to the store and
+/// is never shown.
 fn in_folder(name: &Name, folder: &str) -> bool {
     let is_below = |folder: &str| name.as_str().strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
     (folder.is_empty() || is_below(folder)) && !is_below("tmp")

@@ -1,4 +1,4 @@
-//! What may be said about a store beside its address: options by name, limits, and somebody to tell about trouble on the way.
+//! Settings of a store beside its address: options by name, limits, and a receiver for notices of trouble.
 
 use std::collections::BTreeMap;
 use std::fmt;

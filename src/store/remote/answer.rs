@@ -1,4 +1,4 @@
-//! What a service's answer means: mended by asking again, or final, and then in words that help.
+//! What the answer of a service means: asking again may help, or the failure is final and is told in words that help.
 
 use opendal::{Error, ErrorKind};
 
@@ -72,9 +72,9 @@ pub(super) fn trouble(store: &About<'_>, name: Option<&Name>, error: &Error) -> 
             Some(name) => Trouble::Final(StoreError::missing(name.clone())),
             None => no_store(),
         },
-        // Some services answer so while a file is locked; asking again does no harm, and a lasting refusal is told as one.
+        // 423 and 409 are passing: some services answer so while a file is locked. A lasting refusal is denied at once.
         (ErrorKind::PermissionDenied, _, _) | (_, _, Some(401)) => Trouble::Final(StoreError::denied(format!("{about}: {text}"))),
-        // Two conditional requests at the same time: which one won shows when asked again.
+        // Two conditional requests came at the same time. Asking again shows which one won.
         (ErrorKind::RateLimited | ErrorKind::Conflict, _, _) | (_, _, Some(409 | 423 | 425 | 429)) => Trouble::Passing(text),
         _ if error.is_temporary() => Trouble::Passing(text),
         (_, _, Some(500..=599)) => Trouble::Passing(text),
@@ -88,7 +88,7 @@ pub(super) fn no_store(place: &str, absent: Option<&str>) -> StoreError {
     absent.map_or_else(|| StoreError::no_store(place), |advice| StoreError::no_store_but(place, advice))
 }
 
-/// How far a clock that is wrong is ahead; nothing when it is not, whatever the server says.
+/// How far a wrong clock is ahead. Nothing when the two clocks agree, whatever the server says.
 fn by_how_much(ahead_seconds: i64) -> String {
     if ahead_seconds.unsigned_abs() < 60 {
         return String::new();
@@ -96,7 +96,7 @@ fn by_how_much(ahead_seconds: i64) -> String {
     format!(" ({})", ahead_in_words(ahead_seconds))
 }
 
-/// What a person who gave none has to do, at each kind of store.
+/// How to give credentials, for each kind of store.
 fn where_credentials_are(place: &str) -> &'static str {
     match place.split("://").next() {
         Some("azblob") => "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
@@ -105,18 +105,19 @@ fn where_credentials_are(place: &str) -> &'static str {
     }
 }
 
-/// Was a range asked for that lies beyond the end? Not every service of OpenDAL's tells it by its kind.
+/// Does the range lie beyond the end? Not every service of OpenDAL says so by the kind of its error.
 pub(super) fn is_out_of_range(error: &Error) -> bool {
     error.kind() == ErrorKind::RangeNotSatisfied || Said::by(error).status == Some(416)
 }
 
-/// Did less come than was asked for? By OpenDAL's own words: for a body that ended early, and for a range that ends before it begins, which is
-/// how azurite gives nothing of an object that has no more.
+/// Did less come than was asked for? Only OpenDAL's words tell: of a body that ended early, and of a range that ends
+/// before it begins, which is azurite's answer when an object has no more bytes.
 pub(super) fn is_short(error: &Error) -> bool {
     ["too little data", "content range is invalid"].iter().any(|words| error.message().contains(words))
 }
 
-/// Why no request can succeed, where that is known. rustls and OpenDAL tell it only in words, and this is the one place that reads them.
+/// Why no request can succeed, where that is known. rustls and OpenDAL tell it only in words, and this is the one place
+/// that reads them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reason {
     /// The server's certificate does not verify.

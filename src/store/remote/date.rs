@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use http::{Request, Response, header};
 use opendal::{Buffer, HttpBody, HttpTransport, Result};
 
-/// No answer with a date came yet: nobody's clock shows this.
+/// No answer with a date came yet. No clock shows this value.
 const NONE: i64 = i64::MIN;
 
-/// The date of the last answer, shared by whoever sends and whoever asks.
+/// The date of the last answer, shared by the transport and the store.
 #[derive(Clone, Debug)]
 pub(super) struct Dates(Arc<AtomicI64>);
 

@@ -9,8 +9,8 @@ use crate::store::options::Options;
 /// Options beside the common ones.
 const KNOWN: [&str; 3] = ["endpoint", "credential-file", "anonymous"];
 
-/// Opens a store in `bucket` below `prefix`. Credentials come from `GOOGLE_APPLICATION_CREDENTIALS`, gcloud's own file, or the
-/// identity of the machine.
+/// Opens a store in `bucket` below `prefix`. Credentials come from `GOOGLE_APPLICATION_CREDENTIALS`, gcloud's own file,
+/// or the identity of the machine.
 pub(in crate::store) fn open(bucket: &str, prefix: &str, options: &Options) -> Result<Remote, SetUpError> {
     let known: Vec<&str> = KNOWN.iter().chain(&COMMON).copied().collect();
     let named = options.for_kind("gcs", &known)?;

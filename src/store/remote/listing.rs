@@ -13,8 +13,9 @@ use crate::store::TOP_MAX;
 /// Folders that are listed at the same time.
 const AT_ONCE: usize = 16;
 
-/// A service that lists by prefix, in the order of names: after a failure it goes on behind the last name that came, so nothing is
-/// shown twice and nothing is kept in memory. One that cannot begin behind a name (Azure), or begins with it (B2), is read over.
+/// A service that lists by prefix, in the order of names: after a failure it goes on behind the last name that came, so
+/// nothing is shown twice and nothing is kept in memory. One that cannot begin behind a name (Azure), or begins with it
+/// (B2), is read over.
 pub(super) fn in_order(remote: &Remote, folder: &str, each: &mut dyn FnMut(Entry)) -> Result<(), StoreError> {
     let mut last: Option<String> = None;
     let starts_after = remote.operator.info().capability().list_with_start_after;
@@ -45,7 +46,8 @@ pub(super) fn in_order(remote: &Remote, folder: &str, each: &mut dyn FnMut(Entry
     })
 }
 
-/// A service with folders: each is asked for by itself, many at the same time. What one folder holds is shown when it came whole.
+/// A service with folders: each is asked for by itself, many at the same time. What one folder holds is shown when it
+/// came whole.
 pub(super) fn by_folders(remote: &Remote, folder: &str, each: &mut dyn FnMut(Entry)) -> Result<(), StoreError> {
     let mut waiting = VecDeque::from([path(folder)]);
     let mut found_any = false;

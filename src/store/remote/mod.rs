@@ -1,9 +1,9 @@
-//! Stores on the far side of a network that speak HTTP: S3 and what resembles it, WebDAV, Azure, Google, Backblaze.
+//! Remote stores that speak HTTP: S3 and compatible services, WebDAV, Azure, Google, Backblaze.
 //!
-//! OpenDAL speaks the protocols; this room decides what is asked of them: one PUT for an object, never in parts; a create that fails
-//! where the name is taken; reads that are bounded before they begin; every failure either mended by asking again or told apart.
-//! A runtime of its own moves the bytes, so that callers stay ordinary threads. Leans on the store's own types, the clock for jitter
-//! and nothing above. Knows no keys and no formats, and never shows a credential.
+//! OpenDAL speaks the protocols, and this room decides what to ask. An object is one PUT, never several parts. A create
+//! fails where the name is taken. Reads are bounded before they begin. A failure is either repeated or told apart by
+//! its kind. A runtime of its own moves the bytes, so callers stay ordinary threads. The room uses the types of the
+//! store and the clock (for jitter), knows no keys and no formats, and never shows a credential.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +40,7 @@ use retry::Retries;
 /// Options that every kind of this room knows.
 pub(super) const COMMON: [&str; 5] = ["timeout", "retry", "retry-pause", "connections", "ca-file"];
 
-/// Why a store could not even be set up: what was said about it is wrong.
+/// A store could not be set up, because something in its settings is wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum SetUpError {
     /// An option.
@@ -149,7 +149,8 @@ impl Ground {
 }
 
 impl Remote {
-    /// Makes a request, again and again while that may help. The request is told whether an earlier one may have been carried out.
+    /// Makes a request, and repeats it while that may help. The request learns whether an earlier one may have been
+    /// carried out.
     fn ask<T>(&self, verb: &str, about: &str, mut request: impl AsyncFnMut(bool) -> Result<T, Trouble>) -> Result<T, StoreError> {
         let mut series = self.retries.begin();
         loop {
@@ -178,7 +179,7 @@ impl Remote {
         }
     }
 
-    /// An error of the service, with what was asked and where; one that has a name in it says enough.
+    /// Adds what was asked and where to an error of the service. An error that names its object says enough.
     fn while_asking(&self, verb: &str, about: &str, error: StoreError) -> StoreError {
         let told = |text: String| format!("cannot {verb} {about}{}: {text}", self.at);
         match error.kind {
@@ -202,8 +203,8 @@ impl Remote {
         self.operator.read_options(name.as_str(), options).await
     }
 
-    /// The whole object, with one request and without its size known; `None` when it has more than `size_max` bytes, of which then no
-    /// more were read than a piece of a stream.
+    /// The whole object with one request, without knowing its size. `None` when it has more than `size_max` bytes: then
+    /// reading stops after the piece that goes beyond.
     async fn read_whole(&self, name: &Name, size_max: u64) -> Result<Option<Vec<u8>>, opendal::Error> {
         let mut stream = self.operator.reader(name.as_str()).await?.into_stream(0..).await?;
         let mut whole = Vec::new();
@@ -244,12 +245,13 @@ impl Remote {
     /// Gives `bytes` their name, asking again while that may help.
     fn create_of(&self, name: &Name, bytes: &Buffer) -> Result<(), StoreError> {
         self.ask("create", name.as_str(), async |again| match self.publish(name, bytes).await {
-            // An earlier request may have been carried out and only its reply lost: then what stands there is ours.
+            // An earlier request may have been carried out and only its reply lost. Then the object is ours.
             Err(Trouble::Final(taken)) if again && taken.kind == StoreErrorKind::Exists => {
                 let ours = match self.read_whole(name, bytes.len() as u64).await {
                     Ok(found) => found.is_some_and(|found| is_same(&found, bytes)),
                     Err(error) => match self.trouble(Some(name), &error) {
-                        // Who may put here need not be allowed to read what stands here; the caller knows whether its name decides.
+                        // Credentials that may put need not be allowed to read. The caller knows whether the name alone
+                        // decides.
                         Trouble::Final(_) => false,
                         passing => return Err(passing),
                     },
@@ -340,7 +342,7 @@ impl Store for Remote {
         match &self.publish {
             #[cfg(feature = "webdav")]
             Publish::Moved(mover) => self.ask("make", "the folder", async |_| mover.create_place(self).await),
-            // Nobody's bucket is made on the quiet: whoever pays for it makes it, with its region and its rules.
+            // A bucket costs money and has a region and rules, so its owner makes it, never this program.
             _ => self.ask("list", "it", async |_| {
                 let options = ListOptions { limit: Some(1), ..ListOptions::default() };
                 self.operator.list_options("/", options).await.map(drop).map_err(|error| self.trouble(None, &error))

@@ -21,8 +21,9 @@ const KNOWN: [&str; 11] = [
     "anonymous",
 ];
 
-/// Opens a store in `bucket` below `prefix`. Credentials come from where AWS's own tools look for them: `AWS_ACCESS_KEY_ID` and its
-/// fellows, `~/.aws/credentials` with `AWS_PROFILE`, a web identity, a container's or a machine's role.
+/// Opens a store in `bucket` below `prefix`. Credentials come from where AWS's own tools look for them:
+/// `AWS_ACCESS_KEY_ID` and its fellows, `~/.aws/credentials` with `AWS_PROFILE`, a web identity, a container's or a
+/// machine's role.
 pub(in crate::store) fn open(bucket: &str, prefix: &str, options: &Options) -> Result<Remote, SetUpError> {
     let known: Vec<&str> = KNOWN.iter().chain(&COMMON).copied().collect();
     let named = options.for_kind("s3", &known)?;

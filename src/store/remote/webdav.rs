@@ -1,7 +1,7 @@
 //! `webdav://` and `webdavs://`: folders on a web server.
 //!
-//! A PUT there may leave a part behind, and no server we know keeps a condition on it. So an object is put under a temporary name and
-//! moved with `Overwrite: F`, which all of them refuse when the name is taken (RFC 4918, 9.9.4).
+//! A PUT there may leave a part behind, and no server we know keeps a condition on it. So an object is put under a
+//! temporary name and moved with `Overwrite: F`, which all of them refuse when the name is taken (RFC 4918, 9.9.4).
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -21,7 +21,8 @@ use crate::store::{Name, StoreError};
 /// Options beside the common ones.
 const KNOWN: [&str; 3] = ["user", "password-file", "plain-password"];
 
-/// Opens a store at `authority`, below `path`. The password comes from `WEBDAV_PASSWORD` or a file, never from the address.
+/// Opens a store at `authority`, below `path`. The password comes from `WEBDAV_PASSWORD` or a file, never from the
+/// address.
 pub(in crate::store) fn open(
     tls: bool,
     user: Option<&str>,
@@ -94,7 +95,7 @@ impl Mover {
         remote.operator.create_dir("/").await.map_err(|error| remote.trouble(None, &error))
     }
 
-    /// Puts `bytes` and moves them to `name`, over what stands there only when `over`.
+    /// Puts `bytes` and moves them to `name`. Replaces an existing object only when `over`.
     pub(super) async fn publish(&self, remote: &Remote, name: &Name, bytes: &Buffer, over: bool) -> Result<(), Trouble> {
         let unlucky = |error: crate::clock::RngError| Trouble::Final(StoreError::failed(error.to_string()));
         let random: String = random::<12>(&SystemRng).map_err(unlucky)?.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -135,7 +136,8 @@ impl Mover {
         match answer.status() {
             status if status.is_success() => Ok(()),
             StatusCode::PRECONDITION_FAILED if !over => Err(Trouble::Final(StoreError::exists(name.clone()))),
-            // 404: the temporary file is gone, moved by a request whose reply was lost or swept away; 409: the folder is.
+            // 404: the temporary file is gone, moved by a request whose reply was lost or swept away; 409: the folder
+            // is.
             status @ (StatusCode::NOT_FOUND | StatusCode::CONFLICT | StatusCode::LOCKED | StatusCode::TOO_MANY_REQUESTS) => {
                 Err(Trouble::Passing(format!("the server answered {status} to the move")))
             }

@@ -1,6 +1,7 @@
 //! The bytes of HTTP on their way: counted, limited, and given up when they stand still.
 //!
-//! OpenDAL's own transport does none of the three; a timeout for a whole request would cut off every large object on a slow line.
+//! OpenDAL's own transport does none of the three; a timeout for a whole request would cut off every large object on a
+//! slow line.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +20,8 @@ use crate::store::options::Meter;
 const PIECE_BYTES: usize = 64 << 10;
 /// Time for a connection with its handshake.
 const CONNECT: Duration = Duration::from_secs(20);
-/// An idle connection is kept so long: servers close theirs after a minute or so, and a request on a closed one costs a retry.
+/// An idle connection is kept so long: servers close theirs after a minute or so, and a request on a closed one costs a
+/// retry.
 const IDLE: Duration = Duration::from_secs(45);
 
 /// An HTTP client for OpenDAL.
@@ -67,7 +69,8 @@ type Pulse = Arc<AtomicU64>;
 
 impl HttpTransport for Wire {
     async fn fetch(&self, request: Request<Buffer>) -> Result<Response<HttpBody>> {
-        // Held until the head of the answer is there; bodies that are still being read are bounded by their readers' threads.
+        // Held until the head of the answer is there; bodies that are still being read are bounded by their readers'
+        // threads.
         let _turn = self.turns.acquire().await.map_err(|_| Error::new(ErrorKind::Unexpected, "the store is closed"))?;
         self.meter.request();
         let (parts, body) = request.into_parts();

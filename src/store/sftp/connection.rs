@@ -1,7 +1,7 @@
 //! One connection: requests from many threads at once, each answered to the thread that asked; many may be under way.
 //!
-//! A connection that gives and takes no byte for the stall limit while somebody waits is broken off: a server that hangs is an error, a
-//! slow line is not.
+//! A connection is broken off when no byte moves for the stall limit while a thread waits: a server that hangs is an
+//! error, a slow line is not.
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice, Read};
@@ -50,7 +50,7 @@ pub(super) struct Extensions {
     limits: bool,
 }
 
-/// Who waits for what; or why nobody can wait any more.
+/// The requests that wait for their answers, or why the connection is over.
 enum Waiting {
     Open(HashMap<u32, Sender<Reply>>),
     Over(String),
@@ -74,7 +74,7 @@ impl Shared {
     fn still_for(&self) -> Duration {
         self.began.elapsed().saturating_sub(Duration::from_millis(self.moved.load(Ordering::Relaxed)))
     }
-    /// Nobody waits any more; the first reason stays.
+    /// Ends the connection for every waiting request. The first reason stays.
     fn over(&self, why: &str) {
         let mut waiting = self.waiting();
         if let Waiting::Open(_) = *waiting {
@@ -337,7 +337,7 @@ impl Connection {
         let mut rest = &mut slices[..];
         let mut stdin = self.stdin.lock().unpoisoned();
         let Some(stdin) = stdin.as_mut() else { return Err(self.broken()) };
-        // What stood still until now is not the server's fault: nobody wanted anything, or others' bytes were before ours.
+        // Silence until now is not the server's fault: nothing was asked, or the bytes of other requests came first.
         self.shared.touch();
         while !rest.is_empty() {
             match rustix::io::writev(&*stdin, rest) {
@@ -405,7 +405,7 @@ fn read_replies(mut from: ChildStdout, shared: &Shared, greeting: &Sender<Vec<(S
             Waiting::Over(why) => return why.clone(),
         };
         match to {
-            // Whoever asked may have gone on without the answer.
+            // The thread that asked may have gone on without the answer.
             Some(to) => drop(to.send(reply)),
             None => return "the server answered what nobody asked".to_owned(),
         }

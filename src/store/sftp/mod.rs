@@ -1,11 +1,14 @@
-//! A store on a server that one reaches by ssh: the SFTP protocol over the user's own `ssh`, so that `ssh_config`, agent and jump hosts keep working.
+//! A store on a server that is reached by ssh. The SFTP protocol runs over the user's own `ssh`, so `ssh_config`, the
+//! agent and jump hosts keep working.
 //!
-//! An object is written to `tmp/<random>`, synced, linked to its name (which fails where the name is taken), and its folder synced: durable and
-//! never half there, as on a local disk. Requests are under way by the dozen, so a long line costs bandwidth and not round trips. A connection
-//! that breaks is made anew and the call done again, in a way that is safe for its verb. `wire` speaks the protocol, `ssh` is the child,
-//! `connection` one conversation, `pool` a few of them, `objects`, `folders` and `publish` what a verb asks for.
+//! An object is written to `tmp/<random>`, synced and linked to its name, which fails where the name is taken. Then its folder is
+//! synced. So it is durable and never half there, as on a local disk. Dozens of requests are under way at once, so a long line costs
+//! bandwidth and not round trips. After a broken connection the call is repeated on a new one, in a way that is safe for its verb.
+//! `wire` speaks the protocol, `ssh` is the child process, `connection` is one conversation and `pool` a few of them. `objects`,
+//! `folders` and `publish` carry out the verbs.
 //!
-//! Who serves the store could point a link in it elsewhere; what is read there is not taken for an object of ours by the rooms above.
+//! The server could point a link in the store elsewhere. The rooms above do not take what they read there for one of
+//! their objects.
 
 mod address;
 mod connection;
@@ -50,7 +53,7 @@ pub struct SftpStore {
     temporary_prefix: u64,
     temporary_next: AtomicU64,
     swept: AtomicBool,
-    /// Cleared when the server turns out not to open folders for syncing.
+    /// Cleared when the server does not open folders for syncing.
     syncs_folders: AtomicBool,
 }
 
@@ -69,7 +72,7 @@ impl From<StoreError> for Failure {
 }
 
 impl SftpStore {
-    /// The store at `address`. Connects to nothing yet: whether it is there shows with the first call.
+    /// The store at `address`. It connects with the first call, which shows whether the store is there.
     pub fn open(address: SftpAddress, options: SftpOptions) -> Self {
         let mut limits = Options::default();
         (limits.limit_upload, limits.limit_download) = (options.limit_upload, options.limit_download);
@@ -101,7 +104,8 @@ impl SftpStore {
         StoreError::no_store(self.location())
     }
 
-    /// Does `work` on a connection, again on another when that one breaks. `bytes` is about how many it moves.
+    /// Does `work` on a connection, and again on another one when that breaks. `bytes` is about how many bytes it
+    /// moves.
     fn run<T>(&self, bytes: usize, mut work: impl FnMut(&Connection) -> Result<T, Failure>) -> Result<T, StoreError> {
         let mut patience = Patience { tries: 0, first: None, limit: self.options.retry };
         loop {
@@ -117,7 +121,7 @@ impl SftpStore {
                     }
                 },
                 Err(Verdict::Refused(text)) => return Err(StoreError::denied(text)),
-                // Who mistypes a host shall not wait for it.
+                // A mistyped host fails at once.
                 Err(Verdict::Failed(text)) if !self.pool.was_connected() => return Err(StoreError::failed(text)),
                 Err(Verdict::Busy(text)) if !self.pool.was_connected() && patience.tries >= FIRST_TRIES => {
                     return Err(StoreError::failed(text));
@@ -133,9 +137,10 @@ impl SftpStore {
         }
     }
 
-    /// What a refusal means, in words; `verb` is what was tried with `name`.
+    /// What a refusal means. `verb` is what was tried with `name`. A server of version 3 has no code for a full disk,
+    /// only words.
     fn refused(&self, verb: &str, name: &str, status: &Status) -> StoreError {
-        // As long as a line, whatever the server sends.
+        // At most a line, whatever the server sends.
         let message: String = status.message.chars().take(200).collect();
         let message = if message.is_empty() { "no reason given" } else { &message };
         let place = if name.is_empty() { self.location() } else { format!("{}/{name}", self.location()) };
@@ -166,14 +171,15 @@ struct Patience {
 }
 
 impl Patience {
-    /// How long to wait before another try; `None`: there is none. One is always had: a connection may simply have been idle for too long.
+    /// How long to wait before another try, or `None` to give up. There is always one more try, because a connection
+    /// may only have been idle for too long.
     fn pause(&mut self) -> Option<Duration> {
         let first = *self.first.get_or_insert_with(Instant::now);
         if self.tries > 0 && first.elapsed() >= self.limit {
             return None;
         }
         let pause = PAUSE_FIRST.saturating_mul(1 << self.tries.min(10)).min(PAUSE_MAX).min(self.limit);
-        // Between half and all of it, so that many hosts do not come back at one moment.
+        // Between half and all of it, so that many hosts do not come back at the same moment.
         let share = RandomState::new().hash_one(self.tries) % 1000;
         self.tries += 1;
         Some(pause / 2 + pause / 2 * share as u32 / 1000)
@@ -194,7 +200,7 @@ impl Store for SftpStore {
     }
 
     fn get(&self, name: &Name, size_max: u64) -> Result<Vec<u8>, StoreError> {
-        // What it weighs is not known before it is asked for; most are windows or small.
+        // The size is not known before the request. Most objects are small.
         self.run(usize::try_from(size_max).unwrap_or(usize::MAX).min(1 << 20), |connection| {
             let object = self.open_object(connection, name)?;
             let length = usize::try_from(object.size).ok().filter(|_| object.size <= size_max);
@@ -231,7 +237,8 @@ impl Store for SftpStore {
         let mut folders = vec![folder.trim_matches('/').to_owned()];
         while !folders.is_empty() {
             let batch = folders.split_off(folders.len().saturating_sub(objects::FOLDERS_AT_ONCE));
-            // Given on only when all of them came whole: a broken connection must not show anything twice.
+            // Entries are passed on when all of the batch have come: a broken connection must not show any of them
+            // twice.
             for listed in self.run(0, |connection| self.list_folders(connection, &batch))? {
                 folders.extend(listed.folders);
                 listed.entries.into_iter().for_each(&mut *each);
@@ -259,7 +266,7 @@ impl Store for SftpStore {
         ReadUnit::Window
     }
 
-    /// The protocol tells no time; what was written a moment ago has the server's.
+    /// The protocol does not tell the time, but a file that was just written carries the server's.
     fn time_there(&self, made: &Name) -> Result<Option<i64>, StoreError> {
         let attributes = self.run(0, |connection| self.attributes_of(connection, made))?;
         Ok(attributes.modified.map(i64::from))

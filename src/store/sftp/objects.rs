@@ -28,7 +28,7 @@ pub(super) struct Object {
 
 impl Object {
     pub(super) fn close(self, connection: &Connection) {
-        // Nobody needs the answer.
+        // The answer is not needed.
         let _ = connection.ask(Ask::Close { handle: &self.handle });
     }
 }

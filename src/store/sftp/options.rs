@@ -14,7 +14,7 @@ pub struct SftpOptions {
     pub args: Vec<String>,
     /// Most connections at once.
     pub connections: usize,
-    /// A connection that somebody waits for and on which no byte moved for so long is given up.
+    /// A connection on which no byte moved for so long, while a thread waits, is given up.
     pub timeout: Duration,
     /// After a connection broke: how long new ones are tried before the call fails.
     pub retry: Duration,

@@ -30,7 +30,7 @@ pub(super) enum Where {
 
 /// What became of a try.
 enum Outcome {
-    /// It stands there, durably.
+    /// The object is there, durably.
     Published,
     /// It does not, and another try would not help.
     Refused(StoreError),
@@ -43,7 +43,7 @@ impl SftpStore {
     pub(super) fn publish(&self, name: &Name, parts: &[&[u8]], place: Where) -> Result<(), StoreError> {
         // Temporary files of tries whose connection broke.
         let mut orphans = Vec::new();
-        // A link was asked for, and its answer lost: what stands under the name may be ours.
+        // A link was asked for and its answer was lost. The object with that name may be ours.
         let mut in_doubt = false;
         let bytes = parts.iter().map(|part| part.len()).sum();
         self.run(bytes, |connection| {
@@ -232,7 +232,7 @@ impl SftpStore {
             && match self.size_of(connection, name) {
                 Ok(_) => true,
                 Err(Failure::Answer(StoreError { kind: StoreErrorKind::Missing, .. })) => status.code == Status::EXISTS,
-                // Something else stands there.
+                // The name belongs to something that is not an object.
                 Err(Failure::Answer(StoreError { kind: StoreErrorKind::Failed, .. })) => true,
                 Err(failure) => return Err(failure),
             };
