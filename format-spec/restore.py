@@ -308,6 +308,7 @@ class Chunks:
 
     def compose(self, generation, recipe, raw_length, bases):
         whole = [self.read(generation, DATA, base, literal=True) for base in bases]
+        need(all(len(base) <= 1 << 20 for base in whole), "a base above 1 MiB")
         out, at, ends = b"", 0, [0] * len(bases)
         while at < len(recipe):
             base = recipe[at]
@@ -356,6 +357,7 @@ def attributes(chunks, generation, node, target, inside):
     for name, value, content in node[13]:
         need((value is None) != (content is None), "an attribute with two values, or none")
         if value is None:
+            need(all(item[0] is not None for item in content[1]), "a hole in an attribute")
             value = b"".join(chunks.file(generation, content))
         try:
             os.setxattr(target, name, value, follow_symlinks=False)

@@ -529,6 +529,7 @@ fn trees(maker: &mut Maker) {
             ("a device number of a file", &[0, 0, 12], int(1)),
             ("an attribute without a value", &[0, 0, 13], xattr(Value::Null, Value::Null)),
             ("an attribute with two values", &[0, 0, 13], xattr(bytes(b"x"), array([int(0), array([])]))),
+            ("an attribute with a hole", &[0, 0, 13], xattr(Value::Null, array([int(0), array([array([Value::Null, int(3)])])]))),
             ("attributes above 64 KiB", &[0, 0, 13], xattr(bytes(&vec![0; 65_536]), Value::Null)),
             ("a folder with a hard link", &[0, 1, 14], array([int(0), int(1)])),
         ],

@@ -397,9 +397,9 @@ fn of_store(error: &StoreError) -> Report {
         StoreErrorKind::Untrusted => Report::new(ExitCode::Unreachable, error.detail())
             .hint("nothing that was stored is lost; correct this and run the same command again"),
         StoreErrorKind::Denied => Report::new(ExitCode::Unreachable, error)
-            .hint("the store refuses; check its owner, whether it is mounted read-only, and what the credentials allow"),
+            .hint("the store refuses. A remote store: check the credentials, what they allow, and the endpoint. A disk: check the owner, and whether it is mounted read-only"),
         StoreErrorKind::Missing | StoreErrorKind::Failed => Report::new(ExitCode::Unreachable, error)
-            .hint("nothing that was stored is lost; run the same command again when the store answers"),
+            .hint("nothing that was stored is lost; check the address of the store, and run the same command again when it answers"),
         StoreErrorKind::Exists | StoreErrorKind::Size { .. } => Report::new(ExitCode::Failed, error),
     }
 }

@@ -88,8 +88,12 @@ pub fn decode(bytes: &[u8], base_count: usize, raw_length: u32) -> Result<Recipe
     Ok(Recipe { ranges })
 }
 
-/// The chunk: ranges of `bases` (whole literal chunks, in the order of the row's list) laid end to end.
+/// The chunk: ranges of `bases` (whole literal chunks, in the order of the row's list) laid end to end. A base above
+/// `BASE_SIZE_MAX` is refused, also where the recipe takes little of it.
 pub fn apply(recipe: &Recipe, bases: &[&[u8]]) -> Result<Vec<u8>, FormatError> {
+    for base in bases {
+        at_most("base", base.len() as u64, limits::BASE_SIZE_MAX.into())?;
+    }
     let length: u64 = recipe.ranges.iter().map(|range| u64::from(range.length)).sum();
     at_most("chunk", length, limits::CHUNK_SIZE_MAX.into())?;
     let mut chunk = Vec::with_capacity(length as usize);
@@ -137,6 +141,14 @@ mod tests {
 
     fn range(base: u8, offset: u32, length: u32) -> RecipeRange {
         RecipeRange { base, offset, length }
+    }
+
+    #[test]
+    fn a_base_above_the_limit_is_refused_however_little_is_taken_of_it() {
+        let recipe = Recipe { ranges: vec![range(0, 0, 1)] };
+        let base = vec![7; limits::BASE_SIZE_MAX as usize + 1];
+        assert_eq!(apply(&recipe, &[&base[1..]]).unwrap(), [7]);
+        assert!(matches!(apply(&recipe, &[&base]), Err(FormatError::TooLong { .. })));
     }
 
     proptest! {
