@@ -5,8 +5,6 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may fail by panicking")]
 
-#[path = "format/code.rs"]
-mod code;
 #[path = "servers/place.rs"]
 mod place;
 #[path = "format/protocol.rs"]

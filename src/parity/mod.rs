@@ -9,6 +9,9 @@
 mod pieces;
 mod shape;
 
+#[cfg(test)]
+mod page_tests;
+
 pub(crate) use shape::Shape;
 
 use reed_solomon_simd::{Error, ReedSolomonDecoder, ReedSolomonEncoder};
