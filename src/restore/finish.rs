@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::crypto::ChunkType;
 use crate::filesystem::{FilesystemError, NewFile};
 use crate::format::content::Leaves;
-use crate::format::tree::{Item, Node, NodeKind, XattrValue};
+use crate::format::tree::{Content, Item, Node, NodeKind, XattrValue};
 use crate::repository::RepositoryError;
 use crate::restore::execute::Executor;
 use crate::restore::file::{FileJob, Way};
@@ -15,6 +15,8 @@ use crate::restore::{Failure, IN_THE_WAY, Overwrite, RestoreError, Run, is_loss}
 
 /// The kernel takes no longer value of an attribute.
 const XATTR_SIZE_MAX: u64 = 64 << 10;
+/// Values of one entry's attributes that are held at once: a thousand of the longest.
+const XATTRS_SIZE_MAX: u64 = 64 << 20;
 
 impl Executor<'_> {
     /// So many pieces are done with; the last one finishes the file.
@@ -192,24 +194,39 @@ impl Run<'_> {
             return Ok(Cow::Borrowed(node));
         }
         let mut node = node.clone();
+        let mut left = XATTRS_SIZE_MAX;
         for xattr in &mut node.xattrs {
             let XattrValue::Content(content) = &xattr.value else { continue };
             let length = content.items.iter().fold(0u64, |sum, item| sum.saturating_add(item.length()));
             // Stays as it is: reported as an attribute that could not be set.
-            if length > XATTR_SIZE_MAX {
+            if length > XATTR_SIZE_MAX || length > left {
                 continue;
             }
-            let mut value = Vec::new();
-            self.reader.for_each_item::<RepositoryError>(content, Leaves::Data, &mut |item| {
-                match *item {
-                    Item::Chunk { id, .. } => value.extend(self.reader.read_chunk(ChunkType::Data, &id)?),
-                    Item::Hole { length } => value.resize(value.len() + length.min(XATTR_SIZE_MAX) as usize, 0),
-                }
-                Ok(())
-            })?;
-            xattr.value = XattrValue::Inline(value);
+            left -= length;
+            xattr.value = XattrValue::Inline(self.attribute(content)?);
         }
         Ok(Cow::Owned(node))
+    }
+
+    /// The value of an attribute that claims at most [`XATTR_SIZE_MAX`] bytes. A chunk that has more bytes than its item claims is
+    /// damage, so what is held is one chunk more than what is claimed.
+    fn attribute(&self, content: &Content) -> Result<Vec<u8>, RepositoryError> {
+        let mut value = Vec::new();
+        self.reader.for_each_item::<RepositoryError>(content, Leaves::Data, &mut |item| {
+            match *item {
+                Item::Chunk { id, length } => {
+                    let bytes = self.reader.read_chunk(ChunkType::Data, &id)?;
+                    if bytes.len() as u64 != length {
+                        let detail = format!("it has {} bytes, and the attribute that it belongs to says {length}", bytes.len());
+                        return Err(RepositoryError::ChunkDamaged { id, detail });
+                    }
+                    value.extend(bytes);
+                }
+                Item::Hole { length } => value.resize(value.len() + length.min(XATTR_SIZE_MAX) as usize, 0),
+            }
+            Ok(())
+        })?;
+        Ok(value)
     }
 
     /// The same; attributes that cannot be read are reported, and the rest is restored without them.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::clock::{self, Rng, RngError};
 use crate::crypto::ChunkType;
+use crate::format::FormatError;
 use crate::format::names::ObjectName;
 use crate::format::pack::{ChunkRow, PackFacts, RowEncoding, recipe};
 use crate::format::{names, parity};
@@ -278,6 +279,19 @@ fn check_literal(repository: &Repository, facts: &PackFacts, chunk: &ChunkRow, r
     }
 }
 
+/// Why a chunk could not be composed.
+enum Uncomposed {
+    NoBase,
+    Wrong(String),
+    Failed(RepositoryError),
+}
+
+impl From<FormatError> for Uncomposed {
+    fn from(error: FormatError) -> Self {
+        Self::Wrong(error.to_string())
+    }
+}
+
 /// Recomposes one chunk. A base that cannot be had is no fault of this copy: it is then not usable, and if somebody needs it the walk
 /// says so.
 fn check_composed(lookup: &Lookup, id: &PackId, row: u32) -> Result<(), RepositoryError> {
@@ -286,28 +300,27 @@ fn check_composed(lookup: &Lookup, id: &PackId, row: u32) -> Result<(), Reposito
     let facts = reader.facts(number)?;
     let Some(chunk) = facts.directory.chunks.get(row as usize) else { return Ok(()) };
     let RowEncoding::Composed { raw_length, .. } = chunk.encoding else { return Ok(()) };
-    let mut texts = Vec::new();
-    for base in facts.directory.bases_of(&chunk.encoding) {
-        match read_base(reader, lookup, &base)? {
-            Some(bytes) => texts.push(bytes),
-            None => return Ok(()),
-        }
-    }
+    let bases: Vec<ChunkId> = facts.directory.bases_of(&chunk.encoding).collect();
     let frame = match reader.open_frame(number, &facts, chunk.frame) {
         Ok(frame) => frame,
         // It opened a moment ago.
         Err(error) => return lookup.damage_or_error(error).map(|_| ()),
     };
-    let composed = || -> Result<Vec<u8>, String> {
-        let encoded = frame.get(chunk.encoding.range()).ok_or("its recipe lies beyond its frame")?;
-        let recipe = recipe::decode(encoded, texts.len(), raw_length).map_err(|error| error.to_string())?;
-        let texts: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
-        recipe::apply(&recipe, &texts).map_err(|error| error.to_string())
+    let composed = || {
+        let beyond = || Uncomposed::Wrong("its recipe lies beyond its frame".to_owned());
+        let encoded = frame.get(chunk.encoding.range()).ok_or_else(beyond)?;
+        let recipe = recipe::decode(encoded, bases.len(), raw_length)?;
+        recipe::compose(&recipe, bases.len(), |number| match read_base(reader, lookup, &bases[number]) {
+            Ok(base) => base.ok_or(Uncomposed::NoBase),
+            Err(error) => Err(Uncomposed::Failed(error)),
+        })
     };
     let detail = match composed() {
         Ok(bytes) if reader.repository().chunk_id_in(&facts, chunk.chunk_type, &bytes) == Some(chunk.id) => return Ok(()),
         Ok(_) => "its bytes do not give its id".to_owned(),
-        Err(detail) => detail,
+        Err(Uncomposed::NoBase) => return Ok(()),
+        Err(Uncomposed::Failed(error)) => return Err(error),
+        Err(Uncomposed::Wrong(detail)) => detail,
     };
     let name = names::pack_name(*id).to_string();
     let mut damage = lookup.damage();

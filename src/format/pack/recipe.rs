@@ -88,22 +88,48 @@ pub fn decode(bytes: &[u8], base_count: usize, raw_length: u32) -> Result<Recipe
     Ok(Recipe { ranges })
 }
 
-/// The chunk: ranges of `bases` (whole literal chunks, in the order of the row's list) laid end to end. A base above
-/// `BASE_SIZE_MAX` is refused, also where the recipe takes little of it.
-pub fn apply(recipe: &Recipe, bases: &[&[u8]]) -> Result<Vec<u8>, FormatError> {
-    for base in bases {
-        at_most("base", base.len() as u64, limits::BASE_SIZE_MAX.into())?;
+/// Makes the chunk: ranges of its bases laid end to end. `base` gives the whole literal chunk that has this number in the row's list. It
+/// is asked for each base once, and one base is held at a time: a chunk may have 255 of them. A base above `BASE_SIZE_MAX` is refused,
+/// also where the recipe takes little of it.
+pub fn compose<B: AsRef<[u8]>, E: From<FormatError>>(
+    recipe: &Recipe,
+    base_count: usize,
+    mut base: impl FnMut(usize) -> Result<B, E>,
+) -> Result<Vec<u8>, E> {
+    if recipe.ranges.iter().any(|range| usize::from(range.base) >= base_count) {
+        return Err(FormatError::field(WHAT, "base", "is outside the list").into());
     }
     let length: u64 = recipe.ranges.iter().map(|range| u64::from(range.length)).sum();
     at_most("chunk", length, limits::CHUNK_SIZE_MAX.into())?;
-    let mut chunk = Vec::with_capacity(length as usize);
-    for range in &recipe.ranges {
-        let base = bases.get(usize::from(range.base)).ok_or(FormatError::field(WHAT, "base", "is outside the list"))?;
-        let start = range.offset as usize;
-        let bytes = base.get(start..start + range.length as usize);
-        chunk.extend_from_slice(bytes.ok_or(FormatError::field(WHAT, "range", "reaches beyond its base"))?);
+    let mut chunk = vec![0; length as usize];
+    for number in 0..base_count {
+        let base = base(number)?;
+        recipe.take_from(number, base.as_ref(), &mut chunk)?;
     }
     Ok(chunk)
+}
+
+/// The chunk, of bases that are in memory.
+pub fn apply(recipe: &Recipe, bases: &[&[u8]]) -> Result<Vec<u8>, FormatError> {
+    compose(recipe, bases.len(), |number| Ok(bases[number]))
+}
+
+impl Recipe {
+    /// Puts what the chunk has of one base in its places. The chunk is as long as all ranges together.
+    fn take_from(&self, number: usize, base: &[u8], chunk: &mut [u8]) -> Result<(), FormatError> {
+        at_most("base", base.len() as u64, limits::BASE_SIZE_MAX.into())?;
+        let mut rest = chunk;
+        for range in &self.ranges {
+            let beyond = || FormatError::field(WHAT, "range", "reaches beyond its base");
+            let (place, after) = rest.split_at_mut_checked(range.length as usize).ok_or_else(beyond)?;
+            rest = after;
+            if usize::from(range.base) == number {
+                let end = (range.offset as usize).checked_add(place.len()).ok_or_else(beyond)?;
+                place.copy_from_slice(base.get(range.offset as usize..end).ok_or_else(beyond)?);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// LEB128.
@@ -196,6 +222,19 @@ mod tests {
         assert!(matches!(decode(&[0, 0], 1, 1), Err(FormatError::TooShort { .. })));
         let beyond = Recipe { ranges: vec![range(0, 3, 2)] };
         assert!(matches!(apply(&beyond, &[b"abcd"]), Err(FormatError::Field { field: "range", .. })));
+        assert!(matches!(apply(&beyond, &[]), Err(FormatError::Field { field: "base", .. })));
+    }
+
+    #[test]
+    fn a_base_above_1_mib_is_refused_before_another_is_asked_for() {
+        let recipe = Recipe { ranges: (0..255).map(|base| range(base, 0, 1)).collect() };
+        let mut asked = 0;
+        let composed = compose(&recipe, 255, |_| {
+            asked += 1;
+            Ok::<_, FormatError>(vec![0; limits::BASE_SIZE_MAX as usize + 1])
+        });
+        assert!(matches!(composed, Err(FormatError::TooLong { what: "base", .. })), "{composed:?}");
+        assert_eq!(asked, 1);
     }
 
     #[test]

@@ -359,13 +359,8 @@ impl Reader {
     }
 
     fn compose(&self, encoded: &[u8], bases: &[ChunkId], raw_length: u32, mend: Mend) -> Result<Vec<u8>, RepositoryError> {
-        let mut texts = Vec::with_capacity(bases.len());
-        for base in bases {
-            texts.push(self.read_literal(base, mend)?);
-        }
         let recipe = recipe::decode(encoded, bases.len(), raw_length)?;
-        let texts: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
-        Ok(recipe::apply(&recipe, &texts)?)
+        recipe::compose(&recipe, bases.len(), |number| self.read_literal(&bases[number], mend))
     }
 
     /// A base: literal copies only, so that no chain is longer than one step.
