@@ -2,7 +2,7 @@
 //!
 //! The walk looks at each tree once, whatever shares it. This one goes through every snapshot, and only when something is lost. A tree or
 //! list without loss below it is remembered and not entered again. One with loss below it is entered again for each of its paths, so that
-//! the paths can be told and counted, until [`AGAIN_BYTES_MAX`] were read that way: then once for each snapshot.
+//! the paths can be told and counted, as long as those are in proportion to what is stored: then once for each snapshot.
 //!
 //! It is a walk of its own, since it asks of each *chunk* whether something below it is lost, and holds only the folders on its way.
 
@@ -12,6 +12,7 @@ use crate::catalog::PackNumber;
 use crate::crypto::ChunkType;
 use crate::format::content::Leaves;
 use crate::format::limits::DEPTH_MAX;
+use crate::format::proportion::Budget;
 use crate::format::reference::{self, Opened, Reference};
 use crate::format::tree::{Content, Node, NodeKind, TreeChunk};
 use crate::id::SnapshotId;
@@ -20,9 +21,6 @@ use crate::path;
 use crate::repository::{Location, RepositoryError};
 use crate::verify::damage::CauseNumber;
 use crate::verify::lookup::{Found, Lookup};
-
-/// Trees and lists that are read for another path of the same snapshot. Beyond, a finding counts fewer places than there are.
-const AGAIN_BYTES_MAX: u64 = 256 << 20;
 
 /// Nothing is lost below.
 const WHOLE: u32 = u32::MAX;
@@ -35,7 +33,9 @@ struct Trace<'a> {
     nth: u32,
     /// By pack and row: [`WHOLE`], or the last snapshot in which the chunk was entered. 0: it was not.
     entered: HashMap<PackNumber, Vec<u32>>,
-    again_bytes: u64,
+    /// For chunks that are read for another path of this snapshot. Once it is spent, a finding counts fewer places than there are.
+    again: Budget,
+    is_spent: bool,
 }
 
 /// Where the trace is.
@@ -48,9 +48,10 @@ struct Place<'a> {
 
 /// Writes down the snapshots and paths of everything lost.
 pub(super) fn trace(lookup: &Lookup, roots: &[(SnapshotId, Content)], stop: &Stop) -> Result<(), RepositoryError> {
-    let mut trace =
-        Trace { lookup, stop, snapshot: SnapshotId([0; 16]), nth: 0, entered: HashMap::new(), again_bytes: AGAIN_BYTES_MAX };
+    let (snapshot, again) = (SnapshotId([0; 16]), Budget::of_entries());
+    let mut trace = Trace { lookup, stop, snapshot, nth: 0, entered: HashMap::new(), again, is_spent: false };
     for (snapshot, root) in roots {
+        (trace.again, trace.is_spent) = (Budget::of_entries(), false);
         trace.snapshot = *snapshot;
         trace.nth = trace.nth.saturating_add(1).min(WHOLE - 1);
         trace.folder(root, &mut Vec::new(), 0)?;
@@ -106,18 +107,26 @@ impl Trace<'_> {
         if entered == WHOLE {
             return Ok(false);
         }
-        if is_again && self.again_bytes == 0 {
+        if is_again && self.is_spent {
             return Ok(true);
         }
         // The walk read it a moment ago; if it cannot be read now, the next run says so.
         let mended = matches!(found[..], [Found::Mended(_)]);
         let Ok(bytes) = self.lookup.read(kind, id, &at, mended) else { return Ok(false) };
-        if is_again {
-            self.again_bytes = self.again_bytes.saturating_sub(bytes.len() as u64);
-        }
-        self.enter(&at, self.nth);
         let opened = wanted.open(&bytes);
         drop(bytes);
+        let rows = match &opened {
+            Ok(Opened::Tree(tree)) => tree.nodes.len(),
+            Ok(Opened::List(list)) => list.items.len(),
+            Err(_) => 0,
+        };
+        if !is_again {
+            self.again.add(rows as u64);
+        } else if self.again.spend(rows as u64).is_err() {
+            self.is_spent = true;
+            return Ok(true);
+        }
+        self.enter(&at, self.nth);
         let lost = match opened {
             Ok(Opened::Tree(tree)) => self.tree(tree, place)?,
             Ok(list @ Opened::List(_)) => self.references(list.references().into_iter(), place)?,

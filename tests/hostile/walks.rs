@@ -95,13 +95,13 @@ fn attack(name: &str, thief: &mut Thief) -> Content {
         }
         "folders of one folder" => {
             let leaf = thief.pipe();
-            thief.folders(20, 16, 0, leaf)
+            thief.folders(24, 3, 0, leaf)
         }
         "folders that claim now right, now wrong" => {
             let leaf = thief.pipe();
             thief.folders(24, 8, 1, leaf)
         }
-        "a lost folder under many" => thief.folders(8, 64, 0, NOWHERE),
+        "a lost folder under many" => thief.folders(24, 3, 0, NOWHERE),
         other => panic!("no attack {other}"),
     }
 }

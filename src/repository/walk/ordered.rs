@@ -68,6 +68,9 @@ impl<F: FnMut(&Reference) -> Result<Vec<u8>, RepositoryError>> Ordered<F> {
             if let Some(chunk) = &level.chunk
                 && let Err(error) = self.budget.meet(&chunk.id, level.entries.held().len() + 1, 0)
             {
+                // Nothing that comes later is better.
+                self.levels.clear();
+                self.held_bytes = 0;
                 return Some(Err(error.into()));
             }
         }
