@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+#[cfg(feature = "webdav")]
+#[path = "hostile/servers.rs"]
+mod servers;
 mod small;
 #[path = "hostile/walks.rs"]
 mod walks;

@@ -7,6 +7,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(any(feature = "remote", feature = "sftp"))]
+mod bounds;
 mod error;
 pub mod faults;
 pub mod limit;
@@ -23,12 +25,15 @@ pub use error::{StoreError, StoreErrorKind};
 pub use local::{DiskStep, LocalStore};
 pub use memory::MemoryStore;
 
+/// Parts of a name. A folder that stands deeper holds no object, so no listing goes into it.
+const NAME_PARTS_MAX: usize = 16;
+
 /// Name of an object: relative, `/`-separated, lower-case ASCII (`a-z 0-9 - . _`), no empty part, no `.` or `..`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(String);
 
 impl Name {
-    /// Checks the rules above; at most 255 bytes.
+    /// Checks the rules above; at most 255 bytes and 16 parts.
     pub fn new(name: impl Into<String>) -> Option<Self> {
         let name = name.into();
         let part_is_good = |part: &str| {
@@ -37,7 +42,8 @@ impl Name {
                 && part != ".."
                 && part.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_'))
         };
-        (name.len() <= 255 && name.split('/').all(part_is_good)).then_some(Self(name))
+        let is_short = name.len() <= 255 && name.split('/').count() <= NAME_PARTS_MAX;
+        (is_short && name.split('/').all(part_is_good)).then_some(Self(name))
     }
     /// The name itself.
     pub fn as_str(&self) -> &str {
@@ -264,8 +270,8 @@ mod tests {
         for good in ["a", "packs/0f/0123abcd", "gc/0000000000000001-condemn", "a.b_c-d"] {
             assert_eq!(Name::new(good).map(|name| name.to_string()), Some(good.to_owned()));
         }
-        let long = "a".repeat(256);
-        for bad in ["", "/a", "a/", "a//b", ".", "..", "a/../b", "a/.", "A", "a b", "a\0b", "a\\b", "\u{e9}", &long] {
+        let (long, deep) = ("a".repeat(256), ["a"; NAME_PARTS_MAX + 1].join("/"));
+        for bad in ["", "/a", "a/", "a//b", ".", "..", "a/../b", "a/.", "A", "a b", "a\0b", "a\\b", "\u{e9}", &long, &deep] {
             assert_eq!(Name::new(bad), None, "{bad:?}");
         }
         assert_eq!(Name::new("packs/0f/ab").unwrap().last_part(), "ab");

@@ -8,7 +8,8 @@ use opendal::options::ListOptions;
 
 use super::answer::Trouble;
 use super::{Entry, Remote, StoreError, StoreErrorKind, entry};
-use crate::store::TOP_MAX;
+use crate::store::bounds::Bounds;
+use crate::store::{Name, TOP_MAX};
 
 /// Folders that are listed at the same time.
 const AT_ONCE: usize = 16;
@@ -18,6 +19,7 @@ const AT_ONCE: usize = 16;
 /// (B2), is read over.
 pub(super) fn in_order(remote: &Remote, folder: &str, each: &mut dyn FnMut(Entry)) -> Result<(), StoreError> {
     let mut last: Option<String> = None;
+    let mut bounds = Bounds::new(&remote.place);
     let starts_after = remote.operator.info().capability().list_with_start_after;
     remote.ask("list", about(folder), async |_| {
         let shown = last.clone();
@@ -27,6 +29,7 @@ pub(super) fn in_order(remote: &Remote, folder: &str, each: &mut dyn FnMut(Entry
             remote.operator.lister_options(&path(folder), options).await.map_err(|error| remote.trouble(None, &error))?;
         while let Some(found) = lister.next().await {
             let found = found.map_err(|error| remote.trouble(None, &error))?;
+            bounds.answer(1).map_err(Trouble::Final)?;
             if last == shown && shown.as_deref().is_some_and(|shown| found.path() <= shown) {
                 continue;
             }
@@ -51,6 +54,7 @@ pub(super) fn in_order(remote: &Remote, folder: &str, each: &mut dyn FnMut(Entry
 pub(super) fn by_folders(remote: &Remote, folder: &str, each: &mut dyn FnMut(Entry)) -> Result<(), StoreError> {
     let mut waiting = VecDeque::from([path(folder)]);
     let mut found_any = false;
+    let mut bounds = Bounds::new(&remote.place);
     while !waiting.is_empty() {
         let batch: Vec<String> = waiting.drain(..waiting.len().min(AT_ONCE)).collect();
         let listings = remote.ask("list", about(folder), async |_| {
@@ -73,11 +77,15 @@ pub(super) fn by_folders(remote: &Remote, folder: &str, each: &mut dyn FnMut(Ent
             Ok(whole)
         })?;
         for (asked, found) in listings {
+            bounds.answer(found.len())?;
             for found in &found {
                 found_any = true;
                 let below = found.path().trim_start_matches('/');
-                if found.metadata().mode().is_dir() && below != asked && !below.is_empty() && below != "tmp/" {
-                    waiting.push_back(below.to_owned());
+                if found.metadata().mode().is_dir() {
+                    if is_directly_in(&asked, below) && below != "tmp/" {
+                        bounds.folder()?;
+                        waiting.push_back(below.to_owned());
+                    }
                 } else if let Some(entry) = entry(folder, found) {
                     each(entry);
                 }
@@ -122,10 +130,35 @@ pub(super) fn top(remote: &Remote) -> Result<Vec<String>, StoreError> {
     }
 }
 
+/// Is this a folder directly in the one that was asked for, in which objects may stand? A server may list any other, and itself.
+fn is_directly_in(asked: &str, folder: &str) -> bool {
+    let inside = folder.strip_prefix(asked.trim_start_matches('/')).and_then(|rest| rest.strip_suffix('/'));
+    inside.is_some_and(|last| !last.is_empty() && !last.contains('/')) && Name::new(folder.trim_end_matches('/')).is_some()
+}
+
 fn path(folder: &str) -> String {
     if folder.is_empty() { "/".to_owned() } else { format!("{folder}/") }
 }
 
 fn about(folder: &str) -> &str {
     if folder.is_empty() { "everything" } else { folder }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listing_goes_into_the_folders_of_the_folder_that_was_asked_for_and_no_others() {
+        for (asked, folder) in [("/", "packs/"), ("packs/", "packs/0f/"), ("a/b/", "a/b/c/")] {
+            assert!(is_directly_in(asked, folder), "{asked} {folder}");
+        }
+        for (asked, folder) in
+            [("/", ""), ("packs/", "packs/"), ("packs/", "index/"), ("packs/", "packs/0f/ab/"), ("packs/", "packs/A B/"), ("packs/0f/", "packs/")]
+        {
+            assert!(!is_directly_in(asked, folder), "{asked} {folder}");
+        }
+        let deep = "a/".repeat(16);
+        assert!(!is_directly_in(&deep, &format!("{deep}a/")));
+    }
 }

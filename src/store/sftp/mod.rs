@@ -33,6 +33,7 @@ use pool::Pool;
 use ssh::Verdict;
 use wire::Status;
 
+use super::bounds::Bounds;
 use super::options::{Meter, Options, Traffic};
 use super::{Entry, Name, ReadUnit, Store, StoreError, StoreErrorKind, beyond, too_large};
 
@@ -235,11 +236,14 @@ impl Store for SftpStore {
             return self.run(0, |connection| self.check_root(connection));
         }
         let mut folders = vec![folder.trim_matches('/').to_owned()];
+        let mut bounds = Bounds::new(&self.address);
         while !folders.is_empty() {
             let batch = folders.split_off(folders.len().saturating_sub(objects::FOLDERS_AT_ONCE));
             // Entries are passed on when all of the batch have come: a broken connection must not show any of them
             // twice.
             for listed in self.run(0, |connection| self.list_folders(connection, &batch))? {
+                bounds.answer(listed.entries.len())?;
+                listed.folders.iter().try_for_each(|_| bounds.folder())?;
                 folders.extend(listed.folders);
                 listed.entries.into_iter().for_each(&mut *each);
             }

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use super::connection::{Connection, Ticket, Trouble};
 use super::wire::{Ask, Attributes, READ, Status};
 use super::{Failure, SftpStore};
+use crate::store::bounds::Bounds;
 use crate::store::{Entry, Name, StoreError, TOP_MAX};
 
 /// Most bytes of one read that are under way, about what ssh lets be under way itself.
@@ -180,6 +181,7 @@ impl SftpStore {
             }
         }
         let mut ended = Vec::new();
+        let mut bounds = Bounds::new(&self.address);
         while !under_way.is_empty() {
             let mut asked = Vec::new();
             for (folder, handle, listed) in under_way.drain(..) {
@@ -193,6 +195,7 @@ impl SftpStore {
                     match connection.rows(ticket).map_err(|trouble| self.failed("list", folder, trouble))? {
                         None => is_whole = true,
                         Some(rows) => {
+                            bounds.answer(rows.len())?;
                             for row in rows {
                                 self.sort_in(connection, folder, &row.name, row.attributes, &mut listed)?;
                             }
@@ -221,9 +224,11 @@ impl SftpStore {
             Err(trouble) => return Err(failed(trouble)),
         };
         let mut names = Vec::new();
+        let mut bounds = Bounds::new(&self.address);
         while names.len() < TOP_MAX {
             let asked = connection.ask(Ask::ReadFolder { handle: &handle }).map_err(failed)?;
             let Some(rows) = connection.rows(asked).map_err(failed)? else { break };
+            bounds.answer(rows.len())?;
             for row in rows.iter().filter(|row| ![&b"."[..], b".."].contains(&&row.name[..])) {
                 let slash = if is_folder(&row.attributes) { "/" } else { "" };
                 names.push(format!("{}{slash}", String::from_utf8_lossy(&row.name)));
