@@ -3,21 +3,29 @@
 //! It is a writer like any other, with a session: what it relies on is pinned and acknowledged, so a prune that runs meanwhile either
 //! sees that or has deleted it before, and then nothing is committed.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
+use crate::catalog::PackNumber;
 use crate::crypto::ChunkType;
-use crate::format::content::{self, Leaves};
 use crate::format::note::{Entry, Keep, Value};
-use crate::format::tree::{Content, Item, Node, NodeKind, XattrValue};
-use crate::format::{FormatError, folder, limits};
+use crate::format::reference::Reference;
+use crate::format::tree::Content;
+use crate::format::{FormatError, limits};
 use crate::id::{ChunkId, SnapshotId};
-use crate::monitor::{Monitor, Stop, Stopped};
+use crate::locks::Unpoisoned;
+use crate::monitor::{Monitor, Quiet, Stop, Stopped};
+use crate::parallel;
 use crate::repository::survey::Survey;
+use crate::repository::walk::set::{self, Options, Read, Visitor};
+use crate::repository::walk::{Met, Visited};
 use crate::repository::writer::{Writer, WriterOptions};
 use crate::repository::{Forgone, Reader, Repository, RepositoryError};
 
 /// Chunks that are asked for together.
 const BATCH: usize = 4096;
+/// Tree and list chunks that are looked up and read at a time.
+const BATCH_TREES: usize = 128;
 
 /// Nothing was brought back.
 #[derive(Debug, thiserror::Error)]
@@ -102,8 +110,16 @@ fn prepare(
 ) -> Result<Option<crate::format::snapshot::Snapshot>, UndeleteError> {
     let old = &forgone.stored;
     let reader = Reader::new(repository, &**monitor)?;
-    let mut walk = Walk { reader: &reader, writer: &mut *writer, stop, monitor: &**monitor, batch: Vec::with_capacity(BATCH) };
-    walk.folder(&old.snapshot.root, 0).and_then(|()| walk.ask()).map_err(|error| match error {
+    let walk = Walk {
+        reader: &reader,
+        writer: Mutex::new(&mut *writer),
+        stop,
+        monitor: &**monitor,
+        visited: Mutex::default(),
+        batch: Mutex::default(),
+        is_too_deep: AtomicBool::new(false),
+    };
+    walk.run(&old.snapshot.root).map_err(|error| match error {
         Refused::Freed(detail) => UndeleteError::Freed { id: old.id, detail },
         Refused::Repository(error @ (RepositoryError::ChunkMissing(_) | RepositoryError::ChunkDamaged { .. })) => {
             UndeleteError::Freed { id: old.id, detail: error.to_string() }
@@ -160,72 +176,103 @@ impl From<FormatError> for Refused {
 /// Asks the writer about every chunk below a root.
 struct Walk<'a> {
     reader: &'a Reader,
-    writer: &'a mut Writer,
+    writer: Mutex<&'a mut Writer>,
     stop: &'a Stop,
     monitor: &'a dyn Monitor,
-    batch: Vec<(ChunkType, ChunkId)>,
+    visited: Mutex<Visited>,
+    batch: Mutex<Vec<(ChunkType, ChunkId)>>,
+    is_too_deep: AtomicBool,
+}
+
+/// Where a chunk is read. Chunks of one pack together: a frame is opened once.
+type Place = (PackNumber, u32);
+
+impl Visitor for Walk<'_> {
+    type Error = Refused;
+    type Place = Place;
+
+    fn meet(&self, batch: &[Reference]) -> Result<Vec<Option<Place>>, Refused> {
+        let wanted: Vec<(ChunkType, ChunkId)> = batch.iter().map(|wanted| (wanted.chunk_type(), wanted.id)).collect();
+        let mut found = self.reader.locate(&wanted)?;
+        if found.iter().any(Option::is_none) {
+            // A prune may have moved it.
+            self.reader.sync_again(&Quiet)?;
+            found = self.reader.locate(&wanted)?;
+        }
+        let mut places = Vec::with_capacity(batch.len());
+        for (wanted, found) in batch.iter().zip(found) {
+            let at = found.ok_or(RepositoryError::ChunkMissing(wanted.id))?;
+            let met = self.visited.lock().unpoisoned().meet(at.pack, at.row, wanted);
+            places.push(match met {
+                Met::Look => Some((at.pack, at.row)),
+                Met::Known => None,
+                Met::Wrong => return Err(FormatError::field("chunk", "claim", "is not what it is").into()),
+            });
+        }
+        self.want(batch.iter().zip(&places).filter(|(_, place)| place.is_some()).map(|(wanted, _)| wanted))?;
+        Ok(places)
+    }
+
+    fn are_together(a: &Place, b: &Place) -> bool {
+        a.0 == b.0
+    }
+
+    fn read(&self, wanted: &Reference, _: &Place) -> Result<Read, Refused> {
+        Ok(Read::Bytes(self.reader.read_chunk(wanted.chunk_type(), &wanted.id)?))
+    }
+
+    fn opened(&self, place: &Place, truth: &Reference, is_followed: bool) {
+        self.visited.lock().unpoisoned().opened(place.0, place.1, truth, is_followed);
+    }
+
+    fn broken(&self, _: &Reference, _: &Place, error: FormatError) -> Result<(), Refused> {
+        Err(error.into())
+    }
+
+    fn claimed_wrongly(&self, _: &Reference, error: FormatError) -> Result<bool, Refused> {
+        Err(error.into())
+    }
+
+    fn too_deep(&self, _: &Reference) {
+        self.is_too_deep.store(true, Ordering::Relaxed);
+    }
+
+    fn data(&self, _: &Reference, data: Vec<Reference>) -> Result<(), Refused> {
+        self.want(data.iter())
+    }
 }
 
 impl Walk<'_> {
-    fn folder(&mut self, root: &Content, depth: usize) -> Result<(), Refused> {
-        if depth > limits::DEPTH_MAX {
+    fn run(self, root: &Content) -> Result<(), Refused> {
+        let options = Options { threads: parallel::cores(), batch: BATCH_TREES, monitor: &Quiet, stop: self.stop };
+        set::walk(&self, std::slice::from_ref(root), &options)?;
+        if self.is_too_deep.load(Ordering::Relaxed) {
             return Err(RepositoryError::Inconclusive(format!("folders are nested deeper than {}", limits::DEPTH_MAX)).into());
         }
-        let (reader, mut read) = (self.reader, Vec::new());
-        // One chunk of a folder at a time: what stands in it is looked at while it is in memory.
-        folder::walk::<Refused>(
-            root,
-            &mut |kind, id| {
-                read.push((kind, *id));
-                Ok(reader.read_chunk(kind, id)?)
-            },
-            &mut |node: Node| self.node(&node, depth),
-        )?;
-        read.into_iter().try_for_each(|chunk| self.want(chunk))
+        let rest = std::mem::take(&mut *self.batch.lock().unpoisoned());
+        self.ask(rest)
     }
 
-    fn node(&mut self, node: &Node, depth: usize) -> Result<(), Refused> {
-        self.monitor.current(&node.name);
-        for xattr in &node.xattrs {
-            if let XattrValue::Content(content) = &xattr.value {
-                self.data(content)?;
+    fn want<'r>(&self, chunks: impl Iterator<Item = &'r Reference>) -> Result<(), Refused> {
+        let full = {
+            let mut batch = self.batch.lock().unpoisoned();
+            batch.extend(chunks.map(|chunk| (chunk.chunk_type(), chunk.id)));
+            if batch.len() < BATCH { Vec::new() } else { std::mem::take(&mut *batch) }
+        };
+        self.ask(full)
+    }
+
+    fn ask(&self, mut chunks: Vec<(ChunkType, ChunkId)>) -> Result<(), Refused> {
+        self.stop.check()?;
+        chunks.sort_unstable();
+        chunks.dedup();
+        for part in chunks.chunks(BATCH) {
+            let known = self.writer.lock().unpoisoned().use_if_known(part)?;
+            self.monitor.advance(part.len() as u64, 0);
+            if !known {
+                return Err(Refused::Freed("chunks of it are in no pack that may be relied on".to_owned()));
             }
         }
-        match node.kind {
-            NodeKind::Folder => self.folder(&node.content, depth + 1),
-            _ => self.data(&node.content),
-        }
-    }
-
-    fn data(&mut self, content: &Content) -> Result<(), Refused> {
-        let (reader, mut lists) = (self.reader, Vec::new());
-        content::walk::<Refused>(
-            content,
-            Leaves::Data,
-            &mut |id| {
-                lists.push((ChunkType::List, *id));
-                Ok(reader.read_chunk(ChunkType::List, id)?)
-            },
-            &mut |item| match item {
-                Item::Chunk { id, .. } => self.want((ChunkType::Data, *id)),
-                Item::Hole { .. } => Ok(()),
-            },
-        )?;
-        lists.into_iter().try_for_each(|chunk| self.want(chunk))
-    }
-
-    fn want(&mut self, chunk: (ChunkType, ChunkId)) -> Result<(), Refused> {
-        self.batch.push(chunk);
-        if self.batch.len() < BATCH { Ok(()) } else { self.ask() }
-    }
-
-    fn ask(&mut self) -> Result<(), Refused> {
-        self.stop.check()?;
-        self.batch.sort_unstable();
-        self.batch.dedup();
-        let known = self.writer.use_if_known(&self.batch)?;
-        self.monitor.advance(self.batch.len() as u64, 0);
-        self.batch.clear();
-        if known { Ok(()) } else { Err(Refused::Freed("chunks of it are in no pack that may be relied on".to_owned())) }
+        Ok(())
     }
 }

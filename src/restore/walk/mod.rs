@@ -1,5 +1,6 @@
 //! The walk through the trees: makes folders, links and devices on its way, decides about files, and hands windows of work on.
 
+mod entries;
 mod forecast;
 
 use std::collections::HashMap;
@@ -10,9 +11,9 @@ use std::vec::IntoIter;
 use crate::filesystem::{FilesystemError, Folder, Found, Named};
 use crate::format::content::Leaves;
 use crate::format::limits::DEPTH_MAX;
-use crate::format::tree::{Content, HardLink, Item, LeftOut, Node, NodeKind};
+use crate::format::proportion::Budget;
+use crate::format::tree::{HardLink, Item, LeftOut, Node, NodeKind};
 use crate::path;
-use crate::repository::RepositoryError;
 use crate::restore::compare::same_metadata;
 use crate::restore::coverage::Why;
 use crate::restore::file::FileJob;
@@ -71,6 +72,7 @@ pub(crate) struct Walker<'a> {
     files: u64,
     bytes: u64,
     found: Forecast,
+    budget: Budget,
 }
 
 impl<'a> Walker<'a> {
@@ -87,6 +89,7 @@ impl<'a> Walker<'a> {
             files: 0,
             bytes: 0,
             found: Forecast::default(),
+            budget: Budget::of_entries(),
         }
     }
 
@@ -129,63 +132,6 @@ impl<'a> Walker<'a> {
         self.run.monitor.total(self.files, self.bytes);
         self.send()?;
         Ok(self.found)
-    }
-
-    /// The tree chunks of a folder; those behind a damaged list are missing, which is reported.
-    fn items_of(&self, content: &Content, path: &[u8]) -> Result<IntoIter<Item>, RestoreError> {
-        let mut items = Vec::new();
-        let listed = self.run.reader.for_each_item::<RepositoryError>(content, Leaves::Tree, &mut |item| {
-            items.push(*item);
-            Ok(())
-        });
-        if let Err(error) = listed {
-            self.damaged_folder(path, error)?;
-            // An item nobody can read: whoever comes to the end of this folder knows that it is not the true one.
-            items.push(Item::Hole { length: 0 });
-        }
-        Ok(items.into_iter())
-    }
-
-    fn damaged_folder(&self, path: &[u8], error: RepositoryError) -> Result<(), RestoreError> {
-        if !is_loss(&error) {
-            return Err(error.into());
-        }
-        let detail = format!("entries of this folder are lost: {error}");
-        self.run.tally.failure(Failure { path: path.to_vec(), detail, damage: true });
-        Ok(())
-    }
-
-    fn next_nodes(&mut self, item: Item) -> Result<(), RestoreError> {
-        let Some(level) = self.levels.last_mut() else { return Ok(()) };
-        if matches!(item, Item::Hole { .. }) {
-            level.listing = None;
-            return Ok(());
-        }
-        let nodes = match self.run.reader.nodes(&Content { level: 0, items: vec![item] }) {
-            Ok(nodes) if nodes.first().is_some_and(|node| node.name > level.last_name) || nodes.is_empty() => Some(nodes),
-            Ok(_) => {
-                let detail = "entries of this folder are lost: its names do not rise".to_owned();
-                self.run.tally.failure(Failure { path: level.path.to_vec(), detail, damage: true });
-                None
-            }
-            Err(error) => {
-                let path = Arc::clone(&level.path);
-                self.damaged_folder(&path, error)?;
-                None
-            }
-        };
-        let Some(level) = self.levels.last_mut() else { return Ok(()) };
-        match nodes {
-            Some(nodes) => {
-                if let Some(last) = nodes.last() {
-                    level.last_name.clone_from(&last.name);
-                }
-                level.nodes = nodes.into_iter();
-            }
-            // What is lost would look as if it was not in the snapshot.
-            None => level.listing = None,
-        }
-        Ok(())
     }
 
     fn visit(&mut self, node: Node) -> Result<(), RestoreError> {
