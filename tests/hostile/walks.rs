@@ -7,12 +7,15 @@ use std::time::Duration;
 use esker::crypto::ChunkType;
 use esker::format::content::{Leaves, ListChunk};
 use esker::format::tree::{Content, Item, Node, NodeKind, TreeChunk};
-use esker::id::ChunkId;
+use esker::id::{ChunkId, SnapshotId};
 use esker::monitor::{Quiet, Stop};
 use esker::parallel;
 use esker::prune::usage::Usage;
+use esker::repository::survey;
 use esker::repository::writer::{Named, Writer};
-use esker::repository::{Reader, Repository, RepositoryError};
+use esker::repository::{Forgone, Reader, Repository, RepositoryError};
+use esker::restore::{self, Origin, RestoreOptions};
+use esker::retention::undelete;
 use esker::store::{MemoryStore, Store};
 use esker::verify::{FindingKind, ReadData};
 
@@ -95,27 +98,31 @@ fn attack(name: &str, thief: &mut Thief) -> Content {
         }
         "folders of one folder" => {
             let leaf = thief.pipe();
-            thief.folders(24, 3, 0, leaf)
+            thief.folders(14, 3, 0, leaf)
         }
         "folders that claim now right, now wrong" => {
             let leaf = thief.pipe();
             thief.folders(24, 8, 1, leaf)
         }
-        "a lost folder under many" => thief.folders(24, 3, 0, NOWHERE),
+        "a lost folder under many" => thief.folders(14, 3, 0, NOWHERE),
         other => panic!("no attack {other}"),
     }
 }
 
-/// A repository with an honest snapshot and this one.
 fn attacked(name: &str) -> Arc<Repository> {
+    attacked_by(name).0
+}
+
+/// A repository with an honest snapshot and this one, and the id of this one.
+fn attacked_by(name: &str) -> (Arc<Repository>, SnapshotId) {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let (repository, line) = small::init(Arc::clone(&store));
     let files = [("honest".to_owned(), small::noise(7, 5_000))].into();
     small::commit(&repository, &files, None);
     let mut thief = Thief { writer: small::writer(&repository) };
     let content = attack(name, &mut thief);
-    small::commit_source(thief.writer, content, None);
-    small::open(store, &line).unwrap()
+    let id = small::commit_source(thief.writer, content, None);
+    (small::open(store, &line).unwrap(), id)
 }
 
 /// What `work` gives; it must give it soon.
@@ -187,5 +194,38 @@ fn a_search_through_paths_without_end_ends_with_an_error() {
         });
         assert_eq!(errors, 1, "{name}");
         assert!(count < 10_000_000, "{name}: {count}");
+    }
+}
+
+#[test]
+fn a_restore_of_paths_without_end_ends_and_says_that_it_is_not_whole() {
+    for name in ["a folder of lists of one list", "folders of one folder", "folders that claim now right, now wrong"] {
+        let repository = attacked(name);
+        let summaries = soon(name, move || {
+            let target = tempfile::tempdir().unwrap();
+            let options = RestoreOptions { target: target.path().join("new"), dry_run: true, ..RestoreOptions::default() };
+            let restore = |root: &Content| {
+                let origin = Origin { root, snapshot: "hostile", path: b"", streams: &[], record: None };
+                restore::run(&repository, origin, &options, &small::quiet(), &Stop::new()).unwrap().is_whole()
+            };
+            repository.snapshots().unwrap().snapshots.iter().map(|stored| restore(&stored.snapshot.root)).collect::<Vec<_>>()
+        });
+        assert_eq!(summaries.iter().filter(|is_whole| **is_whole).count(), 1, "{name}");
+        assert_eq!(summaries.len(), 2);
+    }
+}
+
+#[test]
+fn undelete_of_folders_without_end_ends() {
+    for (name, is_honest) in [("folders of one folder", true), ("folders that claim now right, now wrong", false)] {
+        let (repository, id) = attacked_by(name);
+        let back = soon(name, move || {
+            let mut survey = survey::survey(&repository).unwrap();
+            let stored = repository.snapshot(&id).unwrap().unwrap();
+            survey.snapshots.retain(|surveyed| surveyed.stored.id != id);
+            let forgone = Forgone { time: stored.snapshot.time, stored, reason: String::new() };
+            undelete::run(&repository, &survey, &forgone, false, &small::quiet(), &Stop::new()).is_ok()
+        });
+        assert_eq!(back, is_honest, "{name}");
     }
 }
