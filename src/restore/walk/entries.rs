@@ -51,6 +51,9 @@ impl Walker<'_> {
             Err(error) => {
                 let path = Arc::clone(&level.path);
                 self.damaged_folder(&path, error)?;
+                if let Err(spent) = self.budget.spend(0) {
+                    return self.give_up(spent);
+                }
                 None
             }
         };
