@@ -18,18 +18,18 @@ pub(super) struct Bounds<'a> {
 
 impl<'a> Bounds<'a> {
     /// Of a listing of this place.
-    pub fn new(place: &'a dyn Display) -> Self {
+    pub(super) fn new(place: &'a dyn Display) -> Self {
         Self { place, rows: 0, folders: 0 }
     }
 
     /// An answer with so many rows came. One without any counts too.
-    pub fn answer(&mut self, rows: usize) -> Result<(), StoreError> {
+    pub(super) fn answer(&mut self, rows: usize) -> Result<(), StoreError> {
         self.rows = self.rows.saturating_add(rows.max(1) as u64);
         self.check(self.rows, ROWS_MAX, "rows")
     }
 
     /// A folder is to be gone into.
-    pub fn folder(&mut self) -> Result<(), StoreError> {
+    pub(super) fn folder(&mut self) -> Result<(), StoreError> {
         self.folders += 1;
         self.check(self.folders, FOLDERS_MAX, "folders")
     }

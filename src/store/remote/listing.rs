@@ -153,9 +153,14 @@ mod tests {
         for (asked, folder) in [("/", "packs/"), ("packs/", "packs/0f/"), ("a/b/", "a/b/c/")] {
             assert!(is_directly_in(asked, folder), "{asked} {folder}");
         }
-        for (asked, folder) in
-            [("/", ""), ("packs/", "packs/"), ("packs/", "index/"), ("packs/", "packs/0f/ab/"), ("packs/", "packs/A B/"), ("packs/0f/", "packs/")]
-        {
+        for (asked, folder) in [
+            ("/", ""),
+            ("packs/", "packs/"),
+            ("packs/", "index/"),
+            ("packs/", "packs/0f/ab/"),
+            ("packs/", "packs/A B/"),
+            ("packs/0f/", "packs/"),
+        ] {
             assert!(!is_directly_in(asked, folder), "{asked} {folder}");
         }
         let deep = "a/".repeat(16);

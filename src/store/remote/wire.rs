@@ -272,7 +272,11 @@ mod tests {
         assert_eq!(asked("GET", object, Some("bytes=0-")), Asked::Object);
         assert_eq!(asked("GET", object, Some("bytes=10-19")), Asked::Range(10));
         assert_eq!(asked("GET", "http://host/storage/v1/b/bucket/o/packs%2F0f?alt=media", None), Asked::Object);
-        for listing in ["http://host/bucket?list-type=2&prefix=packs/", "http://host/c?restype=container&comp=list", "http://host/b/o?prefix=x"] {
+        for listing in [
+            "http://host/bucket?list-type=2&prefix=packs/",
+            "http://host/c?restype=container&comp=list",
+            "http://host/b/o?prefix=x",
+        ] {
             assert_eq!(asked("GET", listing, None), Asked::Other, "{listing}");
         }
         assert_eq!(asked("PROPFIND", "http://host/dav/", None), Asked::Other);
