@@ -15,7 +15,7 @@
 //!  4                catalog       records           which copies of a chunk may be relied on | sessions, gc, notes, keyslots
 //!  3                objects                         sealed objects by name; a bad object is told from a bad store
 //!  2                format                          plaintext things <-> sealed bytes (the spec in Rust)
-//!  1                crypto        cache             keys | which pack holds which chunk (SQLite)
+//!  1   pieces       crypto        cache             what chunks share | keys | which pack holds which chunk (SQLite)
 //!  0   chunker   compress   parity   store          cut | squeeze | mend | names -> bytes
 //!      --------------------------------------------------------------------------------------
 //!  0   id   monitor   parallel   clock   locks   planted   notify   environment   private   path   process    used by all
@@ -47,6 +47,7 @@ pub mod store;
 // floor 1
 pub mod cache;
 pub mod crypto;
+pub mod pieces;
 
 // floor 2
 pub mod format;

@@ -1,4 +1,4 @@
-//! Composed chunks, which this version reads and never writes: repositories made by hand, restored, damaged, verified, written to again.
+//! Composed chunks as no writer of ours makes them: repositories made by hand, restored, damaged, verified, written to again.
 
 #![allow(clippy::unwrap_used, reason = "also what helps a test may unwrap")]
 

@@ -28,7 +28,7 @@ const BUSY: Duration = Duration::from_secs(if cfg!(test) { 6 } else { 60 });
 /// fastest and a batch of them binds without an allocation each; `tail` is the rest of the id and the kind; `place` is the row in
 /// the directory doubled, plus one when composed. `arrivals` takes chunks in the order they come; they are sorted into `chunks`
 /// before the next look-up (`chunks.rs`). Directories stand apart from packs so that a scan of packs stays small.
-const SCHEMA: [&str; 8] = [
+const SCHEMA: [&str; 9] = [
     "CREATE TABLE head (one INTEGER PRIMARY KEY CHECK (one = 1), salt BLOB NOT NULL, tag BLOB NOT NULL) STRICT",
     "CREATE TABLE packs (number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, size INTEGER NOT NULL, header BLOB NOT NULL, \
      directory_sealed_length INTEGER NOT NULL, class INTEGER NOT NULL, tag BLOB NOT NULL) STRICT",
@@ -42,6 +42,8 @@ const SCHEMA: [&str; 8] = [
     "CREATE TABLE folders (number INTEGER PRIMARY KEY, host TEXT NOT NULL, source TEXT NOT NULL, path BLOB NOT NULL, \
      page INTEGER NOT NULL, pages INTEGER NOT NULL, stamp INTEGER NOT NULL, value BLOB NOT NULL, tag BLOB NOT NULL, \
      UNIQUE (host, source, path, page)) STRICT",
+    "CREATE TABLE pieces (number INTEGER PRIMARY KEY, place INTEGER NOT NULL, chunk BLOB NOT NULL, value BLOB NOT NULL, \
+     tag BLOB NOT NULL, UNIQUE (place, chunk)) STRICT",
 ];
 
 /// What went wrong with a file. Either way it is not used any more; the difference is what becomes of it.

@@ -23,6 +23,7 @@ mod file;
 mod folders;
 mod memo;
 mod owner;
+mod pieces;
 mod tag;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ pub(crate) use folders::FolderRecord;
 pub use memo::Memo;
 pub(crate) use memo::{NoMemo, or_nothing};
 pub use owner::Cache;
+pub use pieces::PieceTable;
 
 use crate::id::{ChunkId, PackId};
 

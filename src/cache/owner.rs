@@ -7,9 +7,9 @@ use std::path::Path;
 use super::database::{Database, Fault};
 use super::file::Place;
 use super::tag::Tagger;
-use super::{CacheError, ChunkKey, FolderRecord, NewPack, PackNumber, PackRow, StoredCopy};
+use super::{CacheError, ChunkKey, FolderRecord, NewPack, PackNumber, PackRow, PieceTable, StoredCopy};
 use crate::clock::{SystemRng, random};
-use crate::id::{IndexId, PackId, RepositoryId};
+use crate::id::{ChunkId, IndexId, PackId, RepositoryId};
 
 /// A disk on which the cache has to be dropped this often in one run cannot hold one.
 const RESETS_MAX: u64 = 8;
@@ -191,6 +191,31 @@ impl Cache {
         keep: &mut dyn FnMut(&[u8]) -> bool,
     ) -> Result<(), CacheError> {
         self.write(|database| database.retain_folder_states(host, source, keep))
+    }
+
+    /// The chunks of a table of pieces with the numbers of their rows, in the order in which they came. The rows are not checked.
+    pub fn piece_chunks(&self, table: PieceTable) -> Result<Vec<(i64, ChunkId)>, CacheError> {
+        self.run(|database| database.piece_chunks(table))
+    }
+
+    /// What was put into a table of pieces for a chunk.
+    pub fn pieces(&self, table: PieceTable, chunk: &ChunkId) -> Result<Option<Vec<u8>>, CacheError> {
+        self.run(|database| database.pieces(table, chunk))
+    }
+
+    /// Puts rows into a table of pieces, in one transaction: hand over hundreds at once.
+    pub fn put_pieces(&mut self, table: PieceTable, rows: &[(ChunkId, Vec<u8>)]) -> Result<(), CacheError> {
+        self.write(|database| database.put_pieces(table, rows))
+    }
+
+    /// Forgets rows of tables of pieces by their numbers.
+    pub fn forget_pieces(&mut self, numbers: &[i64]) -> Result<(), CacheError> {
+        self.write(|database| database.forget_pieces(numbers))
+    }
+
+    /// Bytes that the rows of a table of pieces hold. Reads the head of each.
+    pub fn pieces_bytes(&self, table: PieceTable) -> Result<u64, CacheError> {
+        self.run(|database| database.pieces_bytes(table))
     }
 
     // -- what goes wrong ---------------------------------------------------------------------------

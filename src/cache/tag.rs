@@ -19,6 +19,7 @@ pub(super) enum Table {
     IndexFile = 5,
     Meta = 6,
     Folder = 7,
+    Pieces = 8,
 }
 
 /// Makes and checks the tags of one file.

@@ -25,7 +25,7 @@ pub(crate) use index_files::{list_index_files, put_index_files};
 pub use sync::list_packs;
 pub use view::{Trust, View};
 
-pub(crate) use crate::cache::{FolderRecord, NoMemo};
+pub(crate) use crate::cache::{FolderRecord, NoMemo, PieceTable};
 pub use crate::cache::{Memo, PackNumber, StoredCopy};
 
 use std::collections::{HashMap, HashSet};
@@ -411,6 +411,49 @@ impl Catalog {
             or_nothing(self.cache.retain_folder_states(host, source, exists))?;
         }
         Ok(())
+    }
+}
+
+/// Tables of pieces. All of them may be lost at any time.
+impl Catalog {
+    /// The chunks of a table with the numbers of their rows, in the order in which they came.
+    ///
+    /// # Errors
+    /// [`CacheError::Unusable`].
+    pub fn piece_chunks(&self, table: PieceTable) -> Result<Vec<(i64, ChunkId)>, CatalogError> {
+        Ok(or_nothing(self.cache.piece_chunks(table))?)
+    }
+
+    /// Bytes of all rows of a table.
+    ///
+    /// # Errors
+    /// [`CacheError::Unusable`].
+    pub fn pieces_bytes(&self, table: PieceTable) -> Result<u64, CatalogError> {
+        Ok(or_nothing(self.cache.pieces_bytes(table))?)
+    }
+
+    /// What was put for a chunk.
+    ///
+    /// # Errors
+    /// [`CacheError::Unusable`].
+    pub fn pieces(&self, table: PieceTable, chunk: &ChunkId) -> Result<Option<Vec<u8>>, CatalogError> {
+        Ok(or_nothing(self.cache.pieces(table, chunk))?)
+    }
+
+    /// Puts rows, in one transaction.
+    ///
+    /// # Errors
+    /// [`CacheError::Unusable`].
+    pub fn put_pieces(&mut self, table: PieceTable, rows: &[(ChunkId, Vec<u8>)]) -> Result<(), CatalogError> {
+        Ok(or_nothing(self.cache.put_pieces(table, rows))?)
+    }
+
+    /// Forgets rows.
+    ///
+    /// # Errors
+    /// [`CacheError::Unusable`].
+    pub fn forget_pieces(&mut self, numbers: &[i64]) -> Result<(), CatalogError> {
+        Ok(or_nothing(self.cache.forget_pieces(numbers))?)
     }
 }
 

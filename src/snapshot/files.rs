@@ -6,7 +6,9 @@ use std::sync::Arc;
 use crate::chunker::{Chunker, Sizes};
 use crate::filesystem::{FilesystemError, Folder, Found, OpenFile, Owners};
 use crate::id::ChunkId;
+use crate::pieces::CutPiece;
 use crate::repository::Namer;
+use crate::repository::writer::PieceCutter;
 
 /// Files up to this size are read whole by one worker; larger ones, and those with holes, stream through the pipeline.
 pub(crate) const WHOLE_BYTES_MAX: u64 = 2 << 20;
@@ -97,11 +99,14 @@ pub(super) struct Whole {
     pub bytes: Vec<u8>,
     /// Its chunks in order: length and id.
     pub chunks: Vec<(usize, ChunkId)>,
+    /// The pieces of each, as far as they are worth cutting.
+    pub pieces: Vec<Option<Vec<CutPiece>>>,
     /// How far they can be trusted.
     pub trust: Trust,
 }
 
 /// What every worker needs.
+#[derive(Clone)]
 pub(crate) struct Workshop {
     /// Names chunks.
     pub namer: Namer,
@@ -111,6 +116,8 @@ pub(crate) struct Workshop {
     pub sizes: Sizes,
     /// Names of users and groups.
     pub owners: Arc<Owners>,
+    /// Cuts what is new into pieces.
+    pub pieces: Option<PieceCutter>,
 }
 
 impl Workshop {
@@ -134,15 +141,18 @@ impl Workshop {
         let Some(bytes) = read_to_end(&file)? else { return Ok(Outcome::TooLong) };
         let trust = Trust::in_file(&file, bytes.len() as u64)?;
         found.node.size = bytes.len() as u64;
-        let mut chunks = Vec::new();
+        let (mut chunks, mut pieces) = (Vec::new(), Vec::new());
         let mut at = 0;
         while at < bytes.len() {
             // With `end` there is always a cut.
             let length = self.chunker.cut(&self.sizes, &bytes[at..], true).unwrap_or(bytes.len() - at);
-            chunks.push((length, self.namer.id(&bytes[at..at + length])));
+            let chunk = &bytes[at..at + length];
+            let id = self.namer.id(chunk);
+            pieces.push(self.pieces.as_ref().and_then(|cutter| cutter.cut(&id, chunk)));
+            chunks.push((length, id));
             at += length;
         }
-        Ok(Outcome::Whole(Whole { bytes, chunks, trust }))
+        Ok(Outcome::Whole(Whole { bytes, chunks, pieces, trust }))
     }
 }
 

@@ -45,6 +45,9 @@ pub struct SnapshotOptions {
     pub force: bool,
     /// Decide everything, store nothing.
     pub dry_run: bool,
+    /// Store every new chunk with all its bytes. Else a chunk that changed is stored as ranges of chunks that are there already, where
+    /// that costs less.
+    pub no_compose: bool,
     /// Files and folders that are never taken: the repository itself, the cache.
     pub never: Vec<PathBuf>,
     /// Hears of each source before and after it is read.

@@ -116,9 +116,9 @@ fn record(writer: &Writer, old: Option<&FolderState>, files: Vec<SeenFile>) -> F
                 }
             }
             Seen::Read { stat, homes } => {
-                let packs: Option<Vec<_>> = homes.iter().map(|&home| writer.pack_of(home)).collect();
+                let packs: Option<Vec<_>> = homes.iter().map(|&home| writer.packs_of(home)).collect();
                 match (stat, packs) {
-                    (Some(stat), Some(packs)) => state.push(file.name, stat, file.node, &packs),
+                    (Some(stat), Some(packs)) => state.push(file.name, stat, file.node, &packs.concat()),
                     // Read again next time. Its node tells then whether it is new, changed, or what it was.
                     _ => state.push(file.name, Stat::NEVER, file.node, &[]),
                 }

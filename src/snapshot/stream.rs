@@ -9,8 +9,9 @@ use crate::format::tree::{Content, Item};
 use crate::id::ChunkId;
 use crate::monitor::{Monitor, Stop};
 use crate::parallel::{self, Feed, cores};
+use crate::pieces::CutPiece;
 use crate::repository::Namer;
-use crate::repository::writer::{Home, Named, Writer};
+use crate::repository::writer::{Home, Named, PieceCutter, Writer};
 use crate::snapshot::SnapshotError;
 
 /// Bytes read, cut and named together.
@@ -27,6 +28,7 @@ struct Batch {
 struct NamedBatch {
     batch: Batch,
     ids: Vec<ChunkId>,
+    pieces: Vec<Option<Vec<CutPiece>>>,
 }
 
 /// What a stream became.
@@ -47,6 +49,8 @@ pub(crate) struct StreamPlan<'a> {
     pub sizes: Sizes,
     /// A keyed hasher for the whole stream, or none.
     pub mac: Option<&'a mut blake3::Hasher>,
+    /// Cuts what is new into pieces, so that it may be composed.
+    pub pieces: Option<PieceCutter>,
 }
 
 /// What is being stored: the content so far, and what became of its chunks.
@@ -73,19 +77,24 @@ impl Sink {
         stop: &Stop,
     ) -> Result<(), SnapshotError> {
         let namer = writer.repository().namer();
-        let StreamPlan { chunker, sizes, mac } = plan;
+        let StreamPlan { chunker, sizes, mac, pieces } = plan;
         parallel::pipeline(
             cores(),
             BATCHES_IN_FLIGHT,
             move |feed: &Feed<Batch, NamedBatch>| produce(input, chunker, sizes, mac, stop, feed),
-            |batch: Batch| name(&namer, batch),
+            |batch: Batch| name(&namer, pieces.as_ref(), batch),
             |named: NamedBatch| self.consume(writer, &named, monitor),
         )
     }
 
-    /// Places chunks that were named elsewhere.
-    pub(super) fn place(&mut self, writer: &mut Writer, chunks: &[Named<'_>]) -> Result<(), SnapshotError> {
-        let placed = writer.place(chunks)?;
+    /// Places chunks that were named elsewhere, with their pieces as far as they were cut.
+    pub(super) fn place(
+        &mut self,
+        writer: &mut Writer,
+        chunks: &[Named<'_>],
+        pieces: &[Option<Vec<CutPiece>>],
+    ) -> Result<(), SnapshotError> {
+        let placed = writer.place_cut(chunks, pieces)?;
         for (chunk, placed) in chunks.iter().zip(placed) {
             self.bytes += chunk.bytes.len() as u64;
             self.homes.push(placed.home);
@@ -113,9 +122,11 @@ impl Sink {
     }
 
     fn consume(&mut self, writer: &mut Writer, named: &NamedBatch, monitor: &dyn Monitor) -> Result<(), SnapshotError> {
-        let chunks: Vec<Named<'_>> =
-            pieces(&named.batch).zip(&named.ids).map(|(bytes, id)| Named { chunk_type: ChunkType::Data, id: *id, bytes }).collect();
-        self.place(writer, &chunks)?;
+        let chunks: Vec<Named<'_>> = chunks_of(&named.batch)
+            .zip(&named.ids)
+            .map(|(bytes, id)| Named { chunk_type: ChunkType::Data, id: *id, bytes })
+            .collect();
+        self.place(writer, &chunks, &named.pieces)?;
         monitor.advance(0, named.batch.bytes.len() as u64);
         Ok(())
     }
@@ -167,12 +178,16 @@ fn produce(
     Ok(())
 }
 
-fn name(namer: &Namer, batch: Batch) -> NamedBatch {
-    let ids = pieces(&batch).map(|piece| namer.id(piece)).collect();
-    NamedBatch { batch, ids }
+fn name(namer: &Namer, cutter: Option<&PieceCutter>, batch: Batch) -> NamedBatch {
+    let ids: Vec<ChunkId> = chunks_of(&batch).map(|chunk| namer.id(chunk)).collect();
+    let pieces = match cutter {
+        Some(cutter) => chunks_of(&batch).zip(&ids).map(|(chunk, id)| cutter.cut(id, chunk)).collect(),
+        None => Vec::new(),
+    };
+    NamedBatch { batch, ids, pieces }
 }
 
-fn pieces(batch: &Batch) -> impl Iterator<Item = &[u8]> {
+fn chunks_of(batch: &Batch) -> impl Iterator<Item = &[u8]> {
     let mut rest = batch.bytes.as_slice();
     batch.lengths.iter().map(move |&length| {
         let (piece, after) = rest.split_at(length);

@@ -11,7 +11,7 @@ use crate::format::tree::{self, Node, NodeKind};
 use crate::id::SnapshotId;
 use crate::monitor::{Monitor, Phase, Problem, Stop};
 use crate::repository::RepositoryError;
-use crate::repository::writer::Writer;
+use crate::repository::writer::{Of, PieceCutter, PiecesOf, Writer};
 use crate::snapshot::directory::{self, Context, Taken as TakenDirectory};
 use crate::snapshot::files::Workshop;
 use crate::snapshot::pending::PendingStates;
@@ -79,6 +79,7 @@ pub(super) fn all(
         chunker: Chunker::new(&repository.cut_key()),
         sizes: repository.sizes_of_files(),
         owners: Arc::new(Owners::new()),
+        pieces: None,
     });
     let mut run = Run {
         writer,
@@ -215,6 +216,11 @@ impl Run<'_> {
         }
     }
 
+    fn begin_pieces(&mut self, of: Of, source: &str, stream: &str) -> Result<PieceCutter, SnapshotError> {
+        let compose = !self.options.no_compose;
+        Ok(self.writer.begin_pieces(PiecesOf { of, host: &self.options.host, source, stream, compose })?)
+    }
+
     fn before(&self, name: &str) -> Result<(), String> {
         self.options.around.as_ref().map_or(Ok(()), |around| around.before(name, self.stop))
     }
@@ -222,9 +228,10 @@ impl Run<'_> {
     fn directory(&mut self, source: &DirectorySource) -> Result<Part, SnapshotError> {
         source.check()?;
         let skip = self.never();
+        let pieces = self.begin_pieces(Of::Files, &source.name, "")?;
         let context = Context {
             writer: &mut *self.writer,
-            workshop: Arc::clone(&self.workshop),
+            workshop: Arc::new(Workshop { pieces: Some(pieces), ..Workshop::clone(&self.workshop) }),
             host: &self.options.host,
             start: self.start,
             force: self.options.force,
@@ -242,6 +249,7 @@ impl Run<'_> {
             }
             other => other?,
         };
+        self.writer.end_pieces()?;
         let TakenDirectory { node, bytes, facts, warnings, left_out, used_patterns } = taken;
         if left_out.total() > 0 {
             self.monitor.note(&format!("source {}: left out {left_out}", source.name));
@@ -312,7 +320,14 @@ impl Run<'_> {
         let began = repository.clock().now();
         let mut running = source.open(number)?;
         let mut mac = repository.stream_mac();
-        let mut plan = StreamPlan { chunker: &self.workshop.chunker, sizes: repository.sizes_of_streams(), mac: Some(&mut mac) };
+        let pieces = self.begin_pieces(Of::Stream, source.name(), path)?;
+        let mut plan = StreamPlan {
+            chunker: &self.workshop.chunker,
+            sizes: repository.sizes_of_streams(),
+            mac: Some(&mut mac),
+            pieces: Some(pieces),
+        };
+        self.writer.load_pieces()?;
         let mut sink = Sink::default();
         match sink.append(self.writer, &mut running, &mut plan, self.monitor, self.stop) {
             Ok(()) => {}
@@ -327,6 +342,7 @@ impl Run<'_> {
         }
         // Only now is it known whether what came is worth anything.
         let end = running.finish()?;
+        self.writer.end_pieces()?;
         let stored = sink.finish(self.writer)?;
         let mut node = self.node(path.as_bytes().to_vec(), NodeKind::File, 0o600, began);
         node.size = stored.bytes;

@@ -1,9 +1,10 @@
 //! The writer: the one place, on one thread, where a chunk is decided to be known or new.
 //!
 //! It keeps the order of the commit protocol (`format-spec/protocol.md`): session record, listings, chunks, packs, index file,
-//! acknowledgement, snapshot object. Every reference to an existing chunk passes its test (R16). It never deletes anything, and makes
-//! literal chunks only.
+//! acknowledgement, snapshot object. Every reference to an existing chunk passes its test (R16). It never deletes anything. New
+//! chunks of streams may be composed ([`composer`]); all others are literal.
 
+mod composer;
 mod memory;
 mod records;
 
@@ -17,11 +18,15 @@ use crate::format::pack::Class;
 use crate::format::snapshot::{RunFacts, Snapshot};
 use crate::id::{ChunkId, PackId, SnapshotId};
 use crate::monitor::{Monitor, Phase, Stop};
+use crate::pieces::CutPiece;
 use crate::planted;
 use crate::records::session::Session;
 use crate::records::{RecordError, Records};
 use crate::repository::packing::{FrameNumber, Packer};
 use crate::repository::{Repository, RepositoryError};
+
+use composer::Composer;
+pub use composer::{ComposedNumber, Of, PieceCutter, PiecesOf};
 
 /// How long durable packs may wait for their index file.
 const INDEX_EVERY: Duration = Duration::from_secs(180);
@@ -53,7 +58,9 @@ pub enum Home {
     Pack(PackNumber),
     /// In a frame of this session; [`Writer::pack_of`] knows its pack once it is durable.
     Frame(FrameNumber),
-    /// In several packs (a composed copy and its bases), or nowhere (a dry run): not worth remembering.
+    /// In several packs: a composed copy and its bases. [`Writer::packs_of`] knows them once all are durable.
+    Composed(ComposedNumber),
+    /// In several packs, or nowhere (a dry run): not worth remembering.
     Elsewhere,
 }
 
@@ -73,8 +80,12 @@ pub struct WriterTotals {
     pub data_chunks_new: u64,
     /// New tree and list chunks.
     pub tree_chunks_new: u64,
-    /// Plaintext bytes of new chunks.
+    /// Plaintext bytes of new chunks; of composed ones, those of their recipes and what is new of them.
     pub bytes_added: u64,
+    /// New data chunks that are composed of others.
+    pub chunks_composed: u64,
+    /// Bytes of them that others hold, so that they were not stored again.
+    pub bytes_composed: u64,
     /// Bytes handed to the store, everything included.
     pub bytes_stored: u64,
 }
@@ -106,6 +117,7 @@ pub struct Writer {
     packer: Packer,
     in_hand: HashMap<(ChunkType, ChunkId), FrameNumber>,
     frame_packs: Vec<Option<PackNumber>>,
+    composer: Composer,
     used: HashSet<PackId>,
     last_used: Option<PackNumber>,
     indexed_at: Duration,
@@ -175,6 +187,7 @@ impl Writer {
             ),
             in_hand: HashMap::new(),
             frame_packs: Vec::new(),
+            composer: Composer::default(),
             used: HashSet::new(),
             last_used: None,
             indexed_at: now,
@@ -256,37 +269,44 @@ impl Writer {
         }
     }
 
-    /// The pack of a chunk, once it is durable and worth remembering.
-    pub(crate) fn pack_of(&self, home: Home) -> Option<PackNumber> {
+    /// The packs that a chunk needs, once they are durable and worth remembering.
+    pub(crate) fn packs_of(&self, home: Home) -> Option<Vec<PackNumber>> {
         match home {
-            Home::Pack(number) => Some(number),
-            Home::Frame(frame) => self.frame_packs.get(frame as usize).copied().flatten(),
+            Home::Pack(number) => Some(vec![number]),
+            Home::Frame(frame) => self.frame_packs.get(frame as usize).copied().flatten().map(|number| vec![number]),
+            Home::Composed(number) => {
+                let homes = self.composer.homes(number)?;
+                Some(homes.iter().map(|&home| self.packs_of(home)).collect::<Option<Vec<_>>>()?.concat())
+            }
             Home::Elsewhere => None,
         }
     }
 
     /// Decides each chunk in order: known chunks are used, new ones are stored. Gives one answer for each chunk.
     pub fn place(&mut self, chunks: &[Named<'_>]) -> Result<Vec<Placed>, RepositoryError> {
+        self.place_cut(chunks, &[])
+    }
+
+    /// As [`Writer::place`], with the pieces of each chunk where they are known: new chunks may be composed.
+    pub fn place_cut(&mut self, chunks: &[Named<'_>], pieces: &[Option<Vec<CutPiece>>]) -> Result<Vec<Placed>, RepositoryError> {
         self.stop.check()?;
         self.settle()?;
-        let mut homes: Vec<Option<Home>> =
-            chunks.iter().map(|c| self.in_hand.get(&(c.chunk_type, c.id)).map(|&frame| Home::Frame(frame))).collect();
+        let mut homes: Vec<Option<Home>> = chunks.iter().map(|chunk| self.in_hand(chunk)).collect();
         self.look_up(chunks, &mut homes)?;
         let mut placed = Vec::with_capacity(chunks.len());
-        for (chunk, home) in chunks.iter().zip(homes) {
-            let home = match home {
-                Some(home) => Some(home),
-                // The same chunk may have come earlier in this batch.
-                None => self.in_hand.get(&(chunk.chunk_type, chunk.id)).map(|&frame| Home::Frame(frame)),
-            };
+        for (nth, (chunk, home)) in chunks.iter().zip(homes).enumerate() {
+            // The same chunk may have come earlier in this batch.
+            let home = home.or_else(|| self.in_hand(chunk));
+            let pieces = pieces.get(nth).and_then(Option::as_deref);
             placed.push(match home {
                 Some(home) => {
                     if let Home::Pack(number) = home {
                         self.use_pack(number);
                     }
+                    self.seen_known(chunk, home, pieces)?;
                     Placed { new: false, home }
                 }
-                None => Placed { new: true, home: self.store_new(chunk)? },
+                None => Placed { new: true, home: self.store(chunk, pieces)? },
             });
         }
         Ok(placed)
@@ -294,7 +314,7 @@ impl Writer {
 
     /// Is the place of this chunk final, whether or not it is worth remembering?
     pub(crate) fn is_settled(&self, home: Home) -> bool {
-        !matches!(home, Home::Frame(_)) || self.pack_of(home).is_some()
+        !matches!(home, Home::Frame(_) | Home::Composed(_)) || self.packs_of(home).is_some()
     }
 
     /// Nothing is stored by this writer.
@@ -322,8 +342,7 @@ impl Writer {
     pub(crate) fn find_known(&mut self, wanted: &[(ChunkType, ChunkId)]) -> Result<Vec<Option<Home>>, RepositoryError> {
         self.settle()?;
         let chunks: Vec<Named<'_>> = wanted.iter().map(|&(chunk_type, id)| Named { chunk_type, id, bytes: &[] }).collect();
-        let mut homes: Vec<Option<Home>> =
-            wanted.iter().map(|key| self.in_hand.get(key).map(|&frame| Home::Frame(frame))).collect();
+        let mut homes: Vec<Option<Home>> = chunks.iter().map(|chunk| self.in_hand(chunk)).collect();
         self.look_up(&chunks, &mut homes)?;
         for home in &homes {
             if let Some(Home::Pack(number)) = *home {
@@ -435,10 +454,33 @@ impl Writer {
             if let Some(packs) = self.catalog.packs_of_composed(&copy)? {
                 let packs = if planted::is("bases-not-pinned") { &[copy.pack][..] } else { &packs };
                 self.used.extend(packs.iter().filter_map(|&number| self.catalog.view().id(number)));
-                homes[place] = Some(Home::Elsewhere);
+                homes[place] = Some(self.composer.known(&packs));
             }
         }
         Ok(())
+    }
+
+    /// A chunk that this session stored, or is about to.
+    fn in_hand(&self, chunk: &Named<'_>) -> Option<Home> {
+        match self.in_hand.get(&(chunk.chunk_type, chunk.id)) {
+            Some(&frame) => Some(Home::Frame(frame)),
+            None if chunk.chunk_type == ChunkType::Data => self.composer.in_hand(&chunk.id),
+            None => None,
+        }
+    }
+
+    /// Stores a new chunk: composed if its pieces are known and that costs less, else with all its bytes.
+    fn store(&mut self, chunk: &Named<'_>, pieces: Option<&[CutPiece]>) -> Result<Home, RepositoryError> {
+        if let Some(pieces) = pieces
+            && let Some(home) = self.compose(chunk, pieces)?
+        {
+            return Ok(home);
+        }
+        let home = self.store_new(chunk)?;
+        if chunk.chunk_type == ChunkType::Data {
+            self.seen_stored(chunk, pieces)?;
+        }
+        Ok(home)
     }
 
     fn store_new(&mut self, chunk: &Named<'_>) -> Result<Home, RepositoryError> {
@@ -467,6 +509,7 @@ impl Writer {
             self.monitor.uploaded(stored.facts.size + stored.parity_size);
             for row in &stored.facts.directory.chunks {
                 self.in_hand.remove(&(row.chunk_type, row.id));
+                self.composer.is_durable(&row.id);
             }
             let number = self.catalog.add_own(self.repository.objects(), stored.facts)?;
             for frame in stored.frames {

@@ -20,6 +20,7 @@ impl Writer {
         if self.options.dry_run {
             return Ok(());
         }
+        self.close_gathered()?;
         self.packer.flush()?;
         self.settle()?;
         self.put_index()

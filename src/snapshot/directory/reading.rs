@@ -38,6 +38,7 @@ impl Taker<'_> {
                 self.take_results(results)?;
             }
         }
+        self.context.writer.load_pieces()?;
         self.batch_bytes = 0;
         self.readers.submit(std::mem::take(&mut self.batch));
         Ok(())
@@ -50,8 +51,14 @@ impl Taker<'_> {
         Ok(())
     }
 
-    pub(super) fn take_results(&mut self, results: Vec<WasRead>) -> Result<(), SnapshotError> {
+    pub(super) fn take_results(&mut self, mut results: Vec<WasRead>) -> Result<(), SnapshotError> {
         // One look-up for the whole batch: cut the answers up again afterwards.
+        let mut pieces = Vec::new();
+        for result in &mut results {
+            if let Ok(Outcome::Whole(whole)) = &mut result.outcome {
+                pieces.append(&mut whole.pieces);
+            }
+        }
         let mut chunks = Vec::new();
         for result in &results {
             if let Ok(Outcome::Whole(whole)) = &result.outcome {
@@ -63,7 +70,7 @@ impl Taker<'_> {
                 }
             }
         }
-        let mut placed = self.context.writer.place(&chunks)?.into_iter();
+        let mut placed = self.context.writer.place_cut(&chunks, &pieces)?.into_iter();
         let mut too_long = Vec::new();
         for WasRead { level, row, folder, mut found, outcome } in results {
             let whole = match outcome {
@@ -103,6 +110,7 @@ impl Taker<'_> {
         dir: &Arc<filesystem::Folder>,
         mut found: Found,
     ) -> Result<(), SnapshotError> {
+        self.context.writer.load_pieces()?;
         self.context.writer.begin_source()?;
         let mut attempt = 1;
         loop {
@@ -132,7 +140,7 @@ impl Taker<'_> {
         file.will_be_read_through();
         self.context.monitor.current(&found.node.name);
         let mut sink = Sink::default();
-        let mut plan = StreamPlan { chunker: &workshop.chunker, sizes: workshop.sizes, mac: None };
+        let mut plan = StreamPlan { chunker: &workshop.chunker, sizes: workshop.sizes, mac: None, pieces: workshop.pieces.clone() };
         let (mut at, mut to_check) = (0, HOLES_CHECKED_BYTES);
         for segment in file.segments() {
             let (offset, length, is_hole) = match segment {

@@ -88,6 +88,9 @@ pub struct Snapshot {
     /// Read every file again, including those that look unchanged
     #[arg(long, help_heading = "Files")]
     pub force: bool,
+    /// Store changed chunks of streams with all their bytes, and not as ranges of chunks that are stored
+    #[arg(long, help_heading = "Files")]
+    pub no_compose: bool,
 
     /// A tag for this snapshot; may be given several times
     #[arg(long, value_name = "TAG", help_heading = "Snapshot")]

@@ -58,6 +58,7 @@ pub fn run(options: &Snapshot, context: &mut Context) -> Result<ExitCode> {
         program: concat!("esker ", env!("CARGO_PKG_VERSION")).to_owned(),
         force: options.force,
         dry_run: options.dry_run,
+        no_compose: options.no_compose,
         never: context.never()?,
         around: around::of_sources(options, context)?,
     };
@@ -106,6 +107,13 @@ fn print(summary: &SnapshotSummary, unused: &[String], context: &mut Context) ->
         words::size(counts.bytes),
     ))?;
     let took = words::duration(summary.duration.as_secs_f64());
+    if summary.totals.chunks_composed > 0 {
+        context.out.remark(&format!(
+            "{} composed of earlier ones, which saved {} of new data",
+            words::counted(summary.totals.chunks_composed, "chunk", "chunks"),
+            words::size(summary.totals.bytes_composed),
+        ))?;
+    }
     context.out.remark(&match summary.id {
         Some(_) => format!(
             "stored {} ({} of new data) in {took}",
@@ -239,6 +247,8 @@ fn as_json(summary: &SnapshotSummary, unused: &[String]) -> Value {
         "data_blobs": summary.totals.data_chunks_new,
         "tree_blobs": summary.totals.tree_chunks_new,
         "data_added": summary.totals.bytes_added,
+        "data_composed": summary.totals.bytes_composed,
+        "data_blobs_composed": summary.totals.chunks_composed,
         "data_added_packed": summary.totals.bytes_stored,
         "total_files_processed": counts.files(),
         "total_bytes_processed": counts.bytes,
