@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use esker::crypto::ChunkType;
 use esker::format::content::{Leaves, ListChunk};
-use esker::format::tree::{Content, Item, Node, NodeKind, TreeChunk};
+use esker::format::tree::{Content, Item, Node, NodeKind, TreeChunk, Xattr, XattrValue};
 use esker::id::{ChunkId, SnapshotId};
 use esker::monitor::{Quiet, Stop};
 use esker::parallel;
@@ -103,6 +103,13 @@ fn attack(name: &str, thief: &mut Thief) -> Content {
         "folders that claim now right, now wrong" => {
             let leaf = thief.pipe();
             thief.folders(12, 6, 1, leaf)
+        }
+        "an attribute of more bytes than it claims" => {
+            let id = thief.store(ChunkType::Data, &small::noise(9, 3 << 20));
+            let value = XattrValue::Content(Content { level: 0, items: vec![Item::Chunk { id, length: 1 }; 64] });
+            let attribute = Xattr { name: b"user.a".to_vec(), value };
+            let file = Node { xattrs: vec![attribute], ..small::node("file", NodeKind::File, 0, Content::default()) };
+            Content { level: 0, items: vec![thief.tree(vec![file])] }
         }
         "a lost folder under many" => thief.folders(14, 3, 0, NOWHERE),
         other => panic!("no attack {other}"),
@@ -228,4 +235,16 @@ fn undelete_of_folders_without_end_ends() {
         });
         assert_eq!(back, is_honest, "{name}");
     }
+}
+
+#[test]
+fn an_attribute_that_claims_less_than_it_holds_is_told_as_damage() {
+    let (repository, id) = attacked_by("an attribute of more bytes than it claims");
+    let target = tempfile::tempdir().unwrap();
+    let options = RestoreOptions { target: target.path().join("new"), ..RestoreOptions::default() };
+    let stored = repository.snapshot(&id).unwrap().unwrap();
+    let origin = Origin { root: &stored.snapshot.root, snapshot: "hostile", path: b"", streams: &[], record: None };
+    let summary = restore::run(&repository, origin, &options, &small::quiet(), &Stop::new()).unwrap();
+    assert_eq!((summary.damaged, summary.failed), (1, 0), "{:?}", summary.failures);
+    assert!(summary.failures[0].detail.contains("bytes"), "{:?}", summary.failures);
 }
