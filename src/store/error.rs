@@ -45,6 +45,8 @@ pub enum StoreErrorKind {
 }
 
 impl StoreError {
+    // Every constructor is public, whichever stores this build has: a store may be implemented elsewhere.
+
     fn new(kind: StoreErrorKind, name: Option<Name>, detail: impl Into<String>) -> Self {
         Self { kind, name, detail: detail.into(), source: None }
     }
@@ -70,7 +72,7 @@ impl StoreError {
     }
 
     /// Nothing is at `place`, and `advice` says what to do about it.
-    pub(crate) fn no_store_but(place: &str, advice: &str) -> Self {
+    pub fn no_store_but(place: &str, advice: &str) -> Self {
         Self::new(StoreErrorKind::NoStore { says_what_to_do: true }, None, format!("{place} ({advice})"))
     }
 
@@ -80,12 +82,12 @@ impl StoreError {
     }
 
     /// The call was refused.
-    pub(crate) fn denied(detail: impl Into<String>) -> Self {
+    pub fn denied(detail: impl Into<String>) -> Self {
         Self::new(StoreErrorKind::Denied, None, detail)
     }
 
     /// A clock or a certificate prevents every request; `detail` says what to do.
-    pub(crate) fn untrusted(detail: impl Into<String>) -> Self {
+    pub fn untrusted(detail: impl Into<String>) -> Self {
         Self::new(StoreErrorKind::Untrusted, None, detail)
     }
 
@@ -96,13 +98,13 @@ impl StoreError {
 
     /// Adds the error below this one, whose words the detail already holds.
     #[must_use]
-    pub(crate) fn caused_by(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub fn caused_by(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { source: Some(source.into()), ..self }
     }
 
     /// Rewrites the detail; the kind, the name and the cause stay.
     #[must_use]
-    pub(crate) fn with_detail(self, rewrite: impl FnOnce(String) -> String) -> Self {
+    pub fn with_detail(self, rewrite: impl FnOnce(String) -> String) -> Self {
         Self { detail: rewrite(self.detail), ..self }
     }
 
