@@ -7,8 +7,7 @@ mod many;
 mod mending;
 mod windows;
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use quick_cache::Weighter;
@@ -16,8 +15,8 @@ use quick_cache::sync::Cache as Bounded;
 
 use crate::catalog::{Catalog, PackNumber, StoredCopy, Trust, View};
 use crate::crypto::ChunkType;
-use crate::format::names;
 use crate::format::pack::{self, Class, PackFacts, RowEncoding, recipe};
+use crate::format::{FormatError, limits, names};
 use crate::id::{ChunkId, PackId};
 use crate::locks::Unpoisoned;
 use crate::monitor::{Monitor, Quiet};
@@ -370,20 +369,24 @@ impl Reader {
         let recipe = recipe::decode(encoded, bases.len(), raw_length).ok()?;
         let wanted: Vec<(ChunkType, ChunkId)> = bases.iter().map(|&base| (ChunkType::Data, base)).collect();
         let places: Vec<Location> = self.locate(&wanted).ok()?.into_iter().collect::<Option<_>>()?;
-        // A chunk has at most 255 bases; each frame that holds some of them is opened once.
-        let mut frames: HashMap<(PackNumber, u32), (Arc<PackFacts>, Arc<Vec<u8>>)> = HashMap::new();
-        for place in places.iter().filter(|place| !place.composed) {
-            if let Entry::Vacant(new) = frames.entry((place.pack, place.frame)) {
-                let facts = self.facts(place.pack).ok()?;
-                let frame = self.open_frame(place.pack, &facts, place.frame).ok()?;
-                new.insert((facts, frame));
-            }
+        let base = |number: usize| {
+            let refused = FormatError::field("recipe", "base", "cannot be had");
+            self.unproved(&bases[number], places[number]).ok_or(refused)
+        };
+        recipe::compose(&recipe, bases.len(), base).ok()
+    }
+
+    /// A literal copy of a base, of which only its row vouches.
+    fn unproved(&self, id: &ChunkId, place: Location) -> Option<Vec<u8>> {
+        let facts = self.facts(place.pack).ok()?;
+        let row = facts.directory.chunks.get(place.row as usize)?;
+        let RowEncoding::Literal { length, .. } = row.encoding else { return None };
+        // Before anything is read for it: a frame may hold 16 MiB.
+        if length > limits::BASE_SIZE_MAX {
+            return None;
         }
-        let texts = places.iter().zip(bases).map(|(place, id)| {
-            let (facts, frame) = frames.get(&(place.pack, place.frame)).filter(|_| !place.composed)?;
-            literal_slice(facts, place.row, frame, ChunkType::Data, id)
-        });
-        recipe::apply(&recipe, &texts.collect::<Option<Vec<_>>>()?).ok()
+        let frame = self.open_frame(place.pack, &facts, place.frame).ok()?;
+        literal_slice(&facts, place.row, &frame, ChunkType::Data, id).map(<[u8]>::to_vec)
     }
 
     fn compose(&self, encoded: &[u8], bases: &[ChunkId], raw_length: u32, mend: Mend) -> Result<Vec<u8>, RepositoryError> {

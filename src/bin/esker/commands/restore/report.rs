@@ -53,11 +53,14 @@ pub fn print(
         (summary.deleted, deleted),
         (summary.files_verified, "read again and found correct"),
         (summary.streams_verified, "of them streams, identical from the first to the last byte"),
-        (summary.shortfalls, "pieces of metadata (owners, attributes) could not be set"),
     ] {
         if number > 0 {
             context.out.remark(&format!("  {} {what}", words::count(number)))?;
         }
+    }
+    if summary.shortfalls > 0 {
+        let pieces = words::counted(summary.shortfalls, "piece of metadata", "pieces of metadata");
+        context.out.remark(&format!("  {pieces} (owners, attributes) could not be set"))?;
     }
     if dry {
         context.out.remark("dry run: nothing was changed")?;
