@@ -337,6 +337,27 @@ fn every_room_with_a_folder_has_a_door() {
     }
 }
 
+/// Paths that a page links to, without those into the web.
+fn links(page: &str) -> BTreeSet<String> {
+    let ends = page.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    ends.map(|(link, _)| link.to_owned()).filter(|link| !link.contains("://")).collect()
+}
+
+#[test]
+fn the_page_of_the_architecture_names_every_room_and_only_what_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let links = links(&std::fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap());
+    assert!(links.len() > 30, "{links:?}");
+    let missing: Vec<_> = links.iter().filter(|link| !root.join(link).exists()).collect();
+    assert!(missing.is_empty(), "ARCHITECTURE.md links to {missing:?}, which do not exist");
+    // Rooms that all others use are in the picture of lib.rs only.
+    let folders = std::fs::read_dir(root.join("src")).unwrap().map(|entry| entry.unwrap());
+    for folder in folders.filter(|entry| entry.file_type().unwrap().is_dir()) {
+        let room = format!("src/{}", folder.file_name().to_str().unwrap());
+        assert!(links.iter().any(|link| link.starts_with(&room)), "ARCHITECTURE.md does not name {room}");
+    }
+}
+
 /// A small house, and what must be found wrong with a file in it.
 fn found_in(path: &str, source: &str) -> Vec<String> {
     let map = Map::read(

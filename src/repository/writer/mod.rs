@@ -454,7 +454,7 @@ impl Writer {
             if let Some(packs) = self.catalog.packs_of_composed(&copy)? {
                 let packs = if planted::is("bases-not-pinned") { &[copy.pack][..] } else { &packs };
                 self.used.extend(packs.iter().filter_map(|&number| self.catalog.view().id(number)));
-                homes[place] = Some(self.composer.known(&packs));
+                homes[place] = Some(self.composer.known(packs));
             }
         }
         Ok(())
