@@ -12,6 +12,7 @@ pub fn installed(below: &str) -> PathBuf {
 
 /// A program that a test needs. Absent, the test fails with words on what to do; with `ESKER_WITHOUT_SERVERS` set it says that it
 /// is skipped, and none.
+#[allow(clippy::print_stdout, reason = "a test that is skipped says so")]
 pub fn program(name: &str, path: PathBuf, advice: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
