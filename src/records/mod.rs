@@ -1,7 +1,7 @@
 //! Records: the small objects with which runs tell each other what they do and what was decided.
 //!
 //! [`Records`] reads and writes them. A record never changes, and most names hold the hash of their record, so one that
-//! a [`Memo`] holds is not read from the store again.
+//! a [`Memo`](crate::cache::Memo) holds is not read from the store again.
 //!
 //! Leans on `objects`, `format` and `crypto`. It knows nothing of packs and chunks (`catalog` does), and `catalog`
 //! knows nothing of records: the waist passes on what the records say about packs.

@@ -56,7 +56,7 @@ pub struct Named<'a> {
 pub enum Home {
     /// In a durable pack.
     Pack(PackNumber),
-    /// In a frame of this session; [`Writer::pack_of`] knows its pack once it is durable.
+    /// In a frame of this session; [`Writer::packs_of`] knows its pack once it is durable.
     Frame(FrameNumber),
     /// In several packs: a composed copy and its bases. [`Writer::packs_of`] knows them once all are durable.
     Composed(ComposedNumber),
