@@ -161,6 +161,7 @@ pub struct Traffic {
 }
 
 /// Counts what passes and holds it to its limits: one for a store, shared by all its requests.
+#[cfg_attr(not(any(feature = "remote", feature = "sftp")), allow(dead_code, reason = "only stores that are far away count"))]
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     requests: AtomicU64,
@@ -171,6 +172,7 @@ pub(crate) struct Meter {
     download: Option<Limit>,
 }
 
+#[cfg_attr(not(any(feature = "remote", feature = "sftp")), expect(dead_code, reason = "only stores that are far away count"))]
 impl Meter {
     /// With the limits of `options`.
     pub(crate) fn new(options: &Options) -> Self {
